@@ -1,0 +1,104 @@
+"""What the rest of the package knows of a world: groups, steps, and a check for your own.
+
+E worlds run side by side. A group is a set of N agents with the same spaces and role; everything
+about a group is one stacked array. A world never resets itself: after `step`, the caller stores the
+transition and calls `reset(step.done)`, so every next observation is the true one.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from marl.worlds.scene import Scene
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of an observation or action: `count` items of `vectors` plane vectors (x, y) each,
+    then `scalars` plain numbers.
+
+    Where `masked`, the last scalar of an item says whether the item is there (1.0) or only padding
+    (0.0, as are all its numbers). Networks read from this which numbers belong together; symmetry
+    augmentation reads which numbers turn with the plane.
+    """
+
+    name: str
+    count: int = 1
+    vectors: int = 0
+    scalars: int = 0
+    masked: bool = False
+
+    @property
+    def item_size(self) -> int:
+        return 2 * self.vectors + self.scalars
+
+    @property
+    def size(self) -> int:
+        return self.count * self.item_size
+
+
+@dataclass(frozen=True)
+class Group:
+    """Agents with the same spaces and role.
+
+    `observation_parts` and `action_parts` describe the layout of the vectors; empty where it is
+    unknown, which rules out what needs it (set networks, symmetry augmentation) and nothing else.
+    """
+
+    names: tuple[str, ...]
+    observation_space: gymnasium.spaces.Box
+    action_space: gymnasium.spaces.Box
+    observation_parts: tuple[Part, ...] = ()
+    action_parts: tuple[Part, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Step(NamedTuple):
+    """What came of one step of all worlds."""
+
+    observation: Arrays  # {g: f32[E, N_g, O_g]} the true next one, also at the end of an episode
+    reward: Arrays  # {g: f32[E, N_g]}
+    terminated: Arrays  # {g: bool[E, N_g]} the agent's task ended; its future is worth nothing
+    truncated: np.ndarray  # bool[E] time ran out; the future would have gone on
+    active: Arrays  # {g: bool[E, N_g]} the agent is still in the game
+    done: np.ndarray  # bool[E] the episode is over: truncated, or terminated for every agent
+    metrics: Arrays  # {name: f32[E]}
+
+
+class World(ABC):
+    """E worlds stepped in one call."""
+
+    groups: dict[str, Group]
+    num_worlds: int
+
+    @abstractmethod
+    def reset(self, mask: np.ndarray | None = None) -> Arrays:
+        """Start a new episode in the worlds where `mask` (bool[E]; None: all) is true, leave the
+        others as they are, and return everybody's observation {g: f32[E, N_g, O_g]}."""
+
+    @abstractmethod
+    def step(self, actions: Arrays) -> Step:
+        """Act {g: f32[E, N_g, A_g]} for one time step in every world."""
+
+    @abstractmethod
+    def state(self) -> np.ndarray:
+        """f32[E, S]: everything there is to know about each world, for centralised critics."""
+
+    @abstractmethod
+    def scene(self, world: int = 0) -> Scene:
+        """What one of the worlds looks like now."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Arrays from which `load_state_dict` continues bit for bit, random streams included."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned, in a world made with the same parameters."""

@@ -1,0 +1,46 @@
+"""Compiled kernels kept on disk between runs.
+
+numba looks only at the file that holds a cached function, not at what the function calls, so a stale
+kernel could outlive a change. Here the folder's name is a hash of all sources of the particle core:
+whatever changes, a new folder is used. (A scenario's own source is part of its numba type.)
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+
+
+def _folder() -> Path | None:
+    """Where kernels are kept, or None where no folder can be written."""
+    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    name = hashlib.sha256(sources).hexdigest()[:16]
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    for parent in (Path(home) / "marl", Path(tempfile.gettempdir()) / f"marl-{os.getuid()}"):
+        try:
+            folder = parent / name
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    return None
+
+
+_FOLDER = _folder()
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile `function` without the interpreter lock held, cached in our own folder unless
+    NUMBA_CACHE_DIR names another."""
+    if _FOLDER is None:
+        return numba.njit(nogil=True)(function)
+    configured = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = configured or str(_FOLDER)
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    finally:
+        numba.config.CACHE_DIR = configured

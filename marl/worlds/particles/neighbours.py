@@ -1,0 +1,293 @@
+"""Who is near whom: nearest bodies, closest distance, overlaps.
+
+Two ways to search, one answer to the last bit. Small worlds compare everybody with everybody, in
+lanes. Large ones sort their bodies into square cells over the spawn square and look only into the
+cells around; a body outside the square counts to the nearest cell on the border, which never brings
+it nearer than it is, so the search stays exact wherever the bodies go. Equal distances are ordered
+by index.
+"""
+
+from collections import namedtuple
+
+import numpy as np
+from numba import njit
+
+from marl.worlds.particles.lanes import (
+    borrow,
+    full_like,
+    gather,
+    inline,
+    lane,
+    load,
+    sqrt,
+    store,
+    where,
+)
+
+Bodies = namedtuple("Bodies", "position velocity radius largest mass max_speed collides cells")
+"""All agents, or all landmarks, of one block of worlds. position, velocity: [n, 2] + lanes, in world
+units and world units per second; radius, mass, max_speed [n]; largest: the largest radius; collides bool[n];
+cells: Cells or None."""
+
+Cells = namedtuple("Cells", "start order position found side edge half_size")
+"""Bodies sorted by cell, rows of cells from y = -half_size up. start: i32[side * side + 1], where each
+cell begins in `order` (i32[n], body numbers) and in `position` [n, 2]; found: i32[n], scratch."""
+
+
+def new_cells(count: int, half_size: float, dtype: np.dtype) -> Cells:
+    """Empty cells for `count` bodies: about one body a cell when they are spread out."""
+    side = max(1, int(np.sqrt(count / 1.2)))
+    return Cells(
+        np.zeros(side * side + 1, np.int32),
+        np.zeros(count, np.int32),
+        np.zeros((count, 2), dtype),
+        np.zeros(count, np.int32),
+        side,
+        2.0 * half_size / side,
+        half_size,
+    )
+
+
+@inline
+def block(bodies, b):
+    """The bodies of block b of [blocks, n, 2] + lanes, as arrays that are cheap to hand on."""
+    return Bodies(
+        borrow(bodies.position)[b],
+        borrow(bodies.velocity)[b],
+        borrow(bodies.radius),
+        bodies.largest,
+        borrow(bodies.mass),
+        borrow(bodies.max_speed),
+        borrow(bodies.collides),
+        _borrow_cells(bodies.cells),
+    )
+
+
+@inline
+def _borrow_cells(cells):
+    if cells is None:
+        return None
+    return Cells(
+        borrow(cells.start),
+        borrow(cells.order),
+        borrow(cells.position),
+        borrow(cells.found),
+        cells.side,
+        cells.edge,
+        cells.half_size,
+    )
+
+
+@inline
+def _cell(cells, v):
+    c = (v + cells.half_size) / cells.edge
+    if not c > 0.0:  # below the square, or not a number
+        return 0
+    return cells.side - 1 if c >= cells.side else int(c)
+
+
+@njit
+def fill_cells(cells, position):
+    """Sort the bodies at `position` [n, 2] into their cells, by a counting sort that keeps their order."""
+    start, side = cells.start, cells.side
+    start[:] = 0
+    for i in range(position.shape[0]):
+        cells.found[i] = _cell(cells, position[i, 1]) * side + _cell(cells, position[i, 0])
+        start[cells.found[i] + 1] += 1
+    for c in range(side * side):
+        start[c + 1] += start[c]
+    for i in range(position.shape[0]):
+        place = start[cells.found[i]]
+        cells.order[place] = i
+        cells.position[place, 0] = position[i, 0]
+        cells.position[place, 1] = position[i, 1]
+        start[cells.found[i]] += 1
+    for c in range(side * side, 0, -1):
+        start[c] = start[c - 1]
+    start[0] = 0
+
+
+# ----------------------------------------------------------------------------------------- nearest
+
+
+@inline
+def nearest(bodies, x, y, skip, k, near):
+    """Find the k bodies nearest to (x, y), leaving out number `skip` (-1: nobody).
+
+    Row by row, nearest first, near[row, 0] becomes the squared distance and near[row, 1] the body's
+    number; inf and -1 where there are fewer than k.
+    """
+    for row in range(k):
+        store(near, (row, 0), np.inf)
+        store(near, (row, 1), -1.0)
+    _nearest(bodies, bodies.cells, x, y, skip, k, near)
+
+
+@inline
+def _nearest(bodies, cells, x, y, skip, k, near):
+    if cells is None:
+        for j in range(bodies.position.shape[0]):
+            if j != skip:
+                dx = load(bodies.position, (j, 0)) - x
+                dy = load(bodies.position, (j, 1)) - y
+                _insert(near, k, dx * dx + dy * dy, j)
+    else:
+        _nearest_in_cells(cells, lane(x, 0), lane(y, 0), skip, k, near)
+
+
+@inline
+def _insert(near, k, squared, number):
+    """Put one body into the sorted rows, behind its equals; the rows from there on move down by one."""
+    index = full_like(squared, number)
+    moving = squared < 0.0  # nowhere yet
+    for row in range(k):
+        other = load(near, (row, 0))
+        other_index = load(near, (row, 1))
+        moving = moving | (squared < other)
+        store(near, (row, 0), where(moving, squared, other))
+        store(near, (row, 1), where(moving, index, other_index))
+        squared = where(moving, other, squared)
+        index = where(moving, other_index, index)
+
+
+@inline
+def _nearest_in_cells(cells, x, y, skip, k, near):
+    """Search the three by three cells around (x, y), then ring after ring of cells, until nothing
+    outside them can be nearer."""
+    side = cells.side
+    column, row = _cell(cells, x), _cell(cells, y)
+    for ring in range(1, max(side, 2)):
+        left, right = max(column - ring, 0), min(column + ring, side - 1)
+        for r in range(max(row - ring, 0), min(row + ring, side - 1) + 1):
+            whole_row = ring == 1 or abs(r - row) == ring
+            for end in range(1 if whole_row else 2):
+                if whole_row:
+                    first, last = left, right
+                elif end == 0:
+                    first, last = left, left if column - ring >= 0 else left - 1
+                else:
+                    first, last = right, right if column + ring < side else right - 1
+                _scan(cells, r * side + first, r * side + last, x, y, skip, k, near)
+        free = _distance_to_unseen(cells, column, row, ring, x, y)
+        if near[k - 1, 0] < free * free * (1.0 - 1e-5):  # the margin covers float32 rounding
+            return
+
+
+@inline
+def _distance_to_unseen(cells, column, row, ring, x, y):
+    """How far (x, y) is from the nearest cell outside the rings searched so far."""
+    free = np.inf
+    if column - ring > 0:
+        free = min(free, x + cells.half_size - (column - ring) * cells.edge)
+    if column + ring < cells.side - 1:
+        free = min(free, (column + ring + 1) * cells.edge - cells.half_size - x)
+    if row - ring > 0:
+        free = min(free, y + cells.half_size - (row - ring) * cells.edge)
+    if row + ring < cells.side - 1:
+        free = min(free, (row + ring + 1) * cells.edge - cells.half_size - y)
+    return max(free, 0.0)
+
+
+@inline
+def _scan(cells, first, last, x, y, skip, k, near):
+    """Insert the bodies of the cells first..last, which lie side by side."""
+    for place in range(cells.start[first], cells.start[last + 1]):
+        dx = cells.position[place, 0] - x
+        dy = cells.position[place, 1] - y
+        squared = dx * dx + dy * dy
+        j = cells.order[place]
+        if squared > near[k - 1, 0] or j == skip:
+            continue
+        at = k
+        while at > 0 and (
+            squared < near[at - 1, 0] or (squared == near[at - 1, 0] and j < near[at - 1, 1])
+        ):
+            at -= 1
+            if at < k - 1:
+                near[at + 1, 0] = near[at, 0]
+                near[at + 1, 1] = near[at, 1]
+            near[at, 0] = squared
+            near[at, 1] = j
+
+
+@inline
+def closest(bodies, x, y, near):
+    """Distance from (x, y) to the closest body; uses the first row of `near`."""
+    return sqrt(_closest(bodies, bodies.cells, x, y, near))
+
+
+@inline
+def _closest(bodies, cells, x, y, near):
+    if cells is None:
+        squared = full_like(x, np.inf)
+        for j in range(bodies.position.shape[0]):
+            dx = load(bodies.position, (j, 0)) - x
+            dy = load(bodies.position, (j, 1)) - y
+            other = dx * dx + dy * dy
+            squared = where(other < squared, other, squared)
+        return squared
+    nearest(bodies, x, y, -1, 1, near)
+    return load(near, (0, 0))
+
+
+@inline
+def put_relative(out, at, array, number, x, y):
+    """Write array[number] - (x, y), a plane vector, into out[at] and out[at + 1]; zeros where `number`
+    is -1. Return the place after."""
+    store(out, at, gather(array, number, 0, x) - x)
+    store(out, at + 1, gather(array, number, 1, y) - y)
+    return at + 2
+
+
+@inline
+def put_presence(out, at, number):
+    """Write 1.0, or 0.0 where `number` is -1, into out[at]. Return the place after."""
+    store(out, at, where(number >= 0.0, 1.0, 0.0))
+    return at + 1
+
+
+# ---------------------------------------------------------------------------------------- overlaps
+
+
+@inline
+def overlaps(bodies, i):
+    """How many other bodies overlap body i (distance below the sum of radii), in each lane."""
+    return _overlaps(bodies, bodies.cells, i)
+
+
+@inline
+def _overlaps(bodies, cells, i):
+    x, y = load(bodies.position, (i, 0)), load(bodies.position, (i, 1))
+    total = full_like(x, 0.0)
+    if cells is None:
+        for j in range(bodies.position.shape[0]):
+            if j != i:
+                total = total + _overlap(bodies, i, j, x, y)
+    else:
+        reach = bodies.radius[i] + bodies.largest
+        for place in range(around(cells, lane(x, 0), lane(y, 0), reach)):
+            j = cells.found[place]
+            if j != i:
+                total = total + _overlap(bodies, i, j, x, y)
+    return total
+
+
+@inline
+def _overlap(bodies, i, j, x, y):
+    dx = load(bodies.position, (j, 0)) - x
+    dy = load(bodies.position, (j, 1)) - y
+    reach = bodies.radius[i] + bodies.radius[j]
+    return where(dx * dx + dy * dy < reach * reach, 1.0, 0.0)
+
+
+@inline
+def around(cells, x, y, reach):
+    """List in cells.found the bodies of every cell within `reach` of (x, y); return how many."""
+    left, right = _cell(cells, x - reach), _cell(cells, x + reach)
+    count = 0
+    for r in range(_cell(cells, y - reach), _cell(cells, y + reach) + 1):
+        first, last = r * cells.side + left, r * cells.side + right
+        for place in range(cells.start[first], cells.start[last + 1]):
+            cells.found[count] = cells.order[place]
+            count += 1
+    return count

@@ -1,0 +1,178 @@
+"""What a scenario is: parameters, and a few plain functions that say what the game is.
+
+A scenario is one class in one file: its fields are the scenario's parameters, `reset`, `observe` and
+`score` describe the game for one world and are compiled; everything else is ordinary Python. The
+compiled methods may read `self.field` for every field not named in `runtime`: such values are
+constants to the compiler, and worlds that differ in them are compiled separately. What varies
+freely (how many agents, how large the square) is read from the `world` argument instead.
+"""
+
+import hashlib
+import inspect
+from abc import ABC, abstractmethod
+from collections import namedtuple
+from typing import ClassVar
+
+import numpy as np
+from numba import types
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import (
+    NativeValue,
+    infer_getattr,
+    lower_getattr_generic,
+    models,
+    overload_method,
+    register_model,
+    typeof_impl,
+    unbox,
+)
+from pydantic import BaseModel, ConfigDict, Field
+
+from marl.worlds.base import Group
+
+Square = namedtuple("Square", "agents landmarks near half_size")
+"""One block of worlds as compiled code sees it: the Bodies, `near` [rows, 2] + lanes (scratch for
+`nearest`) and the half-size of the spawn square."""
+
+
+class Body(BaseModel):
+    """Physical constants of one agent or landmark; the defaults are MPE2's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    radius: float = 0.05
+    mass: float = 1.0
+    acceleration: float = 5.0  # force for an action of 1
+    max_speed: float = float("inf")
+    collides: bool = True
+    colour: tuple[int, int, int, int] = (64, 64, 64, 255)
+
+
+class Scenario(BaseModel, ABC):
+    """A particle world's rules; see `scenarios/spread.py` for a complete one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runtime: ClassVar[frozenset[str]] = frozenset({"episode_length"})
+    metrics: ClassVar[tuple[str, ...]] = ()
+
+    episode_length: int = Field(100, ge=1, description="steps until time runs out (truncation)")
+
+    # ------------------------------------------------------------------------------ ordinary Python
+
+    @property
+    @abstractmethod
+    def groups(self) -> dict[str, Group]:
+        """The groups of agents, in the order in which the agents are numbered."""
+
+    @property
+    @abstractmethod
+    def agents(self) -> list[Body]:
+        """Every agent's body, group after group."""
+
+    @property
+    @abstractmethod
+    def landmarks(self) -> list[Body]:
+        """Every landmark's body."""
+
+    @property
+    def half_size(self) -> float:
+        """Half the edge of the square in which things happen, in world units."""
+        return 1.0
+
+    def colours(self, agents: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """RGBA of every agent and landmark, u8[n, 4] and u8[m, 4], for positions f[n, 2], f[m, 2]."""
+        return (
+            np.array([body.colour for body in self.agents], np.uint8).reshape(-1, 4),
+            np.array([body.colour for body in self.landmarks], np.uint8).reshape(-1, 4),
+        )
+
+    # ------------------------------------------------------------------------------------- compiled
+
+    def reset(self, world, random):
+        """Place everything at the start of an episode. One world, no lanes."""
+        raise NotImplementedError
+
+    def observe(self, world, i, out):
+        """Write what agent i sees into out[0], out[1]..."""
+        raise NotImplementedError
+
+    def score(self, world, reward, metrics):
+        """Write every agent's reward into reward[i] and every metric into metrics[m]."""
+        raise NotImplementedError
+
+
+class _ScenarioType(types.Type):
+    """The numba type of a scenario: its class, its source and its constant fields. Equal keys share
+    compiled code, in this process and in the cache on disk."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        source = inspect.getsource(inspect.getmodule(type(scenario)))
+        constants = scenario.model_dump_json(exclude=set(scenario.runtime))
+        digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+        super().__init__(name=f"{type(scenario).__qualname__}({constants}, source={digest})")
+
+    def constant(self, name: str):
+        if name in self.scenario.runtime:
+            raise AttributeError(
+                f"{name} is not constant: compiled methods read it from the world, not from self"
+            )
+        return getattr(self.scenario, name)
+
+
+@typeof_impl.register(Scenario)
+def _typeof_scenario(scenario, context):
+    return _ScenarioType(scenario)
+
+
+@register_model(_ScenarioType)
+class _ScenarioModel(models.OpaqueModel):
+    pass
+
+
+def _number_type(value):
+    if isinstance(value, bool | int | str):
+        return types.literal(value)
+    if isinstance(value, float):
+        return types.float64
+    return None
+
+
+@infer_getattr
+class _ScenarioFields(AttributeTemplate):
+    key = _ScenarioType
+
+    def generic_resolve(self, scenario_type, name):
+        if name in ("reset", "observe", "score"):
+            return None  # methods, below
+        return _number_type(scenario_type.constant(name))
+
+
+@lower_getattr_generic(_ScenarioType)
+def _field_value(context, builder, scenario_type, value, name):
+    constant = scenario_type.constant(name)
+    kind = _number_type(constant)
+    if isinstance(kind, types.Literal) and not isinstance(constant, str):
+        return context.get_constant(kind.literal_type, constant)
+    return context.get_constant_generic(builder, kind, constant)
+
+
+@unbox(_ScenarioType)
+def _unbox_scenario(scenario_type, value, c):
+    return NativeValue(c.context.get_dummy_value())
+
+
+@overload_method(_ScenarioType, "reset", jit_options={"forceinline": True})
+def _ol_reset(self, world, random):
+    return type(self.scenario).reset
+
+
+@overload_method(_ScenarioType, "observe", jit_options={"forceinline": True})
+def _ol_observe(self, world, i, out):
+    return type(self.scenario).observe
+
+
+@overload_method(_ScenarioType, "score", jit_options={"forceinline": True})
+def _ol_score(self, world, reward, metrics):
+    return type(self.scenario).score

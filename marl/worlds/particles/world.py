@@ -1,0 +1,416 @@
+"""ParticleWorld: any scenario, in E worlds at once.
+
+Small worlds lie sixteen abreast, one per lane, in arrays [block, body, axis, lane]; large ones one
+after another in [world, body, axis], with cells for the neighbour search. Scenario and physics are
+the same source for both, and the results are equal to the last bit.
+"""
+
+import itertools
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import numba
+import numpy as np
+from numba import njit
+
+from marl.worlds.base import Arrays, Step, World
+from marl.worlds.particles.cache import kernel
+from marl.worlds.particles.lanes import (
+    WIDTH,
+    borrow,
+    from_worlds,
+    inline,
+    load,
+    maximum,
+    minimum,
+    one_world,
+    store,
+    to_worlds,
+)
+from marl.worlds.particles.neighbours import Bodies, block, fill_cells, new_cells
+from marl.worlds.particles.physics import advance
+from marl.worlds.particles.random import Random, stream_keys
+from marl.worlds.particles.scenario import Body, Scenario, Square
+from marl.worlds.scene import Scene
+
+CELLS_FROM = 320  # agents; measured by benchmarks/simulator.py --crossover
+NEAR_ROWS = 64  # the largest number of neighbours that can be asked for
+
+_State = namedtuple("_State", "agents landmarks acceleration half_size")
+"""All worlds: two Bodies with position and velocity [blocks, n, 2] + lanes; acceleration [n]."""
+
+
+# ----------------------------------------------------------------------------------------- kernels
+
+
+@inline
+def _rows(state, count):
+    """Scratch: `count` rows of lanes, rounded up as `to_worlds` wants it."""
+    count = -(-count // WIDTH) * WIDTH
+    return np.zeros((count,) + state.agents.position.shape[3:], state.agents.position.dtype)
+
+
+@inline
+def _near(state):
+    """Scratch for `nearest`."""
+    shape = (NEAR_ROWS,) + state.agents.position.shape[2:]
+    return np.empty(shape, state.agents.position.dtype)
+
+
+@inline
+def _square(state, b, near):
+    agents, landmarks = block(state.agents, b), block(state.landmarks, b)
+    return Square(agents, landmarks, borrow(near), state.half_size)
+
+
+@inline
+def _sort(cells, position):
+    if cells is not None:
+        fill_cells(cells, position)
+
+
+@kernel
+def _step(scenario, state, moving, chosen, actions, observations, reward, metrics, first, last):
+    """In those blocks first..last - 1 that are chosen: act, move and score, if moving; observe.
+
+    actions, observations: a tuple of [E, n_g, size] for the groups; reward [E, 1, n]; metrics
+    [E, 1, M]. (One kernel for steps and for looks after a reset, so that it compiles once.)
+    """
+    force, near = np.empty_like(state.agents.position[0]), _near(state)
+    rewards, values = _rows(state, reward.shape[2]), _rows(state, metrics.shape[2])
+    size = 0
+    for group in observations:
+        size = max(size, group.shape[2])
+    out = _rows(state, size)
+    for b in range(first, last):
+        if not chosen[b]:
+            continue
+        world = _square(state, b, near)
+        if moving:
+            _act(actions, b, state.acceleration, force)
+            _sort(world.agents.cells, world.agents.position)
+            advance(world.agents, world.landmarks, borrow(force))
+        _sort(world.agents.cells, world.agents.position)
+        _sort(world.landmarks.cells, world.landmarks.position)
+        _look(scenario, world, b, borrow(out), observations)
+        if moving:
+            scenario.score(world, borrow(rewards), borrow(values))
+            to_worlds(rewards, reward, b, 0)
+            to_worlds(values, metrics, b, 0)
+
+
+@inline
+def _act(actions, b, acceleration, force):
+    """Turn actions, clipped to [-1, 1], into forces."""
+    i = 0
+    for group in actions:
+        for a in range(group.shape[1]):
+            from_worlds(group, b, a, force, i)
+            for c in range(2):
+                clipped = minimum(maximum(load(force, (i, c)), -1.0), 1.0)
+                store(force, (i, c), clipped * acceleration[i])
+            i += 1
+
+
+@inline
+def _look(scenario, world, b, out, observations):
+    """Observe in block b and write each world's rows into [E, n_g, O_g]."""
+    i = 0
+    for group in observations:
+        for a in range(group.shape[1]):
+            scenario.observe(world, i, out)
+            to_worlds(out, group, b, a)
+            i += 1
+
+
+@kernel
+def _reset(scenario, state, mask, keys, draws):
+    """Start new episodes in the worlds of `mask`, one world at a time."""
+    for e in range(len(mask)):
+        if mask[e]:
+            agents, landmarks = _of_world(state.agents, e), _of_world(state.landmarks, e)
+            agents.velocity[:] = 0.0
+            near = np.empty((NEAR_ROWS, 2), agents.position.dtype)
+            world = Square(agents, landmarks, near, state.half_size)
+            scenario.reset(world, Random(keys, draws, e))
+
+
+@njit
+def _of_world(bodies, e):
+    return Bodies(
+        one_world(bodies.position, e),
+        one_world(bodies.velocity, e),
+        bodies.radius,
+        bodies.largest,
+        bodies.mass,
+        bodies.max_speed,
+        bodies.collides,
+        None,
+    )
+
+
+class _Compiled:
+    """One kernel, called without looking its types up again: they never change for a world."""
+
+    def __init__(self, dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._entry = None
+
+    def prepare(self, *args) -> None:
+        """Compile for arguments of these types, or load what was compiled before."""
+        if numba.config.DISABLE_JIT:
+            self._entry = self._dispatcher
+        elif self._entry is None:
+            signature = tuple(numba.typeof(arg) for arg in args)
+            self._dispatcher.compile(signature)
+            self._entry = self._dispatcher.overloads[signature].entry_point
+
+    def __call__(self, *args) -> None:
+        if self._entry is None:
+            self.prepare(*args)
+        self._entry(*args)
+
+
+# ------------------------------------------------------------------------------------------- world
+
+
+class ParticleWorld(World):
+    """E particle worlds that follow one scenario.
+
+    Parameters: the scenario; num_worlds E; seed, from which every random stream derives; dtype
+    float32, or float64 for comparisons; num_threads, over which the worlds are shared out (results
+    do not depend on it); search "lanes", "cells" or "auto" (by the number of agents); staggered:
+    first episodes are cut short by different amounts, so that worlds do not all end at once.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        num_worlds: int = 1,
+        seed: int = 0,
+        *,
+        dtype: type = np.float32,
+        num_threads: int = 1,
+        search: Literal["auto", "lanes", "cells"] = "auto",
+        staggered: bool = False,
+    ) -> None:
+        if num_worlds < 1:
+            raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
+        self.scenario = scenario
+        self.groups = scenario.groups
+        self.num_worlds = num_worlds
+        self.dtype = np.dtype(dtype)
+        self._staggered = staggered
+        if search == "auto":
+            lanes_for_each = -(-num_worlds // WIDTH) * WIDTH / num_worlds  # empty ones cost as much
+            crowded = len(scenario.agents) * lanes_for_each >= CELLS_FROM
+            search = "cells" if crowded else "lanes"
+        self._lanes = WIDTH if search == "lanes" else 1
+        self._blocks = -(-num_worlds // self._lanes)
+        self._agents = self._bodies(scenario.agents)
+        self._landmarks = self._bodies(scenario.landmarks)
+
+        shares = np.linspace(0, self._blocks, min(num_threads, self._blocks) + 1).astype(int)
+        self._ranges = [(int(a), int(b)) for a, b in itertools.pairwise(shares)]
+        self._states = [self._with_scratch() for _ in self._ranges]
+        self._pool = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
+        self._step, self._reset = _Compiled(_step), _Compiled(_reset)
+
+        self._keys = stream_keys(seed % 2**64, num_worlds)
+        self._draws = np.zeros(num_worlds, np.uint64)
+        self._elapsed = np.zeros(num_worlds, np.int64)
+        self._observation: Arrays = {}  # empty until the first reset
+        self._every_block = np.ones(self._blocks, bool)
+        self._no_actions = tuple(self._new_arrays("action_space").values())
+        self._never = self._constant(False)
+        self._always = self._constant(True)
+
+    def _bodies(self, bodies: list[Body]) -> Bodies:
+        lanes = (self._lanes,) if self._lanes > 1 else ()
+        shape = (self._blocks, len(bodies), 2, *lanes)
+        return Bodies(
+            np.zeros(shape, self.dtype),
+            np.zeros(shape, self.dtype),
+            np.array([body.radius for body in bodies], self.dtype),
+            float(max(body.radius for body in bodies)),
+            np.array([body.mass for body in bodies], self.dtype),
+            np.array([body.max_speed for body in bodies], self.dtype),
+            np.array([body.collides for body in bodies], bool),
+            None,
+        )
+
+    def _with_scratch(self) -> _State:
+        """The state as one thread sees it, with cells of its own to sort into."""
+        agents, landmarks, half_size = self._agents, self._landmarks, float(self.scenario.half_size)
+        if self._lanes == 1:
+            agents, landmarks = (
+                bodies._replace(cells=new_cells(len(bodies.radius), half_size, self.dtype))
+                for bodies in (agents, landmarks)
+            )
+        acceleration = np.array([b.acceleration for b in self.scenario.agents], self.dtype)
+        return _State(agents, landmarks, acceleration, half_size)
+
+    def _constant(self, value: bool) -> Arrays:
+        arrays = {
+            g: np.full((self.num_worlds, len(group)), value) for g, group in self.groups.items()
+        }
+        for array in arrays.values():
+            array.flags.writeable = False
+        return arrays
+
+    # ---------------------------------------------------------------------------------- the episode
+
+    def reset(self, mask: np.ndarray | None = None) -> Arrays:
+        first = not self._observation
+        if mask is None or first:
+            mask = np.ones(self.num_worlds, bool)
+        if mask.any():
+            self._reset(self.scenario, self._states[0], mask, self._keys, self._draws)
+            self._elapsed[mask] = 0
+            if first and self._staggered:
+                length, worlds = self.scenario.episode_length, self.num_worlds
+                self._elapsed[:] = np.arange(worlds) * length // worlds
+            self._look(mask)
+        return self._observation
+
+    def _look(self, mask: np.ndarray) -> None:
+        """Renew the observations of the worlds in `mask`, in new arrays: those handed out before
+        stay as they are."""
+        if self._observation:
+            observation = {g: array.copy() for g, array in self._observation.items()}
+        else:
+            observation = self._new_arrays("observation_space")
+        chosen = np.zeros(self._blocks, bool)
+        chosen[np.flatnonzero(mask) // self._lanes] = True
+        self._run(False, chosen, self._no_actions, observation)
+        self._observation = observation
+
+    def _run(
+        self, moving: bool, chosen: np.ndarray, actions: tuple[np.ndarray, ...], observation: Arrays
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Run the step kernel, on every thread's share of the blocks; return reward [E, n] and
+        metrics [E, M]."""
+        reward = np.empty((self.num_worlds, 1, len(self._agents.radius)), self.dtype)
+        metrics = np.empty((self.num_worlds, 1, len(self.scenario.metrics)), self.dtype)
+        args = (moving, chosen, actions, tuple(observation.values()), reward, metrics)
+        if self._pool is None:
+            self._step(self.scenario, self._states[0], *args, *self._ranges[0])
+        else:
+            self._step.prepare(self.scenario, self._states[0], *args, *self._ranges[0])
+            jobs = [
+                self._pool.submit(self._step, self.scenario, state, *args, *blocks)
+                for state, blocks in zip(self._states, self._ranges, strict=True)
+            ]
+            for job in jobs:
+                job.result()
+        return reward[:, 0], metrics[:, 0]
+
+    def _new_arrays(self, space: str) -> Arrays:
+        """An uninitialised array for every group."""
+        return {
+            g: np.empty((self.num_worlds, len(group), *getattr(group, space).shape), self.dtype)
+            for g, group in self.groups.items()
+        }
+
+    def step(self, actions: Arrays) -> Step:
+        if not self._observation:
+            raise RuntimeError("call reset() before the first step()")
+        given = tuple([self._checked(actions, g) for g in self.groups])
+        observation = self._new_arrays("observation_space")
+        reward, metrics = self._run(True, self._every_block, given, observation)
+        self._observation = observation
+        self._elapsed += 1
+        truncated = self._elapsed >= self.scenario.episode_length
+        return Step(
+            observation=observation,
+            reward=self._by_group(reward),
+            terminated=self._never,
+            truncated=truncated,
+            active=self._always,
+            done=truncated,
+            metrics=dict(zip(self.scenario.metrics, metrics.T, strict=True)),
+        )
+
+    def _checked(self, actions: Arrays, g: str) -> np.ndarray:
+        shape = (self.num_worlds, len(self.groups[g]), *self.groups[g].action_space.shape)
+        given = np.ascontiguousarray(actions[g], self.dtype)
+        if given.shape != shape:
+            raise ValueError(f"actions[{g!r}] has shape {given.shape}; {shape} is needed")
+        return given
+
+    def _by_group(self, array: np.ndarray) -> Arrays:
+        """Split [E, n] into the groups' columns."""
+        if len(self.groups) == 1:
+            return dict.fromkeys(self.groups, array)
+        ends = np.cumsum([len(group) for group in self.groups.values()])[:-1]
+        return dict(zip(self.groups, np.split(array, ends, axis=1), strict=True))
+
+    # ------------------------------------------------------------------------------------ the state
+
+    def _unpacked(self, array: np.ndarray) -> np.ndarray:
+        """[E, n, 2] from [blocks, n, 2] + lanes, as a copy."""
+        if self._lanes > 1:
+            array = np.moveaxis(array, -1, 1).reshape(-1, *array.shape[1:3])
+        return array[: self.num_worlds].copy()
+
+    def _pack(self, array: np.ndarray, values: np.ndarray) -> None:
+        """Write [E, n, 2] into [blocks, n, 2] + lanes."""
+        padded = np.zeros((self._blocks * self._lanes, *values.shape[1:]), self.dtype)
+        padded[: self.num_worlds] = values
+        if self._lanes > 1:
+            padded = np.moveaxis(padded.reshape(self._blocks, self._lanes, -1, 2), 1, -1)
+        array[:] = padded
+
+    def positions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where agents and landmarks are: [E, n, 2] and [E, m, 2]."""
+        return self._unpacked(self._agents.position), self._unpacked(self._landmarks.position)
+
+    def velocities(self) -> np.ndarray:
+        """How fast the agents move: [E, n, 2]."""
+        return self._unpacked(self._agents.velocity)
+
+    def set_state(
+        self, positions: np.ndarray, velocities: np.ndarray, landmarks: np.ndarray
+    ) -> Arrays:
+        """Put agents (positions, velocities [E, n, 2]) and landmarks ([E, m, 2]) where you want them,
+        and return everybody's observation. The clock and the random streams go on as they were."""
+        if not self._observation:
+            self.reset()
+        self._pack(self._agents.position, positions)
+        self._pack(self._agents.velocity, velocities)
+        self._pack(self._landmarks.position, landmarks)
+        self._look(np.ones(self.num_worlds, bool))
+        return self._observation
+
+    def state(self) -> np.ndarray:
+        agents, landmarks = self.positions()
+        parts = (agents, self.velocities(), landmarks)
+        return np.concatenate([part.reshape(self.num_worlds, -1) for part in parts], axis=1)
+
+    def scene(self, world: int = 0) -> Scene:
+        agents, landmarks = (array[world] for array in self.positions())
+        agent_colours, landmark_colours = self.scenario.colours(agents, landmarks)
+        half_size = float(self.scenario.half_size) * 1.1
+        return Scene(
+            half_size=(half_size, half_size),
+            positions=np.concatenate([landmarks, agents]).astype(np.float32),
+            radii=np.concatenate([self._landmarks.radius, self._agents.radius]).astype(np.float32),
+            colours=np.concatenate([landmark_colours, agent_colours]),
+            caption=f"{len(agents)} agents   step {self._elapsed[world]}",
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        agents, landmarks = self.positions()
+        return {
+            "agents": agents,
+            "velocities": self.velocities(),
+            "landmarks": landmarks,
+            "draws": self._draws.copy(),
+            "elapsed": self._elapsed.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.set_state(state["agents"], state["velocities"], state["landmarks"])
+        self._draws[:] = state["draws"]
+        self._elapsed[:] = state["elapsed"]

@@ -1,0 +1,19 @@
+"""What a world looks like at one moment: the only thing that worlds hand to `marl.rendering`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What one world looks like at one moment. Lengths in world units; y points up; drawn in order.
+
+    A disc with a position that is not finite is not drawn.
+    """
+
+    half_size: tuple[float, float]  # the visible rectangle is [-w, w] x [-h, h]
+    positions: np.ndarray  # f32[M, 2] centres of the discs
+    radii: np.ndarray  # f32[M]
+    colours: np.ndarray  # u8[M, 4]  RGBA, alpha blended
+    caption: str = ""  # one line, e.g. "80 agents   step 34   coverage 0.91"
