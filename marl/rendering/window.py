@@ -1,0 +1,171 @@
+"""A live window that plays scenes, with keys to pause, step and change the speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from marl.rendering.frames import STRIP_BACKGROUND, draw, strip
+from marl.rendering.movies import FPS
+from marl.worlds.scene import Scene
+
+if TYPE_CHECKING:
+    import pyglet
+
+SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+REDRAWS = 60  # a second, and so the most scenes a second
+SCREEN_SHARE = 0.85  # of the screen that a new window takes at most
+
+
+class NoDisplayError(RuntimeError):
+    """There is no window to be had, and the message says what to do instead."""
+
+
+class Controls:
+    """What the viewer asked for, and when the next scene is due. Knows nothing of any window."""
+
+    def __init__(self, fps: float = FPS):
+        self.fps = fps
+        self.paused = False
+        self.quit = False
+        self._speed = SPEEDS.index(1.0)
+        self._owed = 0.0  # scenes, the part of one that is not yet due included
+
+    @property
+    def speed(self) -> float:
+        """Times `fps`."""
+        return SPEEDS[self._speed]
+
+    @property
+    def help(self) -> str:
+        """One line for the viewer: the state and the keys."""
+        state, space = ("paused", "go on") if self.paused else ("playing", "pause")
+        keys = f"space {space}   right step   up/down speed   q quit"
+        return f"{state} x{self.speed:g}   |   {keys}"
+
+    def press(self, key: str) -> None:
+        """Takes one key by pyglet's name for it, such as `"SPACE"`; others are ignored."""
+        match key:
+            case "SPACE":
+                self.paused = not self.paused
+            case "RIGHT" | "PERIOD":
+                self.paused = True
+                self._owed = 1.0
+            case "UP" | "PLUS" | "EQUAL" | "NUM_ADD":
+                self._speed = min(self._speed + 1, len(SPEEDS) - 1)
+            case "DOWN" | "MINUS" | "NUM_SUBTRACT":
+                self._speed = max(self._speed - 1, 0)
+            case "Q" | "ESCAPE":
+                self.quit = True
+
+    def next_is_due(self, seconds: float) -> bool:
+        """Whether to show another scene, now that this much time has passed since the last call."""
+        if not self.paused:
+            self._owed += seconds * self.fps * self.speed
+        if self._owed < 1:
+            return False
+        self._owed = min(self._owed - 1, 1)  # after a slow scene, do not race to catch up
+        return True
+
+
+def play(scenes: Iterator[Scene], title: str, fps: float = FPS) -> None:
+    """Shows scenes in a window until they end or the viewer quits.
+
+    A scene is asked for only when it is due, so a world can be stepped while it is watched. The
+    keys stand below the picture: space pauses, right or `.` steps, up and down change the speed,
+    q or escape quits.
+
+    Args:
+        scenes: what to show, in order.
+        title: of the window.
+        fps: scenes per second at speed x1; at most `REDRAWS` at any speed.
+
+    Raises:
+        NoDisplayError: pyglet is not installed, or finds no display that it can draw on.
+    """
+    first = next(scenes, None)
+    if first is None:
+        return
+    controls = Controls(fps)
+    shown = _compose(first, controls)
+    window = _open(title, shown)
+    import pyglet
+
+    scene, texture = first, _texture(shown)
+
+    def show(new: Scene) -> None:
+        nonlocal scene, texture
+        scene, texture = new, _texture(_compose(new, controls))
+
+    def on_key_press(symbol: int, modifiers: int) -> None:
+        controls.press(pyglet.window.key.symbol_string(symbol))
+        show(scene)
+
+    def on_draw() -> None:
+        red, green, blue = (part / 255 for part in STRIP_BACKGROUND)
+        pyglet.gl.glClearColor(red, green, blue, 1)
+        window.clear()
+        scale = min(window.width / texture.width, window.height / texture.height)
+        width, height = texture.width * scale, texture.height * scale
+        left, bottom = (window.width - width) / 2, (window.height - height) / 2
+        texture.blit(left, bottom, width=width, height=height)
+
+    def tick(seconds: float) -> None:
+        due = not controls.quit and controls.next_is_due(seconds)
+        new = next(scenes, None) if due else scene
+        if new is None or controls.quit:
+            pyglet.app.exit()
+            return
+        if new is not scene:
+            show(new)
+        window.draw(seconds)
+
+    window.push_handlers(on_key_press, on_draw)
+    pyglet.clock.schedule_interval(tick, 1 / REDRAWS)
+    try:
+        pyglet.app.run(None)  # None: `tick` draws
+    finally:
+        pyglet.clock.unschedule(tick)
+        window.close()
+
+
+def _compose(scene: Scene, controls: Controls) -> np.ndarray:
+    """The frame of the scene with the state and the keys below it, u8[H, W, 3]."""
+    frame = draw(scene)
+    return np.vstack([frame, strip(controls.help, frame.shape[1])])
+
+
+def _texture(frame: np.ndarray) -> pyglet.image.Texture:
+    from pyglet.image import ImageData
+
+    height, width, _ = frame.shape
+    top_row_first = -3 * width
+    return ImageData(width, height, "RGB", frame.tobytes(), top_row_first).get_texture()
+
+
+def _open(title: str, frame: np.ndarray) -> pyglet.window.Window:
+    """A window of the size of the frame, or smaller where the screen is."""
+    try:
+        import pyglet
+    except ImportError as error:
+        raise NoDisplayError(
+            'The live window needs an extra: pip install "marl[window]", or write a file with '
+            "--out FILE.gif instead."
+        ) from error
+    try:
+        import pyglet.window  # opens the display
+
+        screen = pyglet.display.get_display().get_default_screen()
+        height, width, _ = frame.shape
+        room = min(screen.width / width, screen.height / height) * SCREEN_SHARE
+        scale = min(room, 1)
+        return pyglet.window.Window(
+            round(width * scale), round(height * scale), caption=title, resizable=True
+        )
+    except Exception as error:  # what is raised differs by platform and by what is missing
+        raise NoDisplayError(
+            f"No display is available for a live window ({error}): write a file with "
+            "--out FILE.gif instead, or set DISPLAY or run under xvfb-run."
+        ) from error
