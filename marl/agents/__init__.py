@@ -1,0 +1,20 @@
+"""Agents by name: what `agent.name` in a config may be."""
+
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from marl.agents.base import Agent, Policy
+from marl.agents.ddpg import DDPG, DDPGConfig
+
+
+class AgentKind(NamedTuple):
+    """A learning agent's class and the model of its settings."""
+
+    agent: type[Agent]
+    config: type[BaseModel]
+
+
+REGISTRY: dict[str, AgentKind] = {"atoc": AgentKind(DDPG, DDPGConfig)}
+
+__all__ = ["REGISTRY", "Agent", "AgentKind", "Policy"]

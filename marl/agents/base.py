@@ -1,0 +1,50 @@
+"""What the loop knows of an agent: act, update, reset."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from marl.replay import Batch
+from marl.worlds.base import Arrays
+
+
+class Policy(ABC):
+    """Something that acts in every world at once."""
+
+    @abstractmethod
+    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        """Actions {g: f32[E, N_g, A_g]} in [-1, 1] for observations {g: f32[E, N_g, O_g]}; greedy
+        unless `explore`."""
+
+    def reset(self, mask: np.ndarray | None = None) -> None:  # noqa: B027 (most have no memory)
+        """Forget what belongs to the episodes that begin in the worlds of `mask` (None: all)."""
+
+
+class Agent(Policy):
+    """A policy that learns."""
+
+    @abstractmethod
+    def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
+        """Learn from a batch; return scalars worth logging, still as tensors."""
+
+    @abstractmethod
+    def anneal(self, progress: float) -> None:
+        """Set learning rates and exploration for this share (0 to 1) of training done."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, Tensor]:
+        """What is needed to act: the part of the state that is published."""
+
+    @abstractmethod
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Act with these weights. Raises ValueError, naming the weight, where a shape differs."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything from which learning continues bit for bit: a flat dictionary of tensors."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""

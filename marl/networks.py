@@ -1,0 +1,159 @@
+"""Networks: K of them as one, their weights stacked.
+
+Every network maps [K, B, inputs] to [K, B, outputs]; network k sees slice k only. K=1 is one network
+shared by all agents, K=N one for each; there is no Python loop over networks.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from marl.worlds.base import Part
+
+
+class StackedLinear(nn.Module):
+    """K linear layers side by side: [K, B, inputs] -> [K, B, outputs]."""
+
+    def __init__(self, stack: int, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)  # PyTorch's own initialisation of a linear layer
+        self.weight = nn.Parameter(torch.empty(stack, inputs, outputs).uniform_(-bound, bound))
+        self.bias = (
+            nn.Parameter(torch.empty(stack, 1, outputs).uniform_(-bound, bound)) if bias else None
+        )
+
+    def small(self) -> "StackedLinear":
+        """Start near zero, as DDPG's output layers do (Lillicrap et al. 2015, section 7): an untrained
+        policy then stands almost still instead of running away."""
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -3e-3, 3e-3)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(self.weight) == 1:  # the same sum, without the overhead of a batched product
+            y = (
+                x[0] @ self.weight[0]
+                if self.bias is None
+                else torch.addmm(self.bias[0], x[0], self.weight[0])
+            )
+            return y[None]
+        if self.bias is None:
+            return torch.bmm(x, self.weight)
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class MLP(nn.Module):
+    """A multi-layer perceptron with LeakyReLU between its layers; `extra` numbers (an action) are
+    appended to the observation."""
+
+    def __init__(
+        self,
+        stack: int,
+        parts: Sequence[Part],
+        inputs: int,
+        extra: int,
+        outputs: int,
+        hidden: Sequence[int],
+        width: int,
+    ) -> None:
+        super().__init__()
+        sizes = [inputs + extra, *hidden]
+        self.layers = nn.ModuleList(
+            StackedLinear(stack, a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.output = StackedLinear(stack, sizes[-1], outputs).small()
+
+    def forward(self, observation: Tensor, extra: Tensor | None = None) -> Tensor:
+        x = observation if extra is None else torch.cat([observation, extra], -1)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x))
+        return self.output(x)
+
+
+class SetNetwork(nn.Module):
+    """A network for observations made of sets: the order and number of items do not matter.
+
+    The last masked part of the observation holds the targets t (landmarks), the masked parts before
+    it the rivals r (other agents); everything else, and `extra`, is one's own. With f, g, h affine:
+
+        pair(t)  = relu(max_r f(t, r, |t - r|))
+        token(t) = g(t, own, pair(t))
+        output   = affine(relu(h(own, relu(max_t token(t)))))
+
+    Each item enters with its length, so that who is nearer need not be learned from coordinates. An
+    item that is only padding enters as zeros; f and g have no constant but the item's presence, so it
+    adds a zero to the maximum, which changes nothing behind the relu.
+    """
+
+    def __init__(
+        self,
+        stack: int,
+        parts: Sequence[Part],
+        inputs: int,
+        extra: int,
+        outputs: int,
+        hidden: Sequence[int],
+        width: int,
+    ) -> None:
+        super().__init__()
+        sets = [part for part in parts if part.masked and part.vectors]
+        if not sets:
+            raise ValueError(
+                "agent.network is 'set', but the world's observations hold no sets of items; "
+                "use 'mlp'"
+            )
+        self.parts = tuple(parts)
+        self.targets, rivals = sets[-1].name, sets[:-1]
+        size = sets[-1].item_size + 1
+        own = sum(part.size for part in parts if part not in sets) + extra
+        self.pairs = nn.ModuleDict(
+            {
+                r.name: StackedLinear(stack, size + r.item_size + 2, width, bias=False)
+                for r in rivals
+            }
+        )
+        tokens = size + own + width * len(rivals)
+        self.tokens = StackedLinear(stack, tokens, width, bias=False)
+        self.trunk = StackedLinear(stack, own + width, width)
+        self.output = StackedLinear(stack, width, outputs).small()
+
+    def forward(self, observation: Tensor, extra: Tensor | None = None) -> Tensor:
+        stack, batch, _ = observation.shape
+        own, items = [] if extra is None else [extra], {}
+        pieces = observation.split([part.size for part in self.parts], -1)
+        for part, piece in zip(self.parts, pieces, strict=True):
+            if part.name == self.targets or part.name in self.pairs:
+                x = piece.reshape(stack, batch, part.count, part.item_size)
+                length = torch.linalg.vector_norm(x[..., :2], dim=-1, keepdim=True)
+                items[part.name] = torch.cat([x, length], -1)  # [K, B, count, item + 1]
+            else:
+                own.append(piece)
+        mine = torch.cat(own, -1)
+        target = items[self.targets]
+        count = target.shape[2]
+        features = [target, mine[:, :, None].expand(-1, -1, count, -1) * target[..., -2:-1]]
+        for name, layer in self.pairs.items():
+            features.append(self._contest(layer, target, items[name]))
+        token = self.tokens(torch.cat(features, -1).flatten(1, 2))
+        best = F.relu(token.view(stack, batch, count, -1).amax(2))
+        return self.output(F.relu(self.trunk(torch.cat([mine, best], -1))))
+
+    def _contest(self, layer: StackedLinear, target: Tensor, rival: Tensor) -> Tensor:
+        """pair(t) for one set of rivals: [K, B, targets, ...] and [K, B, rivals, ...] to
+        [K, B, targets, width]."""
+        stack, batch, targets, _ = target.shape
+        rivals = rival.shape[2]
+        if rivals == 0:
+            return target.new_zeros(stack, batch, targets, layer.weight.shape[-1])
+        t = target[:, :, :, None].expand(-1, -1, -1, rivals, -1)
+        r = rival[:, :, None].expand(-1, -1, targets, -1, -1)
+        gap = torch.linalg.vector_norm(t[..., :2] - r[..., :2], dim=-1, keepdim=True)
+        both = t[..., -2:-1] * r[..., -2:-1]
+        pair = layer((torch.cat([t, r, gap], -1) * both).flatten(1, 3))
+        return F.relu(pair.view(stack, batch, targets, rivals, -1).amax(3))
+
+
+NETWORKS = {"mlp": MLP, "set": SetNetwork}

@@ -1,0 +1,170 @@
+"""Policies that need no training, as yardsticks: random, still, greedy and two assignments.
+
+All but `assignment` act on observations alone and work in any world whose observations have a part
+"landmarks" (and "agents", for local-assignment). They steer by one PD controller,
+clip(10 (target - position) - 1.5 velocity, -1, 1).
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+from numba import njit
+
+from marl.agents.base import Policy
+from marl.worlds.base import Arrays, Group, World
+from marl.worlds.particles.assignment import assign
+from marl.worlds.particles.world import ParticleWorld
+
+
+class Random(Policy):
+    """Uniform actions."""
+
+    def __init__(self, world: World, seed: int = 0) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._sizes = {g: group.action_space.shape for g, group in world.groups.items()}
+
+    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        return {
+            g: self._rng.uniform(-1, 1, (*rows.shape[:2], *self._sizes[g])).astype(np.float32)
+            for g, rows in observation.items()
+        }
+
+
+class Still(Policy):
+    """No action at all."""
+
+    def __init__(self, world: World, seed: int = 0) -> None:
+        self._sizes = {g: group.action_space.shape for g, group in world.groups.items()}
+
+    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        return {
+            g: np.zeros((*rows.shape[:2], *self._sizes[g]), np.float32)
+            for g, rows in observation.items()
+        }
+
+
+class Greedy(Policy):
+    """To the nearest landmark."""
+
+    def __init__(self, world: World, seed: int = 0) -> None:
+        self._groups = world.groups
+
+    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        actions = {}
+        for g, rows in observation.items():
+            landmarks = _items(self._groups[g], "landmarks", rows)
+            actions[g] = _steer(landmarks[..., 0, :2], rows[..., :2])
+        return actions
+
+
+class LocalAssignment(Policy):
+    """To the landmark that is one's own in the best assignment of the agents to the landmarks in
+    one's view; brakes where no landmark is left over for oneself."""
+
+    def __init__(self, world: World, seed: int = 0) -> None:
+        self._groups = world.groups
+
+    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        actions = {}
+        for g, rows in observation.items():
+            agents = _items(self._groups[g], "agents", rows)
+            landmarks = _items(self._groups[g], "landmarks", rows)
+            flat = [x.reshape(-1, *x.shape[2:]).astype(np.float64) for x in (agents, landmarks)]
+            targets = _local_targets(*flat).reshape(*rows.shape[:2], 2)
+            actions[g] = _steer(targets, rows[..., :2])
+        return actions
+
+
+class Assignment(Policy):
+    """The oracle: sees everything and sends every agent to its landmark in the assignment with the
+    smallest sum of distances, found once at the start of an episode."""
+
+    def __init__(self, world: World, seed: int = 0) -> None:
+        if not isinstance(world, ParticleWorld):
+            raise ValueError("the policy 'assignment' needs a particle world")
+        self._world = world
+        self._match: np.ndarray | None = None  # i64[E, N], -1 for agents left over
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        agents, landmarks = self._world.positions()
+        if self._match is None or mask is None:
+            self._match = np.full(agents.shape[:2], -1)
+            mask = np.ones(len(agents), bool)
+        for e in np.flatnonzero(mask):
+            self._match[e] = _match(agents[e].astype(np.float64), landmarks[e].astype(np.float64))
+
+    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        if self._match is None:
+            self.reset()
+        match = cast(np.ndarray, self._match)
+        agents, landmarks = self._world.positions()
+        targets = np.take_along_axis(landmarks, np.maximum(match, 0)[..., None], 1) - agents
+        action = _steer(np.where(match[..., None] < 0, 0.0, targets), self._world.velocities())
+        ends = np.cumsum([len(group) for group in self._world.groups.values()])[:-1]
+        return dict(zip(self._world.groups, np.split(action, ends, axis=1), strict=True))
+
+
+BUILTIN: dict[str, Callable[..., Policy]] = {
+    "random": Random,
+    "still": Still,
+    "greedy": Greedy,
+    "local-assignment": LocalAssignment,
+    "assignment": Assignment,
+}
+
+
+def _items(group: Group, name: str, rows: np.ndarray) -> np.ndarray:
+    """One part of observations [E, N, O] as [E, N, count, item]."""
+    start = 0
+    for part in group.observation_parts:
+        if part.name == name:
+            piece = rows[..., start : start + part.size]
+            return piece.reshape(*rows.shape[:2], part.count, part.item_size)
+        start += part.size
+    raise ValueError(f"this policy needs observations with a part {name!r}")
+
+
+def _steer(target: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    """PD control towards a target relative to oneself."""
+    return np.clip(10.0 * target - 1.5 * velocity, -1.0, 1.0).astype(np.float32)
+
+
+@njit
+def _local_targets(agents, landmarks):
+    """Where each agent goes: agents [B, K, item] and landmarks [B, L, item] in view, relative to it;
+    [B, 2]."""
+    targets = np.zeros((len(agents), 2))
+    for b in range(len(agents)):
+        rivals, places = 0, 0
+        while rivals < agents.shape[1] and agents[b, rivals, -1] > 0:
+            rivals += 1
+        while places < landmarks.shape[1] and landmarks[b, places, -1] > 0:
+            places += 1
+        here = np.zeros((1 + rivals, 2))
+        here[1:] = agents[b, :rivals, :2]
+        own = _match(here, landmarks[b, :places, :2])[0]
+        if own >= 0:
+            targets[b] = landmarks[b, own, :2]
+    return targets
+
+
+@njit
+def _match(agents, landmarks):
+    """i64[n]: each agent's landmark under the optimal assignment, -1 for agents left over."""
+    n, m = len(agents), len(landmarks)
+    cost = np.empty((min(n, m), max(n, m)))
+    for i in range(n):
+        for j in range(m):
+            dx, dy = agents[i, 0] - landmarks[j, 0], agents[i, 1] - landmarks[j, 1]
+            if n <= m:
+                cost[i, j] = np.sqrt(dx * dx + dy * dy)
+            else:
+                cost[j, i] = np.sqrt(dx * dx + dy * dy)
+    match = assign(cost)
+    if n <= m:
+        return match
+    agent_match = np.full(n, -1)
+    for j in range(m):
+        agent_match[match[j]] = j
+    return agent_match

@@ -1,0 +1,91 @@
+"""Replay: transitions in, batches out."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marl.worlds.base import Arrays, Group
+
+
+class Transition(NamedTuple):
+    """One step of all worlds, as the loop hands it on: dictionaries of arrays, one entry a group.
+
+    `next_observation` is the true one, also at the end of an episode. `terminated` alone decides
+    whether the future counts: where only time ran out, it does (Pardo et al. 2018).
+    """
+
+    observation: Arrays  # f32[E, N, O]
+    action: Arrays  # f32[E, N, A]
+    reward: Arrays  # f32[E, N]
+    next_observation: Arrays  # f32[E, N, O]
+    terminated: Arrays  # bool[E, N]
+
+
+class Batch(NamedTuple):
+    """Transitions of single agents."""
+
+    observation: Tensor  # f32[B, O]
+    action: Tensor  # f32[B, A]
+    reward: Tensor  # f32[B]
+    next_observation: Tensor  # f32[B, O]
+    terminated: Tensor  # f32[B], 0.0 or 1.0
+
+
+class Replay:
+    """The last `capacity` steps of single worlds, oldest overwritten first; one table a group."""
+
+    def __init__(self, groups: dict[str, Group], capacity: int, generator: torch.Generator) -> None:
+        self.capacity = capacity
+        self.size = 0
+        self._next = 0
+        self._generator = generator
+        self._tables: dict[str, Batch] = {}
+        for name, group in groups.items():
+            n = len(group)
+            (observations,), (actions,) = group.observation_space.shape, group.action_space.shape
+            self._tables[name] = Batch(
+                torch.zeros(capacity, n, observations),
+                torch.zeros(capacity, n, actions),
+                torch.zeros(capacity, n),
+                torch.zeros(capacity, n, observations),
+                torch.zeros(capacity, n),
+            )
+
+    def add(self, transition: Transition) -> None:
+        """Store a step of E worlds; E must not exceed the capacity."""
+        worlds = len(next(iter(transition.reward.values())))
+        first = min(worlds, self.capacity - self._next)  # the rest starts again at the top
+        for group, table in self._tables.items():
+            for column, arrays in zip(table, transition, strict=True):
+                values = torch.from_numpy(np.asarray(arrays[group], np.float32))
+                column[self._next : self._next + first] = values[:first]
+                column[: worlds - first] = values[first:]
+        self._next = (self._next + worlds) % self.capacity
+        self.size = min(self.size + worlds, self.capacity)
+
+    def sample(self, batch_size: int) -> dict[str, Batch]:
+        """Transitions of single agents, drawn evenly with replacement."""
+        batch = {}
+        for group, table in self._tables.items():
+            n = table.reward.shape[1]
+            rows = torch.randint(self.size * n, (batch_size,), generator=self._generator)
+            batch[group] = Batch(*[column.flatten(0, 1)[rows] for column in table])
+        return batch
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {"next": torch.tensor(self._next), "generator": self._generator.get_state()}
+        for group, table in self._tables.items():
+            for name, column in zip(Batch._fields, table, strict=True):
+                state[f"{group}.{name}"] = column[: self.size].clone()
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self._next = int(state["next"])
+        self._generator.set_state(state["generator"])
+        for group, table in self._tables.items():
+            for name, column in zip(Batch._fields, table, strict=True):
+                stored = state[f"{group}.{name}"]
+                self.size = len(stored)
+                column[: self.size] = stored
