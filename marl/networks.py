@@ -14,6 +14,9 @@ from torch.nn import functional as F
 from marl.worlds.base import Part
 
 
+HEADS = 4  # attention heads of a set network
+
+
 class StackedLinear(nn.Module):
     """K linear layers side by side: [K, B, inputs] -> [K, B, outputs]."""
 
@@ -79,13 +82,14 @@ class SetNetwork(nn.Module):
     The last masked part of the observation holds the targets t (landmarks), the masked parts before
     it the rivals r (other agents); everything else, and `extra`, is one's own. With f, g, h affine:
 
-        pair(t)  = relu(max_r f(t, r, |t - r|))
-        token(t) = g(t, own, pair(t))
-        output   = affine(relu(h(own, relu(max_t token(t)))))
+        pair(t)  = relu(max_r f(t, r, |t - r|))            who else is near this target
+        token(t) = relu(g(t, own, pair(t)))
+        picked   = sum_t softmax_t(score(token(t))) t      four heads: targets to look at
+        output   = affine(relu(h(own, picked, max_t token(t))))
 
     Each item enters with its length, so that who is nearer need not be learned from coordinates. An
     item that is only padding enters as zeros; f and g have no constant but the item's presence, so it
-    adds a zero to the maximum, which changes nothing behind the relu.
+    adds a zero to each maximum, which changes nothing behind the relu.
     """
 
     def __init__(
@@ -117,7 +121,8 @@ class SetNetwork(nn.Module):
         )
         tokens = size + own + width * len(rivals)
         self.tokens = StackedLinear(stack, tokens, width, bias=False)
-        self.trunk = StackedLinear(stack, own + width, width)
+        self.scores = StackedLinear(stack, width, HEADS, bias=False)
+        self.trunk = StackedLinear(stack, own + HEADS * size + width, width)
         self.output = StackedLinear(stack, width, outputs).small()
 
     def forward(self, observation: Tensor, extra: Tensor | None = None) -> Tensor:
@@ -137,9 +142,12 @@ class SetNetwork(nn.Module):
         features = [target, mine[:, :, None].expand(-1, -1, count, -1) * target[..., -2:-1]]
         for name, layer in self.pairs.items():
             features.append(self._contest(layer, target, items[name]))
-        token = self.tokens(torch.cat(features, -1).flatten(1, 2))
-        best = F.relu(token.view(stack, batch, count, -1).amax(2))
-        return self.output(F.relu(self.trunk(torch.cat([mine, best], -1))))
+        token = F.relu(self.tokens(torch.cat(features, -1).flatten(1, 2)))
+        score = self.scores(token).view(stack, batch, count, -1)
+        score = score + (target[..., -2:-1] - 1.0) * 1e9  # nobody looks at padding
+        picked = (score.softmax(2).transpose(2, 3) @ target).flatten(2)
+        best = token.view(stack, batch, count, -1).amax(2)
+        return self.output(F.relu(self.trunk(torch.cat([mine, picked, best], -1))))
 
     def _contest(self, layer: StackedLinear, target: Tensor, rival: Tensor) -> Tensor:
         """pair(t) for one set of rivals: [K, B, targets, ...] and [K, B, rivals, ...] to

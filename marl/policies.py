@@ -2,7 +2,7 @@
 
 All but `assignment` act on observations alone and work in any world whose observations have a part
 "landmarks" (and "agents", for local-assignment). They steer by one PD controller,
-clip(10 (target - position) - 1.5 velocity, -1, 1).
+clip(3 (target - position) - 3 velocity, -1, 1).
 """
 
 from collections.abc import Callable
@@ -127,7 +127,7 @@ def _items(group: Group, name: str, rows: np.ndarray) -> np.ndarray:
 
 def _steer(target: np.ndarray, velocity: np.ndarray) -> np.ndarray:
     """PD control towards a target relative to oneself."""
-    return np.clip(10.0 * target - 1.5 * velocity, -1.0, 1.0).astype(np.float32)
+    return np.clip(3.0 * target - 3.0 * velocity, -1.0, 1.0).astype(np.float32)
 
 
 @njit

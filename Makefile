@@ -1,0 +1,45 @@
+# make demo   train on 4 agents, run on 1000: table, GIFs and plots (about five minutes)
+# make test   the tests
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+FILES := pyproject.toml setup.py constraints.txt
+
+.PHONY: demo test test-learning check bench bench-peers bench-learning clean
+
+demo: .venv/with-marl
+	$(BIN)/marl demo
+
+test: .venv/with-tests
+	$(BIN)/pytest -n auto
+
+test-learning: .venv/with-tests
+	$(BIN)/pytest -m learning
+
+check: .venv/with-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy marl benchmarks experiments
+
+bench: .venv/with-tests
+	$(BIN)/python benchmarks/simulator.py
+
+bench-learning: .venv/with-marl
+	$(BIN)/python benchmarks/learning.py
+
+# The simulators we compare with, in an environment of their own.
+bench-peers: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+
+.venv/with-marl: $(FILES)
+	$(PYTHON) -m venv .venv
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/with-tests: .venv/with-marl
+	$(INSTALL) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-peers build dist *.egg-info
