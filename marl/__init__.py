@@ -1,0 +1,34 @@
+"""Train multi-agent policies on a handful of agents and run them, unchanged, on thousands.
+
+>>> import marl
+>>> world = marl.make("spread", num_agents=80, num_worlds=16, seed=0)
+>>> policy = marl.load_policy("spread")
+>>> step = world.step(policy.act(world.reset()))
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from marl.evaluation import load_policy
+    from marl.worlds.registry import make, register_scenario
+
+try:
+    __version__ = version("marl")
+except PackageNotFoundError:  # run from a folder of sources
+    __version__ = "unknown"
+
+__all__ = ["__version__", "load_policy", "make", "register_scenario"]
+
+
+def __getattr__(name: str):
+    """Import on first use: torch and numba take seconds, which `marl --help` need not wait for."""
+    if name == "load_policy":
+        from marl.evaluation import load_policy
+
+        return load_policy
+    if name in ("make", "register_scenario"):
+        from marl.worlds import registry
+
+        return getattr(registry, name)
+    raise AttributeError(f"module 'marl' has no attribute {name!r}")

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from marl.worlds.base import Part
 
-
 HEADS = 4  # attention heads of a set network
+SHARPNESS = float(__import__("os").environ.get("SH", "8"))
 
 
 class StackedLinear(nn.Module):
@@ -82,7 +82,7 @@ class SetNetwork(nn.Module):
     The last masked part of the observation holds the targets t (landmarks), the masked parts before
     it the rivals r (other agents); everything else, and `extra`, is one's own. With f, g, h affine:
 
-        pair(t)  = relu(max_r f(t, r, |t - r|))            who else is near this target
+        pair(t)  = relu(max_r f(t, r, |t - r|, |t - r| - min_t' |t' - r|))    who else wants it
         token(t) = relu(g(t, own, pair(t)))
         picked   = sum_t softmax_t(score(token(t))) t      four heads: targets to look at
         output   = affine(relu(h(own, picked, max_t token(t))))
@@ -115,14 +115,14 @@ class SetNetwork(nn.Module):
         own = sum(part.size for part in parts if part not in sets) + extra
         self.pairs = nn.ModuleDict(
             {
-                r.name: StackedLinear(stack, size + r.item_size + 2, width, bias=False)
+                r.name: StackedLinear(stack, size + r.item_size + 3, width, bias=False)
                 for r in rivals
             }
         )
         tokens = size + own + width * len(rivals)
         self.tokens = StackedLinear(stack, tokens, width, bias=False)
         self.scores = StackedLinear(stack, width, HEADS, bias=False)
-        self.trunk = StackedLinear(stack, own + HEADS * size + width, width)
+        self.trunk = StackedLinear(stack, own + HEADS * (size + width), width)
         self.output = StackedLinear(stack, width, outputs).small()
 
     def forward(self, observation: Tensor, extra: Tensor | None = None) -> Tensor:
@@ -143,11 +143,11 @@ class SetNetwork(nn.Module):
         for name, layer in self.pairs.items():
             features.append(self._contest(layer, target, items[name]))
         token = F.relu(self.tokens(torch.cat(features, -1).flatten(1, 2)))
-        score = self.scores(token).view(stack, batch, count, -1)
+        score = SHARPNESS * self.scores(token).view(stack, batch, count, -1)
         score = score + (target[..., -2:-1] - 1.0) * 1e9  # nobody looks at padding
-        picked = (score.softmax(2).transpose(2, 3) @ target).flatten(2)
-        best = token.view(stack, batch, count, -1).amax(2)
-        return self.output(F.relu(self.trunk(torch.cat([mine, picked, best], -1))))
+        items_ = torch.cat([target, token.view(stack, batch, count, -1)], -1)
+        picked = (score.softmax(2).transpose(2, 3) @ items_).flatten(2)
+        return self.output(F.relu(self.trunk(torch.cat([mine, picked], -1))))
 
     def _contest(self, layer: StackedLinear, target: Tensor, rival: Tensor) -> Tensor:
         """pair(t) for one set of rivals: [K, B, targets, ...] and [K, B, rivals, ...] to
@@ -159,8 +159,9 @@ class SetNetwork(nn.Module):
         t = target[:, :, :, None].expand(-1, -1, -1, rivals, -1)
         r = rival[:, :, None].expand(-1, -1, targets, -1, -1)
         gap = torch.linalg.vector_norm(t[..., :2] - r[..., :2], dim=-1, keepdim=True)
+        nearest = (gap + 1e3 * (1.0 - t[..., -2:-1])).amin(2, keepdim=True)
         both = t[..., -2:-1] * r[..., -2:-1]
-        pair = layer((torch.cat([t, r, gap], -1) * both).flatten(1, 3))
+        pair = layer((torch.cat([t, r, gap, gap - nearest], -1) * both).flatten(1, 3))
         return F.relu(pair.view(stack, batch, targets, rivals, -1).amax(3))
 
 

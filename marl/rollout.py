@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-
 from marl.agents.base import Policy
 from marl.replay import Transition
 from marl.worlds.base import Arrays, Step, World

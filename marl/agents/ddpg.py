@@ -76,6 +76,7 @@ class DDPG(Agent):
         streams = [torch.Generator().manual_seed(seed + k) for k in range(3)]
         self.exploration = Exploration(exploration or ExplorationConfig(), streams[1])
         self._generator = streams[2]
+        self._shown: dict[str, Tensor] = {}  # with random views: items shown, [E N, parts]
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(streams[0].get_state())
             self._learners = {g: _Learner(group, config) for g, group in groups.items()}
@@ -87,12 +88,29 @@ class DDPG(Agent):
                 rows = torch.as_tensor(observation[g], dtype=torch.float32)
                 actor = learner.actor if explore else learner.greedy
                 worlds, agents = rows.shape[:2]
-                action = actor(rows.reshape(1, worlds * agents, -1)).tanh().view(worlds, agents, -1)
+                rows = rows.reshape(worlds * agents, -1)
+                if explore and learner.views:
+                    rows = rows * learner.views.mask(self._view(g, worlds, agents))
+                action = actor(rows[None]).tanh().view(worlds, agents, -1)
                 actions[g] = (self.exploration.disturb(g, action) if explore else action).numpy()
         return actions
 
+    def _view(self, g: str, worlds: int, agents: int) -> Tensor:
+        """How much each agent sees while it explores, the same for a whole episode: so that learning
+        meets the situations into which a narrow view leads."""
+        if g not in self._shown:
+            views = self._learners[g].views
+            self._shown[g] = views.draw(worlds * agents, self._generator)
+        return self._shown[g]
+
     def reset(self, mask: np.ndarray | None = None) -> None:
         self.exploration.reset(mask)
+        if mask is None:
+            self._shown.clear()
+        for g, shown in self._shown.items():
+            again = torch.from_numpy(np.repeat(mask, len(self.groups[g])))
+            drawn = self._learners[g].views.draw(len(shown), self._generator)
+            self._shown[g] = torch.where(again[:, None], drawn, shown)
 
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
         return {
@@ -129,6 +147,7 @@ class DDPG(Agent):
     def state_dict(self) -> dict[str, Tensor]:
         state = {f"exploration.{k}": v for k, v in self.exploration.state_dict().items()}
         state["generator"] = self._generator.get_state()
+        state |= {f"shown.{g}": shown.clone() for g, shown in self._shown.items()}
         for g, learner in self._learners.items():
             state |= {f"{g}.{k}": v for k, v in learner.state_dict().items()}
         return state
@@ -139,6 +158,7 @@ class DDPG(Agent):
 
         self.exploration.load_state_dict(below("exploration."))
         self._generator.set_state(state["generator"])
+        self._shown = below("shown.")
         for g, learner in self._learners.items():
             learner.load_state_dict(below(f"{g}."))
 
@@ -236,7 +256,7 @@ class _Learner:
             )
             action = self.action_symmetry(action)
         if self.views:
-            mask = self.views.mask(len(observation), generator)
+            mask = self.views.mask(self.views.draw(len(observation), generator))
             observation, next_observation = observation * mask, next_observation * mask
         columns = (reward[:, None], next_observation, terminated[:, None])
         return tuple(x[None] for x in (observation, action, *columns))

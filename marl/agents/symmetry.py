@@ -71,8 +71,11 @@ class RandomViews:
         self._low = torch.tensor([min(least[name], masked[name].count) for name in self._names])
         self._span = torch.tensor([masked[name].count for name in self._names]) - self._low + 1
 
-    def mask(self, rows: int, generator: torch.Generator) -> Tensor:
-        """f32[rows, O]: 1.0 where an observation is shown, to be multiplied with it."""
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """i64[rows, parts]: how many items of each part to show."""
         share = torch.rand(rows, len(self._names), generator=generator)
-        limit = self._low + (share * self._span).long()
-        return (self._rank < limit[:, self._owner]).float()
+        return self._low + (share * self._span).long()
+
+    def mask(self, limits: Tensor) -> Tensor:
+        """f32[rows, O]: 1.0 where an observation is shown, to be multiplied with it."""
+        return (self._rank < limits[:, self._owner]).float()

@@ -1,5 +1,9 @@
 """Names of worlds: what `world.scenario` in a config may be."""
 
+import importlib
+import os
+import sys
+
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
@@ -12,6 +16,28 @@ def register_scenario(name: str, scenario: type[Scenario]) -> None:
     SCENARIOS[name] = scenario
 
 
+def find_scenario(name: str) -> type[Scenario]:
+    """The scenario of that name: a registered one, or "module:Class" for one of your own that can be
+    imported (from the current folder, too). Raises ValueError with one sentence otherwise."""
+    if name in SCENARIOS:
+        return SCENARIOS[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ValueError(
+            f"no scenario is called {name!r}; known are: {', '.join(SCENARIOS)}, "
+            "and 'module:Class' for your own"
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"scenario {name!r} cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Scenario)):
+        raise ValueError(f"scenario {name!r} is not a subclass of Scenario")
+    return found
+
+
 def make(
     scenario: str, *, num_worlds: int = 1, seed: int = 0, num_threads: int = 1, **parameters
 ) -> ParticleWorld:
@@ -21,8 +47,6 @@ def make(
 
     Raises ValueError for an unknown name or parameter.
     """
-    if scenario not in SCENARIOS:
-        raise ValueError(f"no scenario is called {scenario!r}; known are: {', '.join(SCENARIOS)}")
     return ParticleWorld(
-        SCENARIOS[scenario](**parameters), num_worlds, seed, num_threads=num_threads
+        find_scenario(scenario)(**parameters), num_worlds, seed, num_threads=num_threads
     )

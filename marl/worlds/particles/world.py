@@ -34,7 +34,7 @@ from marl.worlds.particles.random import Random, stream_keys
 from marl.worlds.particles.scenario import Body, Scenario, Square
 from marl.worlds.scene import Scene
 
-CELLS_FROM = 320  # agents; measured by benchmarks/simulator.py --crossover
+CELLS_FROM = 448  # agents; measured by benchmarks/simulator.py --crossover
 NEAR_ROWS = 64  # the largest number of neighbours that can be asked for
 
 _State = namedtuple("_State", "agents landmarks acceleration half_size")

@@ -1,0 +1,125 @@
+"""Train the shipped recipe on 4 agents with several seeds and apply every policy, unchanged, to more.
+
+    python benchmarks/learning.py [--config data/json/spread.json] [--seeds 0 1 2 3 4]
+                                  [--agents 4 12 80 1000] [--markdown FILE]
+
+Each seed trains in a process of its own, on one core and one thread, CPU seconds being those of the
+training process without its evaluations. Greedy evaluation at step 100 on fixed starts: 400 episodes
+at N=4, elsewhere about 20 000 agents' worth. Prints a Markdown table: median and worst of the seeds,
+the reference policies on the same starts, and when a seed's coverage at N=4 first reached 0.95.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+TARGETS = {4: 0.95, 12: 0.92, 80: 0.88, 1000: 0.86}
+REFERENCES = ("random", "greedy", "local-assignment", "assignment")
+THRESHOLD = 0.95
+
+
+def marl(*arguments: str, root: Path) -> None:
+    """Run one `marl` command with its runs kept below `root`; stop with its message if it fails."""
+    command = [sys.executable, "-m", "marl.cli", *arguments]
+    environment = {**os.environ, "MARL_DATA": str(root)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments)} failed: {done.stderr.strip()}")
+
+
+def evaluate(policy: str, agents: list[int], root: Path, *more: str) -> dict[int, dict]:
+    """The objects that `marl evaluate --json` writes, by number of agents."""
+    file = root / f"{policy}.json"
+    numbers = [str(n) for n in agents]
+    marl("evaluate", policy, "--agents", *numbers, "--json", str(file), *more, root=root)
+    return {result["agents"]: result for result in json.loads(file.read_text())}
+
+
+def train(config: str, seed: int, agents: list[int], root: Path) -> dict:
+    """Train one seed and evaluate it; CPU seconds of the training and until THRESHOLD beside."""
+    name = f"seed-{seed}"
+    marl("train", config, "--name", name, "--seed", str(seed), root=root)
+    lines = (root / "stats" / name / "log.jsonl").read_text().splitlines()
+    log = [json.loads(line) for line in lines]
+    reached = [
+        line["cpu_seconds"]
+        for line in log
+        if "evaluation" in line and line["evaluation"]["coverage"] >= THRESHOLD
+    ]
+    return {
+        "seed": seed,
+        "cpu": log[-1]["cpu_seconds"],
+        "first": min(reached, default=float("inf")),
+        "evaluation": evaluate(name, agents, root),
+    }
+
+
+def cells(results: list[dict[int, dict]], agents: list[int]) -> list[str]:
+    """Coverage (median, and the worst of several) and collisions per agent for each N."""
+    row = []
+    for n in agents:
+        coverage = [result[n]["coverage"] for result in results]
+        collisions = statistics.median(result[n]["collisions"] for result in results)
+        worst = f" (worst {min(coverage):.3f})" if len(coverage) > 1 else ""
+        row.append(f"{statistics.median(coverage):.3f}{worst}, {collisions:.2f}")
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--config", default="data/json/spread.json")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--agents", type=int, nargs="+", default=[4, 12, 80, 1000])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="seeds side by side")
+    parser.add_argument("--markdown", type=Path, help="write the table here, too")
+    options = parser.parse_args()
+    agents = options.agents
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
+        root = Path(folder)
+        config = str(Path(options.config).resolve())
+        runs = list(pool.map(lambda seed: train(config, seed, agents, root), options.seeds))
+        references = {name: evaluate(name, agents, root) for name in REFERENCES}
+
+    lines = [
+        "coverage at step 100 (0.10), overlapping others per agent and step",
+        "",
+        "| policy | " + " | ".join(f"N={n}" for n in agents) + " |",
+        "|---|" + "---|" * len(agents),
+    ]
+    learned = [run["evaluation"] for run in runs]
+    lines.append(
+        f"| **learned at N=4, {len(runs)} seeds** | " + " | ".join(cells(learned, agents)) + " |"
+    )
+    lines += [
+        f"| {name} | " + " | ".join(cells([result], agents)) + " |"
+        for name, result in references.items()
+    ]
+    for n in agents:
+        if n in TARGETS:
+            median = statistics.median(result[n]["coverage"] for result in learned)
+            verdict = "reached" if median >= TARGETS[n] else "MISSED"
+            lines.append(f"\nN={n}: median {median:.3f}, target {TARGETS[n]}: {verdict}")
+    seconds = ", ".join(f"{run['cpu']:.0f}" for run in runs)
+    first = statistics.median(run["first"] for run in runs)
+    lines.append(f"\nTraining took {seconds} CPU seconds on one core; coverage at N=4 first at or")
+    lines.append(f"above {THRESHOLD} after {first:.0f} CPU seconds (median).")
+    lines.append(
+        f"\nSeeds {options.seeds}, Python {platform.python_version()}, {platform.machine()}."
+    )
+    table = "\n".join(lines)
+    print(table)
+    if options.markdown:
+        options.markdown.write_text(table + "\n")
+
+
+if __name__ == "__main__":
+    main()

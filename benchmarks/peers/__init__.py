@@ -1,0 +1,1 @@
+"""The simulators that the benchmarks compare with."""

@@ -1,0 +1,322 @@
+"""How fast the particle world steps: next to MPE2, VMAS and JaxMARL, and with up to 100 000 agents.
+
+    python benchmarks/simulator.py [--agents 4 12 80] [--large 1000 10000 100000] [--json FILE]
+    python benchmarks/simulator.py --crossover      lanes against cells, for CELLS_FROM in world.py
+
+Times are CPU seconds on one core. Ours and the peers take turns, several times over, so that
+whatever else the machine does meets all of them. Ratios are between medians.
+"""
+
+import argparse
+import importlib.metadata
+import itertools
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from peers.stepping import EPISODE, PEERS, random_actions, random_order, seconds_per_step
+
+from marl.worlds.particles.lanes import WIDTH
+from marl.worlds.particles.scenarios.spread import Spread
+from marl.worlds.particles.world import CELLS_FROM, ParticleWorld
+
+ROOT = Path(__file__).parent.parent
+ROUNDS = 3
+
+BATCHES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
+    "marl": ((1, 64, 1024, 4096), (1, 64, 1024, 4096), (1, 16, 128, 512)),
+    "mpe2": ((1,), (1,), (1,)),
+    "vmas": ((1024, 4096, 16384), (1024, 4096), (64, 1024)),
+    "jaxmarl": ((1, 64, 1024), (1, 64, 1024), (1, 16)),
+}
+"""Worlds side by side, for up to 6, up to 20 and more agents: as many as still make a difference,
+or as can be waited for."""
+
+TARGETS = {"mpe2": (20, 20, 20), "vmas": (8, 20, 20), "jaxmarl": (20, 20, 20)}
+"""How many times as fast we want to be, for the same three sizes."""
+
+FLAT, AGENT_STEPS = 1.5, 1.2e6
+"""In the largest world: the most that an agent may cost, relative to one in the smallest of the
+large ones, and how many agent-steps we want every second."""
+
+NOTES = f"""
+Timed: world.step(actions) and world.reset(step.done), that is physics, contacts, every agent's
+observation, reward and metrics. Random continuous actions, drawn beforehand; episodes of {EPISODE}
+steps; float32 (mpe2: float64); one core, CPU time; the median of several turns, and the best.
+Not the same in all: ours observes the nearest 3 agents and 4 landmarks, in a square that grows with
+the number of agents; the peers, used as they come, observe everybody, in a square of fixed size.
+JaxMARL's loop over steps is compiled with the rest, the others are stepped from Python; it draws a
+new start in every step. Ours is timed over whole episodes, a slow peer over less, which spares it
+the resets."""
+
+HEADER = """
+ library   agents   worlds    env-steps/s        at best  agent-steps/s"""
+
+
+def size(agents: int) -> int:
+    """Which column of the tables above is for so many agents."""
+    return 0 if agents <= 6 else 1 if agents <= 20 else 2
+
+
+@dataclass
+class Case:
+    """So many worlds of so many agents, and what one step of them all took, turn by turn."""
+
+    library: str
+    agents: int
+    worlds: int
+    seconds: list[float] = field(default_factory=list)
+    bytes_per_agent: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Env-steps per second, the median."""
+        return self.worlds / statistics.median(self.seconds)
+
+    def __str__(self) -> str:
+        rates = self.rate, self.worlds / min(self.seconds), self.rate * self.agents
+        row = f"{self.library:>8} {self.agents:>8,} {self.worlds:>8,}"
+        row += "".join(f" {rate:>14,.{int(rate < 100)}f}" for rate in rates)
+        return row if self.bytes_per_agent is None else f"{row} {self.bytes_per_agent:>12,.0f}"
+
+
+@dataclass
+class Target:
+    """What we want of a figure, and what it is."""
+
+    text: str
+    value: float
+    wanted: float
+    at_most: bool = False
+
+    def __str__(self) -> str:
+        ok = self.value <= self.wanted if self.at_most else self.value >= self.wanted
+        limit = f"at {'most' if self.at_most else 'least'} {self.wanted:,}"
+        return f"{'ok' if ok else 'MISSED':>8}  {self.text}: {self.value:,.2f} ({limit})"
+
+
+# ---------------------------------------------------------------------------------- ours and peers
+
+
+class Ours:
+    """Our worlds, stepped once: that compiles the kernels, or loads them."""
+
+    def __init__(self, agents: int, worlds: int, **options: Any) -> None:
+        self.world = ParticleWorld(Spread(num_agents=agents), worlds, **options)
+        batches = random_actions(-1, 1, (worlds, agents, 2))
+        self.actions = [{"agents": batch} for batch in batches]
+        self.world.reset()
+        self.run(1)
+
+    def run(self, steps: int) -> None:
+        """Step all worlds, each into a new episode when one is over."""
+        for i in random_order(steps):
+            step = self.world.step(self.actions[i])
+            self.world.reset(step.done)
+
+
+class Peer:
+    """Another library, stepping in a process of its own."""
+
+    def __init__(self, name: str, python: str) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            [python, str(ROOT / "benchmarks" / "peers" / "stepping.py"), name],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        greeting = self._answer()
+        if "missing" in greeting:
+            raise ImportError(greeting["missing"])
+        self.versions = greeting["versions"]
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} stopped with status {self._process.wait()}")
+        return json.loads(line)
+
+    def seconds_per_step(self, agents: int, worlds: int, seconds: float) -> float:
+        """CPU seconds for one step of all worlds, measured for about `seconds`."""
+        question = {"agents": agents, "worlds": worlds, "seconds": seconds}
+        print(json.dumps(question), file=self._process.stdin, flush=True)
+        return self._answer()
+
+
+def start_peers(python: str) -> list[Peer]:
+    """The peers that this interpreter has."""
+    peers = []
+    for name in PEERS:
+        try:
+            peers.append(Peer(name, python))
+        except (ImportError, OSError, RuntimeError) as error:
+            print(
+                f"{name} is left out ({error}). `make bench-peers` builds an environment with it."
+            )
+    return peers
+
+
+# ------------------------------------------------------------------------------------ measurements
+
+
+def compare(agents: int, peers: list[Peer], seconds: float) -> list[Case]:
+    """Ours and the peers at all their batch sizes: ours, a peer, ours, the next peer, and so on."""
+    names = ["marl", *(peer.name for peer in peers)]
+    cases = {name: [Case(name, agents, e) for e in BATCHES[name][size(agents)]] for name in names}
+    ours = {case.worlds: Ours(agents, case.worlds) for case in cases["marl"]}
+    alone: list[Peer | None] = [None]
+    for _, peer in itertools.product(range(ROUNDS), peers or alone):
+        for case in cases["marl"]:
+            case.seconds.append(seconds_per_step(ours[case.worlds].run, seconds, EPISODE))
+        if peer:
+            for case in cases[peer.name]:
+                case.seconds.append(peer.seconds_per_step(agents, case.worlds, seconds))
+    return [case for name in names for case in cases[name]]
+
+
+def targets(cases: list[Case]) -> list[Target]:
+    """Ours next to each of the peers, from the cases of one number of agents."""
+    agents, found = cases[0].agents, []
+    for peer in dict.fromkeys(case.library for case in cases if case.library != "marl"):
+        single = peer == "mpe2"
+        ours = max(c.rate for c in cases if c.library == "marl" and (c.worlds == 1 or not single))
+        theirs = max(case.rate for case in cases if case.library == peer)
+        text = f"N={agents}, {'one world' if single else 'best batch'}, times as fast as {peer}"
+        found.append(Target(text, ours / theirs, TARGETS[peer][size(agents)]))
+    return found
+
+
+def grow(sizes: list[int], seconds: float) -> list[Case]:
+    """Ours alone in large worlds: one at a time, and sixteen of the smallest."""
+    cases = [Case("marl", min(sizes), 16), *(Case("marl", agents, 1) for agents in sorted(sizes))]
+    worlds = [Ours(case.agents, case.worlds) for case in cases]
+    for _ in range(ROUNDS):
+        for case, ours in zip(cases, worlds, strict=True):
+            case.seconds.append(seconds_per_step(ours.run, seconds, EPISODE))
+    for case in cases:
+        case.bytes_per_agent = memory(case.agents, case.worlds)
+    return cases
+
+
+def large_targets(cases: list[Case]) -> list[Target]:
+    """What the last of these worlds makes of every agent, and next to the best with the fewest."""
+    few, many = cases[0].agents, cases[-1].agents
+    agent_steps = cases[-1].rate * many
+    best = max(case.rate * few for case in cases if case.agents == few)
+    return [
+        Target(f"cost per agent, N={many} over N={few}", best / agent_steps, FLAT, at_most=True),
+        Target(f"million agent-steps/s, N={many}", agent_steps / 1e6, AGENT_STEPS / 1e6),
+    ]
+
+
+def memory(agents: int, worlds: int) -> float:
+    """Bytes for each agent at the peak of a reset and two steps, actions included."""
+    tracemalloc.start()
+    actions = {"agents": np.zeros((worlds, agents, 2), np.float32)}
+    world = ParticleWorld(Spread(num_agents=agents), worlds)
+    world.reset()
+    for _ in range(2):
+        step = world.step(actions)
+        world.reset(step.done)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / (agents * worlds)
+
+
+def crossover(seconds: float) -> None:
+    """Lanes against cells; says from which number of agents on cells win."""
+    sizes = (5, 10, 20, 40, 80, 160, 320, 640)
+    print("Time with lanes over time with cells; cells win above 1.\n")
+    print("  worlds" + "".join(f"{f'N={n}':>8}" for n in sizes) + "   cells win from N, CELLS_FROM")
+    for worlds in (1, 16, 64):
+        ratios = []
+        for agents in sizes:
+            ours = [Ours(agents, worlds, search=search) for search in ("lanes", "cells")]
+            turns = [[seconds_per_step(o.run, seconds) for o in ours] for _ in range(ROUNDS)]
+            lanes, cells = np.median(turns, axis=0)
+            ratios.append(lanes / cells)
+        rising = np.maximum.accumulate(np.log(ratios))
+        first = np.exp(np.interp(0.0, rising, np.log(sizes)))  # one of `sizes` at either end
+        lanes_for_each = -(-worlds // WIDTH) * WIDTH / worlds
+        row = f"{worlds:>8}" + "".join(f"{ratio:>8.2f}" for ratio in ratios)
+        sign = "<=" if ratios[0] >= 1 else ">=" if ratios[-1] < 1 else ""
+        print(f"{row}   {sign}{first:.0f}, {sign}{first * lanes_for_each:.0f}", flush=True)
+    print(f"\nCELLS_FROM is {CELLS_FROM}.")
+
+
+# ---------------------------------------------------------------------------------------- the run
+
+
+def pin() -> None:
+    """Keep to one core, we and the processes that we start."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def processor() -> str:
+    """The name of the CPU."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--agents", type=int, nargs="*", default=[4, 12, 80])
+    parser.add_argument("--large", type=int, nargs="*", default=[1000, 10_000, 100_000])
+    parser.add_argument("--peers", metavar="PYTHON", help="the interpreter that has the peers")
+    parser.add_argument("--seconds", type=float, default=0.3, help="for each measurement")
+    parser.add_argument("--crossover", action="store_true", help="lanes against cells, only")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements here")
+    args = parser.parse_args()
+
+    pin()
+    packages = ("marl", "numpy", "numba")
+    about = [
+        shlex.join(["python", *sys.argv]),
+        processor(),
+        f"python {platform.python_version()}, "
+        + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages),
+    ]
+    if args.crossover:
+        print(*about, "", sep="\n")
+        crossover(args.seconds)
+        return
+
+    prepared = ROOT / ".venv-peers" / "bin" / "python"
+    peers = start_peers(args.peers or str(prepared if prepared.exists() else sys.executable))
+    about += [peer.versions for peer in peers]
+    print(*about, NOTES, sep="\n", flush=True)
+    cases: list[Case] = []
+    reached: list[Target] = []
+    for agents in args.agents:
+        compared = compare(agents, peers, args.seconds)
+        print(HEADER, *compared, sep="\n", flush=True)
+        cases += compared
+        reached += targets(compared)
+    if args.large:
+        large = grow(args.large, args.seconds)
+        print(HEADER + "  bytes/agent", *large, sep="\n")
+        cases += large
+        reached += large_targets(large)
+    print("\nTargets", *reached, sep="\n")
+    if args.json:
+        measured = {"cases": [*map(asdict, cases)], "targets": [*map(asdict, reached)]}
+        args.json.write_text(json.dumps({"about": about, **measured}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""The `marl` command.
+
+What needs torch or numba is imported inside the commands, so that `marl --help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from marl.errors import UserError
+
+INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors of one line and no abbreviated flags."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"marl: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0 done, 2 bad input, 130 interrupted."""
+    run_command(lambda: _run(arguments))
+
+
+def run_command(command) -> NoReturn:
+    """Call it and exit as every command does: errors that are the user's in one line on stderr."""
+    status = 2
+    try:
+        command()
+        sys.stdout.flush()
+        status = 0
+    except UserError as error:
+        _complain(str(error))
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "Interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None  # the reader has gone: nothing is left to flush
+        status = 0
+    except OSError as error:
+        _complain(
+            f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
+        )
+    except MemoryError:
+        _complain("there is not enough memory for this")
+    sys.exit(status)
+
+
+def _complain(message: str) -> None:
+    print("marl:", " ".join(message.split()), file=sys.stderr)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    options = vars(_parser().parse_args(arguments))
+    options.pop("command")(**options)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="marl",
+        description="Train policies on a handful of agents and run them, unchanged, on thousands.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=function)
+        return command
+
+    policy = "a run, a .safetensors file or a built-in policy (see `marl list`)"
+    world_settings = "replace a parameter of the world, as world.num_perceived_agents=5"
+
+    command = add("train", train, "train a new run")
+    command.add_argument("config", metavar="CONFIG.json", help="a file, or a name from `marl list`")
+    command.add_argument(
+        "--name", help="of the run; otherwise the config's, with a number if taken"
+    )
+    command.add_argument("--seed", type=whole(0), help="instead of training.seed")
+    _add_settings(command, "replace a setting, as world.num_agents=6")
+
+    command = add("resume", resume, "continue a stopped or killed run with the config stored in it")
+    command.add_argument("name", metavar="NAME", help="of the run")
+    _add_settings(command, "change a setting on the way, as training.steps=4000000")
+
+    command = add("evaluate", evaluate, "measure a policy on any number of agents")
+    command.add_argument("name", metavar="RUN_OR_FILE_OR_POLICY", help=policy)
+    command.add_argument(
+        "--agents", type=whole(1), nargs="+", metavar="N", help="numbers of agents"
+    )
+    command.add_argument("--episodes", type=whole(1), metavar="E", help="for each number of agents")
+    command.add_argument("--seed", type=whole(0), metavar="S", help="of the episodes")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
+    _add_settings(command, world_settings)
+
+    command = add("render", render, "watch a policy: a GIF, MP4, PNG or a live window")
+    command.add_argument("name", metavar="RUN_OR_FILE_OR_POLICY", help=policy)
+    command.add_argument("--agents", type=whole(1), metavar="N", help="how many; else as trained")
+    command.add_argument("--steps", type=whole(1), metavar="T", help="otherwise one episode")
+    command.add_argument("--seed", type=whole(0), default=0, metavar="S", help="of the episode")
+    command.add_argument("--out", type=Path, metavar="FILE.gif|.mp4|.png", help="what to write")
+    command.add_argument("--window", action="store_true", help="open a live window")
+    _add_settings(command, world_settings)
+
+    add("list", show_list, "show agents, scenarios, policies, configs and runs")
+
+    command = add(
+        "demo", demo, "train on 4 agents, then run on 4, 12, 80 and 1000: a table and GIFs"
+    )
+    _add_settings(command, "replace a setting of spread.json, as training.steps=500000")
+    return parser
+
+
+def _add_settings(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument(
+        "--set", dest="settings", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        help=text,
+    )  # fmt: skip
+
+
+def whole(least: int):
+    """An argument type: whole numbers from `least` to 2**63 - 1."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value < 2**63:
+            raise argparse.ArgumentTypeError(f"{text!r} should be a whole number, {least} or more")
+        return value
+
+    return parse
+
+
+# ---------------------------------------------------------------------------------------- commands
+
+
+def train(config: str, name: str | None, seed: int | None, settings: Sequence[str]) -> str:
+    """Train a new run; its name is returned."""
+    from marl import training
+    from marl.config import load_config
+    from marl.runs import find_config
+
+    path = find_config(config)
+    if seed is not None:
+        settings = [*settings, f"training.seed={seed}"]
+    name = training.train(load_config(path, settings), name, path.stem)
+    print(f"Done: see it with `marl render {name}`, measure it with `marl evaluate {name}`")
+    return name
+
+
+def resume(name: str, settings: Sequence[str]) -> None:
+    """Continue a run."""
+    from marl import training
+
+    training.resume(name, settings)
+    print(f"Done: see it with `marl render {name}`, measure it with `marl evaluate {name}`")
+
+
+def evaluate(
+    name: str,
+    agents: Sequence[int] | None,
+    episodes: int | None,
+    seed: int | None,
+    json: Path | None,
+    settings: Sequence[str],
+) -> None:
+    """Measure a policy, print a table and, if asked, write the numbers."""
+    from marl import evaluation
+    from marl.reports import print_table
+    from marl.runs import check_writable, write_json
+
+    if json is not None:
+        check_writable(json)
+    subject = evaluation.subject(name, settings)
+    defaults = subject.config.evaluation
+    worlds = {number: subject.world_for(number) for number in agents or defaults.agents}
+    results = [
+        evaluation.evaluate(
+            subject.policy,
+            world,
+            number,
+            episodes or defaults.episodes,
+            defaults.seed if seed is None else seed,
+        )
+        for number, world in worlds.items()
+    ]
+    print_table([(subject.name, result) for result in results])
+    if json is not None:
+        write_json(json, results)
+
+
+def render(
+    name: str,
+    agents: int | None,
+    steps: int | None,
+    seed: int,
+    out: Path | None,
+    window: bool,
+    settings: Sequence[str],
+    fps: float | None = None,
+) -> None:
+    """Write a movie or a picture, or open a window."""
+    from marl import evaluation
+    from marl.rendering import movies
+    from marl.rendering.frames import draw
+    from marl.rendering.window import NoDisplayError, play
+
+    subject = evaluation.subject(name, settings)
+    number = agents or subject.world["num_agents"]
+    scenes = evaluation.scenes(subject, number, steps, seed)
+    fps = fps or movies.FPS
+    if window:
+        try:
+            play(scenes, f"{subject.name}: {number} agents", fps)
+        except NoDisplayError as error:
+            raise UserError(str(error)) from error
+    if out is not None or not window:
+        path = out or Path(f"{subject.name}-{number}.gif")
+        try:
+            movies.save((draw(scene) for scene in scenes), path, fps)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        except UserError:
+            raise
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        print(path)
+
+
+def show_list() -> None:
+    """Show what can be named in configs and commands."""
+    from marl.agents import REGISTRY
+    from marl.policies import BUILTIN
+    from marl.runs import config_names, describe_run, run_names
+    from marl.worlds.registry import SCENARIOS
+
+    for title, names in (
+        ("agents", [*REGISTRY]),
+        ("scenarios", [*SCENARIOS]),
+        ("policies", [*BUILTIN]),
+        ("configs", config_names()),
+        ("runs", [f"{name}   {describe_run(name)}" for name in run_names()]),
+    ):
+        print(title)
+        print("".join(f"  {name}\n" for name in names or ["none yet"]), end="")
+
+
+def demo(settings: Sequence[str]) -> None:
+    """The whole story in one command."""
+    from marl import training
+    from marl.config import load_config
+    from marl.demo import show
+    from marl.runs import find_config
+
+    config = load_config(find_config("spread"), settings)
+    show(training.train(config, None, "demo"))
+
+
+if __name__ == "__main__":
+    main()

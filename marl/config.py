@@ -1,0 +1,300 @@
+"""One typed model = JSON = flags: every setting of a run, checked, with all defaults filled in.
+
+Precedence: defaults < JSON < flags that were typed. What is wrong is refused in one sentence
+(`UserError`) that names the dotted field, its value and what is allowed.
+"""
+
+import copy
+import difflib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from marl.agents import REGISTRY, Agent
+from marl.errors import UserError
+from marl.exploration import ExplorationConfig
+from marl.worlds.base import Group
+from marl.worlds.particles.scenario import Scenario
+from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.registry import SCENARIOS
+
+Model = TypeVar("Model", bound=BaseModel)
+SEEDS = 2**63  # seeds are smaller than this
+
+
+class TrainingConfig(BaseModel):
+    """How long and how to train. Steps are environment steps, summed over the worlds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(0, ge=0, lt=SEEDS, description="from which all random streams derive")
+    steps: int = Field(1_000_000, ge=1, description="environment steps to train for")
+    num_worlds: int = Field(64, ge=1, description="worlds stepped side by side")
+    staggered: bool = Field(True, description="the worlds' episodes do not all end at once")
+    batch_size: int = Field(256, ge=1, description="transitions of single agents in an update")
+    replay_size: int = Field(250_000, ge=1, description="steps of single worlds that are kept")
+    learning_starts: int = Field(2_000, ge=0, description="environment steps before any update")
+    update_every: int = Field(64, ge=1, description="environment steps between updates")
+    updates: int = Field(1, ge=0, description="updates each time")
+    log_every: int = Field(
+        20_000, ge=0, description="environment steps between log lines; 0: never"
+    )
+    checkpoint_every: int = Field(
+        250_000, ge=0, description="environment steps between checkpoints; 0: only first and last"
+    )
+    evaluate_every: int = Field(
+        100_000, ge=0, description="environment steps between evaluations; 0: never"
+    )
+
+
+class EvaluationConfig(BaseModel):
+    """What `marl evaluate` does unless told otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agents: tuple[int, ...] = Field(
+        (4, 12, 80, 1000), min_length=1, description="numbers of agents"
+    )
+    episodes: int | None = Field(
+        None, ge=1, description="null: about 20 000 agents' worth, at least 20 and at most 2000"
+    )
+    seed: int = Field(1_000_000, ge=0, lt=SEEDS, description="of the episodes")
+    world: dict[str, Any] = Field(
+        {"reward": "shared"},
+        description="scenario parameters that replace the training world's, here and in rendering",
+    )
+
+
+class Config(BaseModel):
+    """All settings of a run; make one with `parse_config` or `load_config`.
+
+    `world` is {"scenario": name} with the scenario's parameters, `agent` {"name": name} with the
+    agent's settings.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    world: dict[str, Any]
+    agent: dict[str, Any]
+    exploration: ExplorationConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+
+    def make_world(
+        self, num_worlds: int, seed: int, staggered: bool = False, **replaced: Any
+    ) -> ParticleWorld:
+        """Worlds of the training scenario, with some parameters replaced."""
+        scenario = parse_scenario({**self.world, **replaced}, "world")
+        return ParticleWorld(scenario, num_worlds, seed, staggered=staggered)
+
+    def make_agent(self, groups: dict[str, Group], seed: int) -> Agent:
+        """An untrained agent for these groups. Raises UserError where they do not fit it."""
+        kind = REGISTRY[self.agent["name"]]
+        try:
+            return kind.agent(groups, kind.config(**self.agent), self.exploration, seed)  # type: ignore[call-arg]
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"the agent cannot be built: {error}") from error
+
+
+# ----------------------------------------------------------------------------------------- reading
+
+
+def load_config(path: str | Path, settings: Sequence[str] = ()) -> Config:
+    """The config in a JSON file, with flags ("world.num_agents=6") on top.
+
+    Raises UserError for a file that cannot be read and for settings that are not allowed.
+    """
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no JSON object with the sections {', '.join(SECTIONS)}")
+    return parse_config(with_settings(data, settings))
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds. Raises UserError where there is none."""
+    path = Path(path)
+    try:
+        return _parse_json(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no JSON file: its text is not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no valid JSON: {error}") from error
+
+
+def with_settings(data: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """A copy of a config's JSON with "dotted.key=value" put in. Values are JSON, or else text.
+
+    >>> with_settings({}, ["world.num_agents=6", "world.reward=shared"])
+    {'world': {'num_agents': 6, 'reward': 'shared'}}
+    """
+    data = copy.deepcopy(data)
+    for setting in settings:
+        dotted, equals, text = setting.partition("=")
+        *path, last = dotted.strip().split(".")
+        if not equals or not all([*path, last]):
+            raise UserError(f"{setting!r} is no setting: write KEY=VALUE, as world.num_agents=6")
+        try:
+            value = _parse_json(text)
+        except (ValueError, RecursionError):
+            value = text
+        section = data
+        for key in path:
+            section = section.setdefault(key, {})
+            if not isinstance(section, dict):
+                raise UserError(f"{dotted} is not a known setting: {key} holds no settings")
+        section[last] = value
+    return data
+
+
+def _parse_json(text: str) -> Any:
+    """JSON, with 1e6 as the whole number that it is, and refusing keys that stand there twice."""
+
+    def number(digits: str) -> int | float:
+        value = float(digits)
+        return int(value) if value.is_integer() else value
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)}")
+        return result
+
+    return json.loads(text, parse_float=number, object_pairs_hook=unique)
+
+
+# ---------------------------------------------------------------------------------------- checking
+
+SECTIONS = tuple(Config.model_fields)
+
+
+def parse_config(data: dict[str, Any]) -> Config:
+    """Check a config's JSON and fill in all defaults. Does not change `data`."""
+    for dotted, value in _leaves(data, ""):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{dotted} is {value}, but should be a finite number")
+    for name in data:
+        if name not in SECTIONS:
+            raise UserError(_unknown(name, SECTIONS, ""))
+    world = _named(data.get("world", {}), "world", "scenario", tuple(SCENARIOS), "spread")
+    scenario = parse_scenario(world, "world")
+    agent = _named(data.get("agent", {}), "agent", "name", tuple(REGISTRY), "atoc")
+    agent_config = _parse(REGISTRY[agent["name"]].config, agent, "agent")
+    evaluation = _parse(EvaluationConfig, data.get("evaluation", {}), "evaluation")
+    for number in evaluation.agents:
+        if number < 1:
+            raise UserError(f"evaluation.agents holds {number}, but each should be at least 1")
+    for key, instead in (("scenario", "world.scenario"), ("num_agents", "evaluation.agents")):
+        if key in evaluation.world:
+            raise UserError(f"evaluation.world.{key} has no place there: set {instead}")
+    # Parameters of another scenario than the default one may lack `reward`.
+    replaced = evaluation.world
+    if "world" not in data.get("evaluation", {}):
+        replaced = {k: v for k, v in replaced.items() if k in type(scenario).model_fields}
+    parse_scenario({**world, **replaced}, "evaluation.world")
+    training = _parse(TrainingConfig, data.get("training", {}), "training")
+    if training.replay_size < training.num_worlds:
+        raise UserError(
+            f"training.replay_size is {training.replay_size}, but should be at least "
+            f"training.num_worlds, {training.num_worlds}"
+        )
+    return Config(
+        world={"scenario": world["scenario"], **scenario.model_dump(mode="json")},
+        agent={"name": agent["name"], **agent_config.model_dump(mode="json")},
+        exploration=_parse(ExplorationConfig, data.get("exploration", {}), "exploration"),
+        training=training,
+        evaluation=evaluation.model_copy(update={"world": replaced}),
+    )
+
+
+def parse_scenario(world: dict[str, Any], where: str) -> Scenario:
+    """The scenario of {"scenario": name, parameters}; `where` is the section that errors name."""
+    parameters = {k: v for k, v in world.items() if k != "scenario"}
+    return _parse(SCENARIOS[world["scenario"]], parameters, where)
+
+
+def _named(section: Any, where: str, key: str, known: tuple[str, ...], default: str) -> dict:
+    """A section in which `key` names the kind of thing that the other settings are for."""
+    if not isinstance(section, dict):
+        raise UserError(f"{where} is {_shown(section)}, but should be an object")
+    name = section.get(key, default)
+    if name not in known:
+        raise UserError(
+            f"{where}.{key} is {_shown(name)}, but should be {_or(known)}{_guess(name, known)}"
+        )
+    return {**section, key: name}
+
+
+def _parse(model: type[Model], section: Any, where: str) -> Model:
+    """Check one section: strictly, as JSON, so that "4" is no number and true is no 1."""
+    try:
+        return model.model_validate_json(json.dumps(section), strict=True)
+    except ValidationError as error:
+        problem = error.errors()[0]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where} cannot be written as JSON: {error}") from error
+    path = [str(part) for part in problem["loc"]]
+    dotted = ".".join([where, *path])
+    if problem["type"] == "extra_forbidden":
+        raise UserError(_unknown(path[-1], tuple(model.model_fields), where))
+    allowed = problem["msg"].removeprefix("Value error, ")
+    allowed = allowed.replace("Input should be", "should be")
+    if problem["type"] == "missing":
+        raise UserError(f"{dotted} is missing")
+    raise UserError(f"{dotted} is {_shown(problem['input'])}, but {allowed}")
+
+
+def _unknown(key: str, known: Sequence[str], where: str) -> str:
+    """The sentence for a key that does not exist, with the nearest one that does."""
+    dotted = f"{where}.{key}" if where else key
+    guess = _guess(key, known, f"{where}." if where else "")
+    if not guess:  # the right key in the wrong section, or none at all
+        elsewhere = [name for name in setting_names() if name.rpartition(".")[2] == key]
+        guess = (
+            f"; did you mean {elsewhere[0]}?" if elsewhere else f"; known are {', '.join(known)}"
+        )
+    return f"{dotted} is not a known setting{guess}"
+
+
+def _guess(name: Any, known: Sequence[str], prefix: str = "") -> str:
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def setting_names() -> list[str]:
+    """Every dotted key that a config may hold."""
+    models: list[tuple[str, type[BaseModel]]] = [
+        *(("world", scenario) for scenario in SCENARIOS.values()),
+        *(("agent", kind.config) for kind in REGISTRY.values()),
+        ("exploration", ExplorationConfig),
+        ("training", TrainingConfig),
+        ("evaluation", EvaluationConfig),
+    ]
+    names = [f"{section}.{key}" for section, model in models for key in model.model_fields]
+    return list(dict.fromkeys(["world.scenario", *names]))
+
+
+def _leaves(data: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Every (dotted key, value) below a piece of JSON."""
+    if isinstance(data, dict | list | tuple):
+        pairs = data.items() if isinstance(data, dict) else enumerate(data)
+        for key, value in pairs:
+            yield from _leaves(value, f"{where}.{key}" if where else str(key))
+    else:
+        yield where, data
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(names)

@@ -1,0 +1,241 @@
+"""Greedy episodes, metrics, scale studies: what a policy is worth on any number of agents."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from marl.agents import Agent, Policy
+from marl.config import Config, parse_config, parse_scenario, with_settings
+from marl.errors import UserError
+from marl.policies import BUILTIN
+from marl.rollout import collect
+from marl.runs import Checkpoint, as_tensors, find_weights, read_checkpoint
+from marl.worlds.base import World
+from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.registry import SCENARIOS
+from marl.worlds.scene import Scene
+
+AGENTS_AT_ONCE = 1_000  # in a chunk of episodes that run side by side; more would leave the cache
+
+PolicyMaker = Callable[[World, int], Policy]  # from a world and a seed
+
+
+# ---------------------------------------------------------------------------------------- policies
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to evaluate or render: how to make its policy, and in which world it is looked at.
+
+    `world` is {"scenario": name, parameters}, as in a config.
+    """
+
+    name: str
+    policy: PolicyMaker
+    world: dict[str, Any]
+    config: Config
+
+    def world_for(self, num_agents: int) -> dict[str, Any]:
+        """The world's parameters for N agents. The number of landmarks, where it is given, grows in
+        step."""
+        if "num_agents" not in self.world:
+            raise UserError(
+                f"the scenario {self.world['scenario']!r} has no number of agents to set"
+            )
+        world = {**self.world, "num_agents": num_agents}
+        if world.get("num_landmarks") is not None:
+            share = world["num_landmarks"] / self.world["num_agents"]
+            world["num_landmarks"] = max(1, round(share * num_agents))
+        parse_scenario(world, "world")
+        return world
+
+
+def subject(name: str, settings: Sequence[str] = ()) -> Subject:
+    """A run, a .safetensors file or a built-in policy, by name. `settings` ("world.KEY=VALUE") come
+    on top of the world in which the run wants to be evaluated."""
+    if name in BUILTIN:
+        config = parse_config({})
+        maker: PolicyMaker = BUILTIN[name]
+        title = name
+    else:
+        path = find_weights(name)
+        checkpoint = read_checkpoint(path)
+        config = checkpoint.config
+        title = path.parent.name if path.name == "weights.safetensors" else path.stem
+
+        def maker(world: World, seed: int) -> Policy:
+            return _trained(checkpoint, str(path), world)
+
+    world = {**config.world, **config.evaluation.world}
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if not key.startswith("world."):
+            raise UserError(f"{key} cannot be set here: only world.KEY=VALUE can")
+        if key in ("world.scenario", "world.num_agents"):
+            instead = "--agents" if key == "world.num_agents" else "a policy for that scenario"
+            raise UserError(f"{key} cannot be set here: use {instead}")
+    world = with_settings({"world": world}, settings)["world"]
+    scenario = parse_scenario(world, "world")
+    world = {"scenario": world["scenario"], **scenario.model_dump(mode="json")}
+    return Subject(title, maker, world, config)
+
+
+def load_policy(path_or_name: str, world: World | None = None) -> Policy:
+    """A trained policy that acts in `world`, or in worlds like the one it was trained in.
+
+    >>> policy = load_policy("spread")
+    >>> actions = policy.act(world.reset())
+
+    Raises UserError for a file that cannot be used, and where its network does not fit the world.
+    """
+    if path_or_name in BUILTIN:
+        if world is None:
+            raise UserError(f"the policy {path_or_name!r} needs the world that it shall act in")
+        return BUILTIN[path_or_name](world)
+    path = find_weights(str(path_or_name))
+    checkpoint = read_checkpoint(path)
+    return _trained(checkpoint, str(path), world or checkpoint.config.make_world(1, 0))
+
+
+def _trained(checkpoint: Checkpoint, path: str, world: World) -> Agent:
+    """The agent of a checkpoint, built for a world."""
+    agent = checkpoint.config.make_agent(world.groups, 0)
+    try:
+        agent.load_weights(as_tensors(checkpoint.tensors))
+    except ValueError as error:
+        raise UserError(
+            f"{path} does not fit: {_misfit(checkpoint.config, world) or error}"
+        ) from error
+    return agent
+
+
+def _misfit(config: Config, world: World) -> str:
+    """Which of a world's parameters make its observations other than those of the training, in
+    words; empty where that is not the reason."""
+    if not isinstance(world, ParticleWorld):
+        return ""
+    kind = SCENARIOS[config.world["scenario"]]
+    if not isinstance(world.scenario, kind):
+        return f"it was trained in {config.world['scenario']!r}, which is another scenario"
+    now = world.scenario.model_dump()
+
+    def layout(parameters: dict[str, Any]) -> list:
+        groups = kind(**parameters).groups
+        return [(name, group.observation_parts) for name, group in groups.items()]
+
+    reasons = [
+        f"world.{key} is {value}, but was {config.world[key]} in training"
+        for key, value in now.items()
+        if layout({**now, key: config.world[key]}) != layout(now)
+    ]
+    if not reasons:
+        return ""
+    return (
+        f"{' and '.join(reasons)}, and its network ({config.agent['network']}) knows that size only"
+    )
+
+
+# -------------------------------------------------------------------------------------- evaluation
+
+
+def evaluate(
+    policy: PolicyMaker, world: dict[str, Any], num_agents: int, episodes: int | None, seed: int
+) -> dict[str, Any]:
+    """Play episodes without exploration and measure.
+
+    Args:
+        policy: makes the policy for a world and a seed.
+        world: {"scenario": name, parameters}, of which `num_agents` is the one that is replaced.
+        num_agents: N.
+        episodes: how many; None: about 20 000 agents' worth, at least 20 and at most 2000.
+        seed: of the episodes and of policies that draw.
+
+    Returns:
+        agents, episodes, seed; the world's metrics at the last step (coverage, with the ends of its
+        95 % confidence interval over episodes or None for a single one, coverage_015,
+        mean_distance), but collisions (overlapping others per agent) averaged over all steps;
+        reward per agent and step. They depend on nothing but the arguments.
+    """
+    scenario = parse_scenario({**world, "num_agents": num_agents}, "world")
+    if episodes is None:
+        episodes = min(max(-(-20_000 // num_agents), 20), 2000)
+    chunk = max(1, AGENTS_AT_ONCE // num_agents)
+    parts = []
+    with one_thread():
+        for number, first in enumerate(range(0, episodes, chunk)):
+            chunk_seed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+            worlds = ParticleWorld(scenario, min(chunk, episodes - first), chunk_seed)
+            parts.append(_play(worlds, policy(worlds, chunk_seed)))
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    result: dict[str, Any] = {"agents": num_agents, "episodes": episodes, "seed": seed}
+    for name, column in values.items():
+        result[name] = float(column.mean())
+        if name == "coverage":
+            result["coverage_ci95"] = _interval(column)
+    return result
+
+
+def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
+    """One episode in each of the worlds: {name: f64[E]}, collisions and reward as means over steps,
+    the other metrics as they were at the end."""
+    playing = np.ones(world.num_worlds, bool)
+    steps = np.zeros(world.num_worlds)
+    sums: dict[str, np.ndarray] = {"collisions": np.zeros(world.num_worlds)}
+    reward = np.zeros(world.num_worlds)
+    last: dict[str, np.ndarray] = {}
+    for turn in collect(world, policy):
+        step = turn.step
+        steps += playing
+        own = np.concatenate(list(step.reward.values()), axis=1)
+        reward += playing * own.mean(axis=1, dtype=np.float64)
+        for name, values in step.metrics.items():
+            if name in sums:
+                sums[name] += playing * values
+            last.setdefault(name, np.zeros(world.num_worlds))[playing] = values[playing]
+        playing &= ~step.done
+        if not playing.any():
+            break
+    last.update({name: total / steps for name, total in sums.items() if name in last})
+    if "distance" in last:
+        last["mean_distance"] = last.pop("distance")
+    return {**last, "reward": reward / steps}
+
+
+def _interval(values: np.ndarray) -> list[float] | None:
+    """The ends of the 95 % confidence interval of the mean of fractions."""
+    if len(values) < 2:
+        return None
+    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
+    return [max(0.0, float(values.mean() - half)), min(1.0, float(values.mean() + half))]
+
+
+def scenes(
+    subject: Subject, num_agents: int, steps: int | None = None, seed: int = 0
+) -> Iterator[Scene]:
+    """What one world looks like after each step, with the coverage in the caption; `steps` of them,
+    or one episode."""
+    scenario = parse_scenario(subject.world_for(num_agents), "world")
+    world = ParticleWorld(scenario, 1, seed)
+    policy = subject.policy(world, seed)
+    for turn in islice(collect(world, policy), steps or scenario.episode_length):
+        scene = world.scene()
+        caption = scene.caption
+        if "coverage" in turn.step.metrics:
+            caption += f"   coverage {turn.step.metrics['coverage'][0]:.2f}"
+        yield replace(scene, caption=caption)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread, so that sums are always added in one order; as before after that."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

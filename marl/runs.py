@@ -1,0 +1,415 @@
+"""A run is a folder that can be reopened: checkpoints, statistics, resume.
+
+data/models/<name>/weights.safetensors   what is needed to act; config and step in its header
+data/models/<name>/state.safetensors     everything from which training continues bit for bit
+data/stats/<name>/config.json            config, versions of what ran, when it started
+data/stats/<name>/log.jsonl              one JSON line per log point and per evaluation
+data/stats/<name>/events.*               the same numbers for TensorBoard
+
+Every file but the last two, which grow, is written whole or not at all. No pickle is ever loaded.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+from torch import Tensor
+
+import marl
+from marl.config import Config, parse_config, read_json
+from marl.errors import UserError
+from marl.policies import BUILTIN
+
+FORMAT = "1"
+WEIGHTS, STATE = "weights.safetensors", "state.safetensors"
+
+# ----------------------------------------------------------------------------------------- folders
+
+
+def data_root() -> Path:
+    """Where runs are written: ./data, or what the variable MARL_DATA names."""
+    return Path(os.environ.get("MARL_DATA") or "data")
+
+
+def data_folders() -> list[Path]:
+    """Where configs and trained models are looked for: the root, then what the package brought."""
+    package = Path(marl.__file__).resolve().parent
+    return [data_root(), package.parent / "data", package / "data"]
+
+
+def find_config(name: str) -> Path:
+    """The file of a config given by path or by name ("spread")."""
+    path = Path(name)
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        return path
+    for folder in data_folders():
+        if (folder / "json" / f"{name}.json").is_file():
+            return folder / "json" / f"{name}.json"
+    raise UserError(f"there is no config {name!r}; known are {_listed(config_names())}")
+
+
+def find_weights(name: str) -> Path:
+    """The weights file of a run given by name, folder or file."""
+    path = Path(name)
+    if path.suffix == ".safetensors" or len(path.parts) > 1:
+        return path / WEIGHTS if path.is_dir() else path
+    for folder in data_folders():
+        if (folder / "models" / name / WEIGHTS).is_file():
+            return folder / "models" / name / WEIGHTS
+    raise UserError(
+        f"there is no run or policy {name!r}; known are {_listed([*run_names(), *BUILTIN])}"
+    )
+
+
+def config_names() -> list[str]:
+    """Every config that can be given by name."""
+    return sorted({path.stem for folder in data_folders() for path in folder.glob("json/*.json")})
+
+
+def run_names() -> list[str]:
+    """Every run that holds weights."""
+    paths = (path for folder in data_folders() for path in folder.glob(f"models/*/{WEIGHTS}"))
+    return sorted({path.parent.name for path in paths})
+
+
+def describe_run(name: str) -> str:
+    """A few words on how far a run has come."""
+    try:
+        checkpoint = read_checkpoint(find_weights(name))
+    except UserError as error:
+        return str(error)
+    return f"step {checkpoint.step} of {checkpoint.config.training.steps}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+# ------------------------------------------------------------------------------------- whole files
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place if the block ends well; if it does not,
+    `path` stays as it was. Raises UserError where it cannot be written."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        mode = partial.stat().st_mode
+        yield partial
+        partial.chmod(mode)  # safetensors leaves files that only their owner can read
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rpartition("error: ")[2]
+        raise UserError(f"cannot write {path}: {reason}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def check_writable(path: Path) -> None:
+    """Raise UserError now if a file could not be written later, after long work."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write {path}: not a file in a folder that can be written to")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+
+
+# ------------------------------------------------------------------------------------- checkpoints
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What one .safetensors file of ours holds."""
+
+    config: Config
+    step: int
+    tensors: dict[str, np.ndarray]
+    extra: dict[str, Any]  # whatever else the writer put into the header
+
+
+def write_checkpoint(
+    path: Path,
+    kind: str,
+    config: Config,
+    step: int,
+    tensors: Mapping[str, Tensor | np.ndarray],
+    **extra: Any,
+) -> None:
+    """Write tensors with the resolved config and the step in the header.
+
+    The same content gives the same bytes: one header entry only, as the library does not keep
+    several in order.
+    """
+    header = {
+        "format": FORMAT,
+        "kind": kind,
+        "version": marl.__version__,
+        "step": step,
+        "config": config.model_dump(mode="json"),
+        **extra,
+    }
+    arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    with whole_file(path) as partial:
+        save_file(arrays, partial, {"marl": json.dumps(header, sort_keys=True)})
+
+
+def read_checkpoint(path: Path, kind: str = "weights") -> Checkpoint:
+    """Read and check a file of ours; `kind` is "weights" or "state".
+
+    Raises UserError for a file that is missing, damaged or not ours, and for numbers in it that are
+    not finite.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(2)
+        if start[:1] == b"\x80" or start == b"PK":
+            raise UserError(
+                f"{path} is a pickle or a PyTorch file; only .safetensors files written by marl "
+                "are loaded, as a pickle could run any code"
+            )
+        with safe_open(path, "np") as stored:
+            metadata = stored.metadata() or {}
+            header = json.loads(metadata.get("marl", "null"))
+            if not isinstance(header, dict):
+                raise UserError(f"{path} was not written by marl: its header holds no config")
+            if header.get("format") != FORMAT:
+                raise UserError(
+                    f"{path} has format {header.get('format')!r}, but this version reads {FORMAT!r}"
+                )
+            if header["kind"] != kind:
+                raise UserError(f"{path} holds {header['kind']}, but {kind} are needed here")
+            config, step = _stored_config(path, header["config"]), int(header["step"])
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise UserError(f"{path} is cut short, or no .safetensors file at all: {error}") from error
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} has a damaged header: {error}") from error
+    for name, array in tensors.items():
+        if not _finite(array):
+            raise UserError(f"{path} holds numbers that are not finite, in {name}")
+    return Checkpoint(config, step, tensors, header)
+
+
+def _stored_config(path: Path, data: Any) -> Config:
+    if not isinstance(data, dict):
+        raise UserError(f"{path} is damaged: it holds no config")
+    try:
+        return parse_config(data)
+    except UserError as error:
+        raise UserError(f"{path} holds a config that does not fit this version: {error}") from error
+
+
+def _finite(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def as_tensors(arrays: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Tensor]:
+    """The arrays whose names begin with `prefix`, without it, as tensors of their own."""
+    return {
+        name.removeprefix(prefix): torch.from_numpy(array.copy())
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+# ------------------------------------------------------------------------------------------- a run
+
+
+class Run:
+    """One run, held by one process at a time; `create` or `open` it in a `with` statement."""
+
+    def __init__(self, name: str) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name in BUILTIN:
+            raise UserError(
+                f"{name!r} cannot be the name of a run: letters, digits, '.', '_' and '-' are "
+                "allowed, a letter or digit first, and no name of a built-in policy"
+            )
+        self.name = name
+        self.models = data_root() / "models" / name
+        self.stats = data_root() / "stats" / name
+        self.weights, self.state = self.models / WEIGHTS, self.models / STATE
+
+    @classmethod
+    def create(cls, name: str, config: Config) -> "Run":
+        """A new run. Raises RunExists where the name is taken."""
+        run = cls(name)
+        run._lock()
+        if any(path.exists() for path in (run.weights, run.state, run.stats / "config.json")):
+            run.close()
+            raise RunExists(
+                f"there is a run {name!r} already: continue it with `marl resume {name}`, or give "
+                "another --name"
+            )
+        try:
+            write_json(
+                run.stats / "config.json", {"config": config.model_dump(mode="json"), **_versions()}
+            )
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    @classmethod
+    def open(cls, name: str) -> tuple["Run", Config, Checkpoint | None]:
+        """An existing run with its config, and its state unless it was killed before the first."""
+        run = cls(name)
+        started = run.stats / "config.json"
+        if not run.state.exists() and not started.exists():
+            raise UserError(f"there is no run {name!r} to resume in {data_root()}")
+        run._lock()
+        try:
+            if run.state.exists():
+                checkpoint = read_checkpoint(run.state, "state")
+                return run, checkpoint.config, checkpoint
+            stored = read_json(started)
+            data = stored.get("config") if isinstance(stored, dict) else None
+            return run, _stored_config(started, data), None
+        except BaseException:
+            run.close()
+            raise
+
+    def _lock(self) -> None:
+        try:
+            self.models.mkdir(parents=True, exist_ok=True)
+            self.stats.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.models / "lock", "w")  # noqa: SIM115 (held until close)
+        except OSError as error:
+            raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise RunExists(f"another process is training the run {self.name!r}") from error
+
+    def close(self) -> None:
+        """Let other processes have the run."""
+        self._file.close()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RunExists(UserError):
+    """The name is taken."""
+
+
+def create_run(config: Config, name: str | None, stem: str) -> Run:
+    """A new run called `name`; without one, `stem`, or stem-2, stem-3... where that is taken."""
+    if name is not None:
+        return Run.create(name, config)
+    number = 1
+    while True:
+        try:
+            return Run.create(stem if number == 1 else f"{stem}-{number}", config)
+        except RunExists:
+            number += 1
+
+
+def _versions() -> dict[str, Any]:
+    packages = ("numpy", "numba", "torch")
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "marl": marl.__version__,
+            **{name: version(name) for name in packages},
+        },
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+# -------------------------------------------------------------------------------------- statistics
+
+
+class Log:
+    """log.jsonl and TensorBoard events of a run, from `step` on: what an earlier process wrote
+    about later steps is dropped, as those steps are done anew."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._path = folder / "log.jsonl"
+        with whole_file(self._path) as partial:
+            kept = [line for line in read_log(folder) if line["step"] <= step]
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+        try:
+            self._lines = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
+            self._events = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+            purge = SessionLog(status=SessionLog.START)
+            self._write_event(step=step + 1, session_log=purge)
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror}") from error
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Add one line, {"step": int, name: number or {name: number}}. Raises UserError where the
+        disk is full."""
+        try:
+            self._lines.write(json.dumps(line) + "\n")
+            self._lines.flush()
+            for name, value in _leaves(line):
+                if name != "step":
+                    self._write_event(step=line["step"], summary=scalar(name, value))
+            self._events.flush()
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def _write_event(self, **content: Any) -> None:
+        self._events.write_event(Event(wall_time=time.time(), **content))
+
+    def close(self) -> None:
+        self._lines.close()
+        self._events.close()
+
+
+def _leaves(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in line.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float):
+            yield prefix + name, value
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log.jsonl; one that a kill cut short is left out."""
+    lines = []
+    try:
+        text = (folder / "log.jsonl").read_text("utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    for row in text.splitlines():
+        try:
+            line = json.loads(row)
+            if isinstance(line["step"], int):
+                lines.append(line)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return lines

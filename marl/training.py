@@ -1,0 +1,287 @@
+"""collect + replay + update + log + checkpoint.
+
+    every turn          step E worlds, store the transitions
+    update_every        `updates` updates, each on its own batch
+    log_every, evaluate_every, checkpoint_every
+
+All of these are counted in environment steps. A run that is killed and resumed ends with the same
+bytes in its weights as one that is not (on the CPU): a checkpoint holds everything that the next
+turn depends on.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marl.agents import Agent
+from marl.config import Config, parse_config, with_settings
+from marl.errors import UserError
+from marl.evaluation import evaluate, one_thread
+from marl.progress import Display
+from marl.replay import Replay
+from marl.reports import plot_run
+from marl.rollout import collect
+from marl.runs import Checkpoint, Log, Run, as_tensors, create_run, write_checkpoint
+from marl.worlds.base import Step, World
+
+EVALUATION_EPISODES = 64  # of the evaluations during training; few, as they are only for the curve
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM stopped a run; it was saved."""
+
+    def __init__(self, name: str, step: int) -> None:
+        super().__init__(f"Stopped at step {step}; continue with: marl resume {name}")
+
+
+def train(config: Config, name: str | None = None, stem: str = "run") -> str:
+    """Train a new run and return its name: `name`, or `stem` with a number where that is taken.
+
+    Raises UserError where the name is taken, a file cannot be written, or a number is no longer
+    finite; Stopped after Ctrl-C, once all is saved.
+    """
+    with create_run(config, name, stem) as run:
+        _learn(run, config, None)
+        return run.name
+
+
+def resume(name: str, settings: Sequence[str] = ()) -> str:
+    """Continue a run that was stopped or killed; errors as in `train`.
+
+    `settings` ("training.steps=2000000") change the stored config, if the stored state still fits.
+    """
+    run, config, checkpoint = Run.open(name)
+    with run:
+        if settings:
+            config = parse_config(with_settings(config.model_dump(mode="json"), settings))
+        _learn(run, config, checkpoint)
+        return run.name
+
+
+def _learn(run: Run, config: Config, checkpoint: Checkpoint | None) -> None:
+    t = config.training
+    with one_thread(), interruptible() as stop:
+        session = _Session(run, config, checkpoint)
+        world, agent, replay = session.world, session.agent, session.replay
+        if checkpoint is None:
+            session.save()
+        observation = world.reset(session.done)
+        agent.reset(session.done)
+        turns = collect(world, agent, explore=True, observation=observation)
+
+        with session, Display(run.name, t.steps, session.step) as display:
+            display.say(f"run {run.name}: {run.weights}")
+            while session.step < t.steps and not stop.is_set():
+                agent.anneal(session.step / t.steps)
+                turn = next(turns)
+                replay.add(turn.transition)
+                due = session.advance(turn.step, t.num_worlds)
+                if session.step >= t.learning_starts:
+                    for _ in range(due(t.update_every) * t.updates):
+                        session.learnt(agent.update(replay.sample(t.batch_size)))
+                finished = session.step >= t.steps
+                if due(t.evaluate_every) or (finished and t.evaluate_every):
+                    display.evaluated(session.evaluate())
+                if due(t.log_every) or finished:
+                    display.logged(session.step, session.log())
+                if due(t.checkpoint_every) and not finished:
+                    session.save()
+            session.save()
+        if session.step < t.steps:
+            raise Stopped(run.name, session.step)
+        plot_run(run.name)
+
+
+class _Session:
+    """The parts of a run in memory: what is saved, restored and logged of them."""
+
+    def __init__(self, run: Run, config: Config, checkpoint: Checkpoint | None) -> None:
+        t = config.training
+        self.run, self.config = run, config
+        streams = np.random.SeedSequence(t.seed).generate_state(4)
+        world_seed, agent_seed, replay_seed, self._evaluation_seed = map(int, streams)
+        self.world = config.make_world(t.num_worlds, world_seed, t.staggered)
+        self.agent = config.make_agent(self.world.groups, agent_seed)
+        generator = torch.Generator().manual_seed(replay_seed)
+        try:
+            self.replay = Replay(self.world.groups, t.replay_size, generator)
+        except (MemoryError, RuntimeError) as error:
+            raise UserError(
+                f"training.replay_size is {t.replay_size}, for which there is not enough memory"
+            ) from error
+        self.step = self.updates = 0
+        self.done = np.zeros(t.num_worlds, bool)  # worlds to be reset before the next turn
+        self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
+        if checkpoint is None:
+            self.world.reset()
+            self.agent.reset()
+        else:
+            self._restore(checkpoint)
+        self._saved = self.step
+        self._log = Log(run.stats, self.step)
+        self._begun = time.process_time(), time.perf_counter()
+        self._forget()
+
+    def __enter__(self) -> "_Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.close()
+
+    def advance(self, step: Step, count: int) -> Callable[[int], int]:
+        """Count a turn, and return how often a period (in steps; 0: never) ended in it."""
+        before, self.step = self.step, self.step + count
+        self.done = step.done
+        self._rewards.append(step.reward)
+        self._metrics.append(step.metrics)
+        return lambda every: self.step // every - before // every if every else 0
+
+    def learnt(self, result: dict[str, Tensor]) -> None:
+        self.updates += 1
+        self._losses.append(result)
+
+    # ---------------------------------------------------------------------------------- statistics
+
+    def log(self) -> float:
+        """Write the means since the last line; return environment steps per second."""
+        wall = time.perf_counter()
+        losses = self._check()
+        speed = (self.step - self._since[0]) / max(wall - self._since[1], 1e-9)
+        reward = [np.mean([r[g].mean() for r in self._rewards]) for g in self.world.groups]
+        metrics = {
+            name: float(np.mean([m[name].mean() for m in self._metrics]))
+            for name in (self._metrics[0] if self._metrics else ())
+        }
+        self._log.write(
+            {
+                "step": self.step,
+                **self._seconds(),
+                "updates": self.updates,
+                "reward": float(np.mean(reward)),
+                "losses": losses,
+                "metrics": metrics,
+                "steps_per_second": speed,
+            }
+        )
+        self._forget()
+        return speed
+
+    def evaluate(self) -> dict[str, Any]:
+        """Play the same few episodes as every time and log how they went."""
+        weights = self.agent.weights()
+
+        def copy(world: World, seed: int) -> Agent:
+            agent = self.config.make_agent(world.groups, seed)
+            agent.load_weights(weights)
+            return agent
+
+        world = {**self.config.world, **self.config.evaluation.world}
+        agents = len([name for group in self.world.groups.values() for name in group.names])
+        result = evaluate(copy, world, agents, EVALUATION_EPISODES, self._evaluation_seed)
+        self._log.write({"step": self.step, **self._seconds(), "evaluation": result})
+        return result
+
+    def _seconds(self) -> dict[str, float]:
+        """Since the run began, in all processes that worked on it."""
+        passed = {
+            "cpu_seconds": time.process_time() - self._begun[0],
+            "wall_seconds": time.perf_counter() - self._begun[1],
+        }
+        return {name: self._seconds_before[name] + value for name, value in passed.items()}
+
+    def _forget(self) -> None:
+        self._rewards: list[dict[str, np.ndarray]] = []
+        self._metrics: list[dict[str, np.ndarray]] = []
+        self._losses: list[dict[str, Tensor]] = []
+        self._since = self.step, time.perf_counter()
+
+    def _check(self) -> dict[str, float]:
+        """The mean losses since the last log line. Raises UserError where one, or a weight, is not
+        finite."""
+        names = sorted({name for losses in self._losses for name in losses})
+        means = {}
+        for name in names:
+            values = torch.stack([losses[name] for losses in self._losses if name in losses])
+            means[name] = float(values.mean())
+            if not math.isfinite(means[name]):
+                self._stop(name)
+        for name, tensor in self.agent.state_dict().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                self._stop(name)
+        return means
+
+    def _stop(self, name: str) -> None:
+        raise UserError(
+            f"{name} is no longer a finite number at step {self.step}; the last good checkpoint, "
+            f"of step {self._saved}, is kept in {self.run.models}"
+        )
+
+    # --------------------------------------------------------------------------------- checkpoints
+
+    def save(self) -> None:
+        """Write the checkpoint. First the state, which alone counts when the run is resumed."""
+        self._check()
+        parts = {
+            "agent": self.agent.state_dict(),
+            "replay": self.replay.state_dict(),
+            "world": self.world.state_dict(),
+            "loop": {"done": self.done},
+        }
+        state = {f"{part}.{k}": v for part, values in parts.items() for k, v in values.items()}
+        counters = {"updates": self.updates, **self._seconds()}
+        write_checkpoint(self.run.state, "state", self.config, self.step, state, counters=counters)
+        weights = self.agent.weights()
+        write_checkpoint(self.run.weights, "weights", self.config, self.step, weights)
+        self._saved = self.step
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        arrays = checkpoint.tensors
+        try:
+            self.agent.load_state_dict(as_tensors(arrays, "agent."))
+            self.replay.load_state_dict(as_tensors(arrays, "replay."))
+            world = {
+                k.removeprefix("world."): v for k, v in arrays.items() if k.startswith("world.")
+            }
+            self.world.load_state_dict(world)
+            self.done = arrays["loop.done"]
+            counters = dict(checkpoint.extra["counters"])
+            self.updates = counters.pop("updates")
+        except (KeyError, ValueError, RuntimeError, IndexError) as error:
+            raise UserError(
+                f"{self.run.state} does not fit its config: {' '.join(str(error).split())}"
+            ) from error
+        self._seconds_before = counters
+        self.step = checkpoint.step
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second one ends the process as usual."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may listen to signals
+        return
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def request(number: int, frame: object) -> None:
+        restore()
+        stop.set()
+
+    for number in before:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        restore()

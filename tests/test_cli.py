@@ -1,0 +1,189 @@
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+from tiny import TINY, write_tiny
+
+from marl import cli
+from marl.config import parse_config
+from marl.runs import Run, read_checkpoint
+from marl.training import train
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a command in this process."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    output, errors = capsys.readouterr()
+    return stop.value.code, output, errors
+
+
+def refused(capsys, *arguments: str) -> str:
+    status, _, errors = run(capsys, *arguments)
+    assert status == 2
+    assert errors.count("\n") == 1
+    assert errors.startswith("marl: ")
+    return errors
+
+
+@pytest.fixture
+def trained(data):
+    train(parse_config(TINY), "a")
+    return Run("a")
+
+
+def test_train_evaluate_render_list(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, output, _ = run(
+        capsys, "train", str(write_tiny(tmp_path)), "--set", "world.num_agents=3"
+    )
+    assert status == 0
+    assert "marl render tiny" in output
+    assert read_checkpoint(Run("tiny").weights).config.world["num_agents"] == 3
+    status, _, _ = run(capsys, "train", str(write_tiny(tmp_path)), "--seed", "5")
+    assert status == 0
+    assert read_checkpoint(Run("tiny-2").weights).config.training.seed == 5
+
+    line = "evaluate tiny --agents 4 9 --episodes 6 --seed 3 --json out/e.json"
+    status, output, _ = run(capsys, *line.split())
+    assert status == 0
+    assert "coverage" in output
+    results = json.loads((tmp_path / "out" / "e.json").read_text())
+    assert [(r["agents"], r["episodes"], r["seed"]) for r in results] == [(4, 6, 3), (9, 6, 3)]
+
+    assert run(capsys, "render", "tiny", "--agents", "5", "--steps", "3")[0] == 0
+    assert (tmp_path / "tiny-5.gif").read_bytes().startswith(b"GIF8")
+    assert run(capsys, "render", "greedy", "--steps", "2", "--out", "x.png")[0] == 0
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+    status, output, _ = run(capsys, "list")
+    assert status == 0
+    for word in ("atoc", "spread", "local-assignment", "tiny-2   step 400 of 400"):
+        assert word in output
+    assert run(capsys, "resume", "tiny")[0] == 0
+
+
+def test_flags_that_are_not_typed_do_not_override(data, tmp_path, capsys):
+    path = tmp_path / "c.json"
+    training = {**TINY["training"], "seed": 11, "steps": 40}
+    path.write_text(
+        json.dumps({**TINY, "training": training, "evaluation": {"agents": [3], "seed": 8}})
+    )
+    assert run(capsys, "train", str(path))[0] == 0
+    assert read_checkpoint(Run("c").weights).config.training.seed == 11
+    assert run(capsys, *f"evaluate c --episodes 2 --json {tmp_path}/e.json".split())[0] == 0
+    (result,) = json.loads((tmp_path / "e.json").read_text())
+    assert (result["agents"], result["seed"]) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("trian x", "choose from"),
+        ("train", "required"),
+        ("train nothing", "there is no config 'nothing'; known are atoc, spread"),
+        ("train none.json", "there is no file none.json"),
+        ("train spread --nam x", "unrecognized arguments: --nam"),
+        ("train spread --name ../x", "cannot be the name of a run"),
+        ("train spread --seed x", "whole number, 0 or more"),
+        ("train spread --seed -1", "whole number, 0 or more"),
+        ("train spread --set world.num_agent=3", "did you mean world.num_agents?"),
+        ("train spread --set world.num_agents=0", "greater than or equal to 1"),
+        ("train spread --set agent.random_views.agent=1", "agent.random_views names 'agent'"),
+        ("resume nothing", "there is no run 'nothing' to resume"),
+        ("evaluate nothing", "there is no run or policy 'nothing'"),
+        ("evaluate none.safetensors", "there is no file none.safetensors"),
+        ("evaluate greedy --agents 0", "whole number, 1 or more"),
+        ("evaluate greedy --episodes 0", "whole number, 1 or more"),
+        ("evaluate greedy --set agent.gamma=1", "only world.KEY=VALUE can"),
+        ("evaluate greedy --set world.reward=no", "world.reward is \"no\""),
+        ("evaluate greedy --json .", "cannot write ."),
+        ("render greedy --out x.xyz", "use one of .gif, .mp4, .png"),
+        ("render greedy --agents 0", "whole number, 1 or more"),
+        ("render nothing", "there is no run or policy"),
+    ],
+)  # fmt: skip
+def test_bad_input(data, tmp_path, capsys, monkeypatch, line, sentence):
+    monkeypatch.chdir(tmp_path)
+    assert sentence in refused(capsys, *line.split())
+    assert not list(data.glob("*/*/*.safetensors"))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "render"])
+def test_bad_checkpoints(trained, tmp_path, capsys, command):
+    whole = trained.weights.read_bytes()
+    for content, sentence in (
+        (whole[:-9], "is cut short"),
+        (pickle.dumps([1]), "is a pickle"),
+        (b"", "is cut short"),
+    ):
+        path = tmp_path / "x.safetensors"
+        path.write_bytes(content)
+        error = refused(capsys, command, str(path))
+        assert sentence in error
+        assert str(path) in error
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04", b"x" * 100])
+def test_a_bad_state_is_not_resumed_and_nothing_is_touched(trained, capsys, content):
+    trained.state.write_bytes(content)
+    before = {p: p.read_bytes() for p in trained.models.parent.parent.rglob("*") if p.is_file()}
+    assert str(trained.state) in refused(capsys, "resume", "a")
+    after = {p: p.read_bytes() for p in trained.models.parent.parent.rglob("*") if p.is_file()}
+    assert after == before
+
+
+def test_a_run_is_not_overwritten(trained, tmp_path, capsys):
+    before = trained.weights.read_bytes()
+    error = refused(capsys, "train", str(write_tiny(tmp_path)), "--name", "a")
+    assert "marl resume a" in error
+    assert trained.weights.read_bytes() == before
+
+
+def test_folders_that_cannot_be_written(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MARL_DATA", str(tmp_path / "file"))
+    assert "cannot write" in refused(capsys, "train", str(write_tiny(tmp_path)))
+    out = str(tmp_path / "file" / "x.gif")
+    assert "cannot write" in refused(capsys, "render", "greedy", "--steps", "1", "--out", out)
+    out = str(tmp_path / "file" / "x.json")
+    assert "cannot write" in refused(capsys, "evaluate", "greedy", "--json", out)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_folders_without_permission(tmp_path, capsys, monkeypatch):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    monkeypatch.setenv("MARL_DATA", str(tmp_path / "locked"))
+    assert "Permission denied" in refused(capsys, "train", str(write_tiny(tmp_path)))
+
+
+def test_help_answers_at_once():
+    code = (
+        "import sys; from marl import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: print([m for m in ('torch', 'numba') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_full_disk_in_a_real_process(data, tmp_path, capsys):
+    """The largest file that the process may write is smaller than its state."""
+    code = (
+        "import resource, signal, sys; from marl import cli\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "cli.main(sys.argv[1:])"
+    )
+    run(capsys, "train", str(write_tiny(tmp_path)), "--name", "warm")  # compiled kernels are larger
+    arguments = ["train", str(tmp_path / "tiny.json"), "--name", "a"]
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "state.safetensors" in done.stderr
+    assert not list(data.glob("models/a/*.partial"))

@@ -1,0 +1,110 @@
+import copy
+import json
+
+import pytest
+
+from marl.config import load_config, parse_config, setting_names, with_settings
+from marl.errors import UserError
+
+
+def refused(*settings: str) -> str:
+    with pytest.raises(UserError) as caught:
+        parse_config(with_settings({}, settings))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_defaults_are_filled_in():
+    config = parse_config({})
+    assert config.world["scenario"] == "spread"
+    assert config.world["num_agents"] == 4
+    assert config.agent["name"] == "atoc"
+    assert config.training.num_worlds == 64
+
+
+def test_json_beats_defaults_and_flags_beat_json(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('{"world": {"num_agents": 5, "reward": "nearest"}}')
+    config = load_config(path, ["world.num_agents=6", "training.steps=1e5"])
+    assert config.world["num_agents"] == 6
+    assert config.world["reward"] == "nearest"
+    assert config.training.steps == 100_000
+
+
+def test_parsing_changes_nothing_and_is_stable():
+    data = {"world": {"num_agents": 7}, "evaluation": {"world": {"reward": "mpe2"}}}
+    before = copy.deepcopy(data)
+    config = parse_config(data)
+    assert data == before
+    stored = json.loads(json.dumps(config.model_dump(mode="json")))
+    assert parse_config(stored) == config
+
+
+def test_settings_do_not_change_their_input():
+    data = {"world": {"num_agents": 7}}
+    with_settings(data, ["world.num_agents=8"])
+    assert data == {"world": {"num_agents": 7}}
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("world.num_agent=3", "num_agent is not a known setting; did you mean world.num_agents?"),
+        ("trainin.steps=3", "trainin is not a known setting; did you mean training?"),
+        ("training.num_agents=3", "did you mean world.num_agents?"),
+        ("evaluation.world.rewad=3", "did you mean evaluation.world.reward?"),
+        ("world.num_agents=0", "world.num_agents is 0, but should be greater than or equal to 1"),
+        ('world.num_agents="4"', 'world.num_agents is "4", but should be a valid integer'),
+        ("world.num_agents=true", "world.num_agents is true, but should be a valid integer"),
+        ("agent.gamma=NaN", "agent.gamma is nan, but should be a finite number"),
+        ("agent.gamma=1e999", "agent.gamma is inf, but should be a finite number"),
+        ("agent.gamma=1", "agent.gamma is 1, but should be less than 1"),
+        ("agent.network=cnn", "agent.network is \"cnn\", but should be 'mlp' or 'set'"),
+        ("world.scenario=sprad", "did you mean spread?"),
+        ("agent.name=dqn", 'agent.name is "dqn", but should be atoc'),
+        ("world=3", "world is 3, but should be an object"),
+        ("training=[]", "training is [], but should be an object"),
+        ("training.replay_size=3", "should be at least training.num_worlds, 64"),
+        ("evaluation.agents=[4,0]", "evaluation.agents holds 0"),
+        ("evaluation.world.num_agents=3", "evaluation.world.num_agents has no place there"),
+        ("world.num_agents", "is no setting: write KEY=VALUE"),
+        ("=3", "is no setting: write KEY=VALUE"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(setting, sentence):
+    assert sentence in refused(setting)
+
+
+def test_a_setting_below_a_value_is_refused():
+    assert "holds no settings" in refused("world.num_agents=3", "world.num_agents.x=1")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"{", "is no valid JSON"),
+        (b'{"world": {"num_agents": 1, "num_agents": 2}}', "a key stands twice"),
+        (b"[1]", "holds no JSON object"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[" * 100_000, "is no valid JSON"),
+        (b"", "is no valid JSON"),
+    ],
+)
+def test_files_that_are_no_configs(tmp_path, content, sentence):
+    path = tmp_path / "c.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
+        load_config(path)
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(UserError, match="there is no file"):
+        load_config(tmp_path / "none.json")
+    with pytest.raises(UserError, match="cannot read"):
+        load_config(tmp_path)
+
+
+def test_every_setting_has_a_name():
+    names = setting_names()
+    assert {"world.scenario", "world.num_agents", "agent.gamma", "training.steps"} <= set(names)
+    assert len(names) == len(set(names))

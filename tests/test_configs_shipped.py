@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from marl.config import load_config, parse_config, read_json
+
+CONFIGS = sorted((Path(__file__).parent.parent / "data" / "json").glob("*.json"))
+
+
+def test_there_are_some():
+    assert {"atoc", "spread"} <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_builds_and_is_not_modified(path):
+    before = path.read_bytes()
+    config = load_config(path)
+    dumped = config.model_dump_json()
+    world = config.make_world(2, seed=0)
+    agent = config.make_agent(world.groups, seed=0)
+    assert agent.weights()
+    assert config.model_dump_json() == dumped
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_states_only_what_differs_from_the_defaults(path):
+    data = read_json(path)
+    whole = parse_config(data)
+    for section, settings in data.items():
+        for key in settings:
+            without = {**data, section: {k: v for k, v in settings.items() if k != key}}
+            assert parse_config(without) != whole, f"{section}.{key} is the default"
+
+
+def test_the_main_experiment():
+    config = load_config(next(path for path in CONFIGS if path.stem == "atoc"))
+    t = config.training
+    assert (t.batch_size, t.updates, t.update_every, t.num_worlds) == (512, 10, 100, 1)
+    assert (config.agent["gamma"], config.agent["tau"]) == (0.9, 0.01)
+    assert config.agent["hidden"] == [128, 64, 32, 32]
+    noise = config.exploration
+    assert (noise.kind, noise.theta, noise.sigma) == ("ou", 0.25, 0.55)
+    assert config.world["reward"] == "shared"

@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+from tiny import TINY
+
+import marl
+from marl import evaluation
+from marl.config import parse_config, with_settings
+from marl.errors import UserError
+from marl.evaluation import evaluate, load_policy, scenes, subject
+from marl.policies import BUILTIN
+from marl.runs import Run, read_checkpoint, write_checkpoint
+from marl.training import train
+
+WORLD = {"scenario": "spread", "episode_length": 20}
+KEYS = {
+    *("agents", "episodes", "seed", "coverage", "coverage_ci95", "coverage_015"),
+    *("collisions", "mean_distance", "reward"),
+}
+
+
+def test_keys_and_ranges():
+    result = evaluate(BUILTIN["greedy"], WORLD, 4, 40, seed=1)
+    assert set(result) == KEYS
+    assert (result["agents"], result["episodes"], result["seed"]) == (4, 40, 1)
+    low, high = result["coverage_ci95"]
+    assert 0 <= low < result["coverage"] < high <= 1
+    assert result["coverage"] <= result["coverage_015"]
+
+
+def test_against_a_plain_loop():
+    """One episode at a time, through the public interface."""
+    result = evaluate(BUILTIN["greedy"], WORLD, 4, 5, seed=1)
+    seed = int(np.random.SeedSequence((1, 0)).generate_state(1)[0])
+    world = marl.make("spread", num_worlds=5, seed=seed, episode_length=20)
+    policy = BUILTIN["greedy"](world)
+    observation, rewards, collisions = world.reset(), [], []
+    for _ in range(20):
+        step = world.step(policy.act(observation))
+        observation = step.observation
+        rewards.append(step.reward["agents"])
+        collisions.append(step.metrics["collisions"])
+    assert result["coverage"] == pytest.approx(step.metrics["coverage"].mean())
+    assert result["mean_distance"] == pytest.approx(step.metrics["distance"].mean())
+    assert result["collisions"] == pytest.approx(np.mean(collisions))
+    assert result["reward"] == pytest.approx(np.mean(rewards), rel=1e-5)
+
+
+def test_same_seed_same_numbers_and_other_seed_other_numbers():
+    first, again, other = (evaluate(BUILTIN["random"], WORLD, 4, 20, s) for s in (1, 1, 2))
+    assert first == again
+    assert first["mean_distance"] != other["mean_distance"]
+
+
+def test_chunks_play_different_episodes(monkeypatch):
+    monkeypatch.setattr(evaluation, "AGENTS_AT_ONCE", 8)
+    two, four = (evaluate(BUILTIN["still"], WORLD, 4, e, 1)["mean_distance"] for e in (2, 4))
+    assert two != four
+
+
+def test_one_episode_has_no_interval():
+    assert evaluate(BUILTIN["still"], WORLD, 4, 1, 1)["coverage_ci95"] is None
+
+
+def test_how_many_episodes(monkeypatch):
+    counts = []
+
+    def play(world, policy):
+        counts.append(world.num_worlds)
+        return {"coverage": np.zeros(world.num_worlds)}
+
+    monkeypatch.setattr(evaluation, "_play", play)
+    for agents, episodes in ((4, 2000), (12, 1667), (80, 250), (1000, 20), (2000, 20)):
+        counts.clear()
+        assert evaluate(BUILTIN["still"], WORLD, agents, None, 0)["episodes"] == episodes
+        assert sum(counts) == episodes
+
+
+def test_a_run_by_name_folder_and_file(data):
+    train(parse_config(TINY), "a")
+    world = marl.make("spread", num_agents=9, num_worlds=2)
+    observation = world.reset()
+    actions = [
+        marl.load_policy(str(path)).act(observation)["agents"]
+        for path in ("a", data / "models" / "a", data / "models" / "a" / "weights.safetensors")
+    ]
+    assert actions[0].shape == (2, 9, 2)
+    assert (actions[0] == actions[1]).all()
+    assert (actions[0] == actions[2]).all()
+    assert evaluate(subject("a").policy, WORLD, 7, 3, 0)["agents"] == 7
+
+
+def test_the_mlp_says_which_setting_differs(data):
+    train(parse_config(TINY), "a")
+    world = marl.make("spread", num_perceived_agents=5)
+    with pytest.raises(
+        UserError, match="num_perceived_agents is 5, but was 3 in training"
+    ) as error:
+        load_policy("a", world)
+    assert "landmarks" not in str(error.value)
+
+
+def test_the_set_network_sees_wider(data):
+    settings = ["agent.network=set", "agent.width=4", "training.steps=40"]
+    train(parse_config(with_settings(TINY, settings)), "a")
+    world = marl.make("spread", num_perceived_agents=5, num_perceived_landmarks=6)
+    assert load_policy("a", world).act(world.reset())["agents"].shape == (1, 4, 2)
+
+
+def test_weights_of_other_shapes_are_refused(data):
+    train(parse_config(TINY), "a")
+    run = Run("a")
+    stored = read_checkpoint(run.weights)
+    other = parse_config(with_settings(TINY, ["agent.hidden=[9]"]))
+    write_checkpoint(run.weights, "weights", other, 1, stored.tensors)
+    with pytest.raises(UserError, match=r"weights.safetensors does not fit: weight .* has shape"):
+        load_policy("a")
+
+
+def test_settings_replace_the_evaluation_world(data):
+    settings = ["evaluation.world.reward=mpe2", "world.num_agents=2", "world.num_landmarks=3"]
+    train(parse_config(with_settings(TINY, [*settings, "training.steps=40"])), "a")
+    assert subject("a").world["reward"] == "mpe2"
+    assert subject("a", ["world.reward=nearest"]).world["reward"] == "nearest"
+    assert subject("a").world_for(20)["num_landmarks"] == 30
+    for wrong in ("agent.gamma=0.5", "world.num_agents=3", "world.rewad=3", "world.reward=x"):
+        with pytest.raises(UserError):
+            subject("a", [wrong])
+
+
+def test_builtin_policies_need_a_world():
+    with pytest.raises(UserError, match="needs the world"):
+        load_policy("greedy")
+    world = marl.make("spread")
+    assert load_policy("greedy", world).act(world.reset())["agents"].shape == (1, 4, 2)
+
+
+def test_scenes_show_the_coverage():
+    shown = list(scenes(subject("greedy"), 4, steps=3))
+    assert len(shown) == 3
+    assert "coverage" in shown[-1].caption

@@ -1,0 +1,99 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import TINY, write_tiny
+
+from marl import cli
+from marl.config import parse_config
+from marl.runs import Run, read_checkpoint
+from marl.training import train
+
+FOLDER = Path(__file__).parent.parent / "experiments"
+sys.path.insert(0, str(FOLDER))
+import run_multiagent  # noqa: E402
+
+
+def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["run_multiagent.py", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.run_command(run_multiagent.main)
+    output, errors = capsys.readouterr()
+    return stop.value.code, output, errors
+
+
+def test_trains_with_the_typed_flags_only(data, tmp_path, monkeypatch, capsys):
+    config = ["--config", str(write_tiny(tmp_path))]
+    flags = [
+        *("--type", "ATOC", "--name", "a", "--seed", "4", "--num-agents", "3", "--num-steps", "80"),
+        *("--num_perceived_agents", "5", "--num-perceived-landmarks", "6", "--epsilon", "0.5"),
+    ]
+    assert run(monkeypatch, capsys, *config, *flags)[0] == 0
+    stored = read_checkpoint(Run("a").weights).config
+    assert stored.world["num_agents"] == 3
+    assert stored.world["num_landmarks"] is None
+    assert (stored.world["num_perceived_agents"], stored.world["num_perceived_landmarks"]) == (5, 6)
+    assert (stored.training.seed, stored.training.steps) == (4, 80)
+    assert (stored.exploration.scale, stored.exploration.final_scale) == (0.5, 0.5)
+    assert stored.training.batch_size == TINY["training"]["batch_size"]
+
+    assert run(monkeypatch, capsys, *config, "--name", "b", "--num-steps", "40")[0] == 0
+    plain = read_checkpoint(Run("b").weights).config
+    assert plain.exploration == parse_config(TINY).exploration
+    assert plain.world == parse_config(TINY).world
+
+
+def test_deserialize_measures_and_films(data, tmp_path, monkeypatch, capsys):
+    train(parse_config(TINY), "a")
+    before = Run("a").weights.read_bytes()
+    gif = tmp_path / "a.gif"
+    flags = ["--deserialize", str(Run("a").weights), "--num-agents", "5", "--num-steps", "3"]
+    status, _, errors = run(monkeypatch, capsys, *flags, "--benchmark", "--gif", str(gif))
+    assert status == 0, errors
+    (result,) = json.loads((Run("a").stats / "evaluation.json").read_text())
+    assert result["agents"] == 5
+    assert gif.read_bytes().startswith(b"GIF8")
+    assert Run("a").weights.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--type DDPG", "arrive with a later version"),
+        ("--type GLOBAL", "arrive with a later version"),
+        ("--type PPO", "invalid choice"),
+        ("--num-agents 0", "whole number, 1 or more"),
+        ("--epsilon x", "invalid float"),
+        ("--epsilon nan", "exploration.scale is"),
+        ("--epsilon=-1", "exploration.scale is -1"),
+        ("--deserialize none.safetensors --benchmark", "there is no file"),
+        ("--num-agent 4", "unrecognized arguments"),
+    ],
+)
+def test_bad_input(data, monkeypatch, capsys, flags, sentence):
+    status, _, errors = run(monkeypatch, capsys, *flags.split())
+    assert status == 2
+    assert errors.count("\n") == 1
+    assert sentence in errors
+
+
+@pytest.mark.parametrize("agents", [4, 12])
+def test_batch_scripts_run_five_seeds(data, tmp_path, agents):
+    """With a `python` on the path that only notes how it was called."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    script = FOLDER / f"batch_run_atoc_{agents}.sh"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [script, "--num-steps", "9"], capture_output=True, text=True, check=True, env=environment
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5
+    for seed, line in enumerate(lines):
+        assert f"--seed {seed} " in line
+        assert f"--num-agents {agents} " in line
+        assert line.endswith("--num-steps 9")

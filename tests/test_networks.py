@@ -1,0 +1,139 @@
+"""Networks: stacks equal separate networks; sets have no order, and padding is nothing."""
+
+import pytest
+import torch
+
+from marl.networks import NETWORKS
+from marl.worlds.base import Part
+
+ACTIONS = 2
+
+
+def parts_of(agents, landmarks):
+    return (
+        Part("self", vectors=1),
+        Part("agents", agents, vectors=1, scalars=1, masked=True),
+        Part("landmarks", landmarks, vectors=1, scalars=1, masked=True),
+    )
+
+
+def network(kind, stack=1, agents=3, landmarks=4, seed=0):
+    """A network with weights large enough that everything it does shows."""
+    parts = parts_of(agents, landmarks)
+    inputs = sum(part.size for part in parts)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = NETWORKS[kind](stack, parts, inputs, ACTIONS, 3, (16, 8), 8).double()
+        with torch.no_grad():
+            for parameter in made.parameters():
+                parameter.uniform_(-0.7, 0.7)
+    return made
+
+
+def view(stack, batch, agents, landmarks, seed=1):
+    """Own velocity, agents and landmarks, all of them there: [K, B, ...] each."""
+    random = torch.Generator().manual_seed(seed)
+
+    def items(count):
+        places = torch.randn(stack, batch, count, 2, generator=random, dtype=torch.float64)
+        return torch.cat([places, torch.ones_like(places[..., :1])], -1)
+
+    own = torch.randn(stack, batch, 2, generator=random, dtype=torch.float64)
+    extra = torch.rand(stack, batch, ACTIONS, generator=random, dtype=torch.float64)
+    return own, items(agents), items(landmarks), extra
+
+
+def joined(own, agents, landmarks):
+    return torch.cat([own, agents.flatten(2), landmarks.flatten(2)], -1)
+
+
+kinds = pytest.mark.parametrize("kind", NETWORKS)
+
+
+@kinds
+def test_a_stack_of_three_is_three_networks(kind):
+    """Forward and gradients; no network feels another's rows."""
+    stacked = network(kind, stack=3)
+    own, agents, landmarks, extra = view(3, 5, 3, 4)
+    observation = joined(own, agents, landmarks)
+    output = stacked(observation, extra)
+    weight = torch.linspace(0.5, 2.0, output.numel(), dtype=torch.float64).view_as(output)
+    (output * weight).sum().backward()
+    for k in range(3):
+        alone = network(kind)
+        alone.load_state_dict({n: w[k : k + 1] for n, w in stacked.state_dict().items()})
+        single = alone(observation[k : k + 1], extra[k : k + 1])
+        torch.testing.assert_close(single, output[k : k + 1])
+        (single * weight[k : k + 1]).sum().backward()
+        both = zip(stacked.named_parameters(), alone.parameters(), strict=True)
+        for (name, mine), other in both:
+            torch.testing.assert_close(mine.grad[k : k + 1], other.grad, msg=name)
+
+
+@kinds
+def test_outputs_have_the_shape_asked_for_and_start_small(kind):
+    parts = parts_of(3, 4)
+    made = NETWORKS[kind](2, parts, 23, 0, 3, (16, 8), 8)
+    output = made(torch.randn(2, 5, 23))
+    assert output.shape == (2, 5, 3)
+    assert 0 < output.abs().max() < 0.2
+
+
+@kinds
+def test_everything_seen_and_every_weight_matters(kind):
+    """Gradient flows to every number of the observation, to the action and to every weight."""
+    made = network(kind)
+    own, agents, landmarks, extra = view(1, 200, 3, 4)
+    observation = joined(own, agents, landmarks).requires_grad_()
+    extra.requires_grad_()
+    made(observation, extra).sum().backward()
+    assert (observation.grad.abs().amax((0, 1)) > 0).all()
+    assert (extra.grad.abs().amax((0, 1)) > 0).all()
+    for name, parameter in made.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_a_set_network_does_not_mind_the_order():
+    made = network("set")
+    own, agents, landmarks, extra = view(1, 50, 3, 4)
+    output = made(joined(own, agents, landmarks), extra)
+    for other_agents, other_landmarks in [
+        (agents[:, :, [2, 0, 1]], landmarks),
+        (agents, landmarks[:, :, [3, 1, 0, 2]]),
+    ]:
+        permuted = made(joined(own, other_agents, other_landmarks), extra)
+        torch.testing.assert_close(permuted, output)
+    mlp = network("mlp")
+    args = joined(own, agents, landmarks), joined(own, agents[:, :, [2, 0, 1]], landmarks)
+    assert not torch.allclose(mlp(args[0], extra), mlp(args[1], extra))  # the test can fail
+
+
+def test_a_set_network_looks_through_padding():
+    """The same weights on a wider view whose new places are empty: the same output."""
+    narrow, wide = network("set"), network("set", agents=5, landmarks=6)
+    wide.load_state_dict(narrow.state_dict())
+    own, agents, landmarks, extra = view(1, 50, 3, 4)
+    padding = torch.zeros(1, 50, 2, 3, dtype=torch.float64)
+    padded = [torch.cat([items, padding], 2) for items in (agents, landmarks)]
+    expected = narrow(joined(own, agents, landmarks), extra)
+    torch.testing.assert_close(wide(joined(own, *padded), extra), expected)
+    padded[1][:, :, 4] = landmarks.new_tensor([0.1, 0.1, 1.0])
+    seen = wide(joined(own, *padded), extra)
+    assert not torch.allclose(seen, expected)  # and an item that is there counts
+
+
+def test_a_set_network_acts_without_anybody_in_view():
+    for agents, landmarks in [(0, 4), (3, 4)]:
+        own, others, targets, extra = view(1, 5, agents, landmarks)
+        made = network("set", agents=agents, landmarks=landmarks)
+        for a, b in [(others, targets), (0 * others, targets), (0 * others, 0 * targets)]:
+            observation = joined(own, a, b).requires_grad_()
+            output = made(observation, extra)
+            output.sum().backward()
+            assert torch.isfinite(output).all()
+            assert torch.isfinite(observation.grad).all()
+
+
+def test_a_set_network_needs_sets():
+    with pytest.raises(ValueError, match=r"agent\.network is 'set'.*use 'mlp'"):
+        NETWORKS["set"](1, (Part("own", vectors=2),), 4, 0, 2, (8,), 8)

@@ -1,0 +1,122 @@
+"""Replay: real rows only, oldest overwritten first, stored states go on."""
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+
+from marl.replay import Replay, Transition
+from marl.worlds.base import Group
+
+AGENTS = 2
+
+
+def groups(*names):
+    return {
+        name: Group(
+            tuple(f"{name}_{i}" for i in range(AGENTS)),
+            Box(-np.inf, np.inf, (3,), np.float32),
+            Box(-1.0, 1.0, (2,), np.float32),
+        )
+        for name in names
+    }
+
+
+def replay(capacity, *names, seed=0):
+    return Replay(groups(*(names or ("g",))), capacity, torch.Generator().manual_seed(seed))
+
+
+def transition(first, worlds, *names):
+    """Steps number `first`, `first + 1`...: every entry tells its step, agent and group."""
+
+    def rows(shape, column, group):
+        number = (first + np.arange(worlds))[:, None] * 10.0 + np.arange(AGENTS)
+        tag = 0.25 * column + 1000.0 * group
+        return np.broadcast_to(
+            (number + tag).reshape(worlds, AGENTS, *[1] * len(shape)), (worlds, AGENTS, *shape)
+        ).astype(np.float32)
+
+    columns = []
+    for column, shape in enumerate([(3,), (2,), (), (3,)]):
+        columns.append({g: rows(shape, column, k) for k, g in enumerate(names or ("g",))})
+    odd = {g: rows((), 0, 0) // 10 % 2 == 1 for g in names or ("g",)}
+    return Transition(*columns, odd)
+
+
+def steps_in(replay, count=2000, group="g"):
+    """The numbers of the steps that samples come from; checks that every row is a real one."""
+    batch = replay.sample(count)[group]
+    number = batch.reward - 0.5
+    torch.testing.assert_close(batch.observation, number[:, None].expand(-1, 3))
+    torch.testing.assert_close(batch.action, number[:, None].expand(-1, 2) + 0.25)
+    torch.testing.assert_close(batch.next_observation, number[:, None].expand(-1, 3) + 0.75)
+    step = number % 1000 // 10
+    torch.testing.assert_close(batch.terminated, step % 2)
+    assert set((number % 10).tolist()) == set(range(AGENTS))
+    return sorted(set(step.tolist()))
+
+
+def test_samples_are_real_rows_drawn_evenly():
+    memory = replay(100)
+    memory.add(transition(0, 5))
+    assert memory.size == 5
+    assert steps_in(memory) == list(range(5))
+    numbers = memory.sample(50_000)["g"].reward.unique(return_counts=True)[1]
+    assert len(numbers) == 5 * AGENTS
+    assert (numbers - 5000).abs().max() < 350  # five deviations
+    assert all(column.dtype == torch.float32 for column in memory.sample(4)["g"])
+
+
+def test_the_oldest_steps_are_overwritten_first():
+    memory = replay(8)
+    for first in (0, 3, 6):
+        memory.add(transition(first, 3))
+    assert memory.size == 8
+    assert steps_in(memory) == list(range(1, 9))
+    memory.add(transition(9, 8))
+    assert steps_in(memory) == list(range(9, 17))
+
+
+def test_later_changes_to_arrays_do_not_reach_the_memory():
+    memory, given = replay(4), transition(0, 2)
+    memory.add(given)
+    given.observation["g"][:] = np.nan
+    assert steps_in(memory) == [0, 1]
+
+
+def test_every_group_has_a_table():
+    memory = replay(8, "a", "b")
+    memory.add(transition(0, 4, "a", "b"))
+    batch = memory.sample(100)
+    assert (batch["a"].reward < 1000).all()
+    assert (batch["b"].reward >= 1000).all()
+    assert steps_in(memory, group="b") == list(range(4))
+
+
+def test_seeds():
+    samples = []
+    for seed in (1, 1, 2):
+        memory = replay(8, seed=seed)
+        memory.add(transition(0, 8))
+        samples.append(memory.sample(64)["g"].reward)
+    assert torch.equal(samples[0], samples[1])
+    assert not torch.equal(samples[0], samples[2])
+
+
+def test_a_stored_state_goes_on_bit_for_bit():
+    """Half full and wrapped around."""
+    for filled in (4, 11):
+        memory, other = replay(8), replay(8, seed=9)
+        for first in range(filled):
+            memory.add(transition(first, 1))
+        state = memory.state_dict()
+        expected = []
+        for which in (memory, other):
+            if which is other:
+                other.load_state_dict(state)
+            seen = [which.sample(16)["g"]]
+            which.add(transition(20, 3))
+            seen.append(which.sample(16)["g"])
+            expected.append(torch.cat([torch.cat([c.flatten() for c in b]) for b in seen]))
+        assert torch.equal(*expected)
+        assert other.size == min(filled + 3, 8)
+        assert steps_in(memory) == steps_in(other)
