@@ -1,12 +1,13 @@
-"""Train the shipped recipe on 4 agents with several seeds and apply every policy, unchanged, to more.
+"""Train the shipped recipe on 4 agents with several seeds; apply every policy, unchanged, to more.
 
     python benchmarks/learning.py [--config data/json/spread.json] [--seeds 0 1 2 3 4]
                                   [--agents 4 12 80 1000] [--markdown FILE]
 
-Each seed trains in a process of its own, on one core and one thread, CPU seconds being those of the
-training process without its evaluations. Greedy evaluation at step 100 on fixed starts: 400 episodes
-at N=4, elsewhere about 20 000 agents' worth. Prints a Markdown table: median and worst of the seeds,
-the reference policies on the same starts, and when a seed's coverage at N=4 first reached 0.95.
+Each seed trains in a process of its own, on one core and one thread, CPU seconds being those of
+the training process without its evaluations. Greedy evaluation at step 100 on fixed starts: 400
+episodes at N=4, elsewhere about 20 000 agents' worth. Prints a Markdown table: median and worst of
+the seeds, the reference policies on the same starts, and when a seed's coverage at N=4 first
+reached 0.95.
 """
 
 import argparse

@@ -10,7 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from marl.agents.check import check_agent
     from marl.evaluation import load_policy
+    from marl.worlds.check import check_world
     from marl.worlds.registry import make, register_scenario
 
 try:
@@ -18,7 +20,14 @@ try:
 except PackageNotFoundError:  # run from a folder of sources
     __version__ = "unknown"
 
-__all__ = ["__version__", "load_policy", "make", "register_scenario"]
+__all__ = [
+    "__version__",
+    "check_agent",
+    "check_world",
+    "load_policy",
+    "make",
+    "register_scenario",
+]
 
 
 def __getattr__(name: str):
@@ -27,6 +36,14 @@ def __getattr__(name: str):
         from marl.evaluation import load_policy
 
         return load_policy
+    if name == "check_world":
+        from marl.worlds.check import check_world
+
+        return check_world
+    if name == "check_agent":
+        from marl.agents.check import check_agent
+
+        return check_agent
     if name in ("make", "register_scenario"):
         from marl.worlds import registry
 

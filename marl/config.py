@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,7 +20,7 @@ from marl.exploration import ExplorationConfig
 from marl.worlds.base import Group
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.world import ParticleWorld
-from marl.worlds.registry import SCENARIOS
+from marl.worlds.registry import SCENARIOS, find_scenario
 
 Model = TypeVar("Model", bound=BaseModel)
 SEEDS = 2**63  # seeds are smaller than this
@@ -48,6 +48,9 @@ class TrainingConfig(BaseModel):
     )
     evaluate_every: int = Field(
         100_000, ge=0, description="environment steps between evaluations; 0: never"
+    )
+    publish: Literal["last", "best"] = Field(
+        "last", description="which weights count: the last, or those evaluated best so far"
     )
 
 
@@ -217,7 +220,11 @@ def parse_config(data: dict[str, Any]) -> Config:
 def parse_scenario(world: dict[str, Any], where: str) -> Scenario:
     """The scenario of {"scenario": name, parameters}; `where` is the section that errors name."""
     parameters = {k: v for k, v in world.items() if k != "scenario"}
-    return _parse(SCENARIOS[world["scenario"]], parameters, where)
+    try:
+        scenario = find_scenario(world["scenario"])
+    except ValueError as error:
+        raise UserError(f"{where}.scenario: {error}") from error
+    return _parse(scenario, parameters, where)
 
 
 def _named(section: Any, where: str, key: str, known: tuple[str, ...], default: str) -> dict:
@@ -225,7 +232,7 @@ def _named(section: Any, where: str, key: str, known: tuple[str, ...], default: 
     if not isinstance(section, dict):
         raise UserError(f"{where} is {_shown(section)}, but should be an object")
     name = section.get(key, default)
-    if name not in known:
+    if name not in known and not (key == "scenario" and ":" in str(name)):
         raise UserError(
             f"{where}.{key} is {_shown(name)}, but should be {_or(known)}{_guess(name, known)}"
         )

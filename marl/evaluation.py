@@ -17,7 +17,7 @@ from marl.rollout import collect
 from marl.runs import Checkpoint, as_tensors, find_weights, read_checkpoint
 from marl.worlds.base import World
 from marl.worlds.particles.world import ParticleWorld
-from marl.worlds.registry import SCENARIOS
+from marl.worlds.registry import find_scenario
 from marl.worlds.scene import Scene
 
 AGENTS_AT_ONCE = 1_000  # in a chunk of episodes that run side by side; more would leave the cache
@@ -119,7 +119,7 @@ def _misfit(config: Config, world: World) -> str:
     words; empty where that is not the reason."""
     if not isinstance(world, ParticleWorld):
         return ""
-    kind = SCENARIOS[config.world["scenario"]]
+    kind = find_scenario(config.world["scenario"])
     if not isinstance(world.scenario, kind):
         return f"it was trained in {config.world['scenario']!r}, which is another scenario"
     now = world.scenario.model_dump()

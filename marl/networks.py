@@ -1,9 +1,10 @@
 """Networks: K of them as one, their weights stacked.
 
-Every network maps [K, B, inputs] to [K, B, outputs]; network k sees slice k only. K=1 is one network
-shared by all agents, K=N one for each; there is no Python loop over networks.
+Every network maps [K, B, inputs] to [K, B, outputs]; network k sees slice k only. K=1 is one
+network shared by all agents, K=N one for each; there is no Python loop over networks.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from marl.worlds.base import Part
 
 HEADS = 4  # attention heads of a set network
-SHARPNESS = float(__import__("os").environ.get("SH", "8"))
+SHARPNESS = 8.0  # of the attention: to look at one target rather than between two
 
 
 class StackedLinear(nn.Module):
@@ -29,8 +30,8 @@ class StackedLinear(nn.Module):
         )
 
     def small(self) -> "StackedLinear":
-        """Start near zero, as DDPG's output layers do (Lillicrap et al. 2015, section 7): an untrained
-        policy then stands almost still instead of running away."""
+        """Start near zero, as DDPG's output layers do (Lillicrap et al. 2015, section 7): an
+        untrained policy then stands almost still instead of running away."""
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -3e-3, 3e-3)
         return self
@@ -65,7 +66,7 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [inputs + extra, *hidden]
         self.layers = nn.ModuleList(
-            StackedLinear(stack, a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            StackedLinear(stack, a, b) for a, b in itertools.pairwise(sizes)
         )
         self.output = StackedLinear(stack, sizes[-1], outputs).small()
 
@@ -82,14 +83,14 @@ class SetNetwork(nn.Module):
     The last masked part of the observation holds the targets t (landmarks), the masked parts before
     it the rivals r (other agents); everything else, and `extra`, is one's own. With f, g, h affine:
 
-        pair(t)  = relu(max_r f(t, r, |t - r|, |t - r| - min_t' |t' - r|))    who else wants it
+        pair(t)  = relu(max_r f(t, r, |t - r|))                       who else is near this target
         token(t) = relu(g(t, own, pair(t)))
-        picked   = sum_t softmax_t(score(token(t))) t      four heads: targets to look at
+        picked   = sum_t softmax_t(score(token(t))) t                 targets to look at
         output   = affine(relu(h(own, picked, max_t token(t))))
 
     Each item enters with its length, so that who is nearer need not be learned from coordinates. An
-    item that is only padding enters as zeros; f and g have no constant but the item's presence, so it
-    adds a zero to each maximum, which changes nothing behind the relu.
+    item that is only padding enters as zeros; f and g have no constant but the item's presence, so
+    it adds a zero to each maximum, which changes nothing behind the relu.
     """
 
     def __init__(
@@ -115,14 +116,14 @@ class SetNetwork(nn.Module):
         own = sum(part.size for part in parts if part not in sets) + extra
         self.pairs = nn.ModuleDict(
             {
-                r.name: StackedLinear(stack, size + r.item_size + 3, width, bias=False)
+                r.name: StackedLinear(stack, size + r.item_size + 2, width, bias=False)
                 for r in rivals
             }
         )
         tokens = size + own + width * len(rivals)
         self.tokens = StackedLinear(stack, tokens, width, bias=False)
         self.scores = StackedLinear(stack, width, HEADS, bias=False)
-        self.trunk = StackedLinear(stack, own + HEADS * (size + width), width)
+        self.trunk = StackedLinear(stack, own + HEADS * size + width, width)
         self.output = StackedLinear(stack, width, outputs).small()
 
     def forward(self, observation: Tensor, extra: Tensor | None = None) -> Tensor:
@@ -139,30 +140,31 @@ class SetNetwork(nn.Module):
         mine = torch.cat(own, -1)
         target = items[self.targets]
         count = target.shape[2]
-        features = [target, mine[:, :, None].expand(-1, -1, count, -1) * target[..., -2:-1]]
+        there = target[..., -2:-1]
+        features = [target, mine[:, :, None].expand(-1, -1, count, -1) * there]
         for name, layer in self.pairs.items():
-            features.append(self._contest(layer, target, items[name]))
+            features.append(_contest(layer, target, items[name]))
         token = F.relu(self.tokens(torch.cat(features, -1).flatten(1, 2)))
         score = SHARPNESS * self.scores(token).view(stack, batch, count, -1)
-        score = score + (target[..., -2:-1] - 1.0) * 1e9  # nobody looks at padding
-        items_ = torch.cat([target, token.view(stack, batch, count, -1)], -1)
-        picked = (score.softmax(2).transpose(2, 3) @ items_).flatten(2)
-        return self.output(F.relu(self.trunk(torch.cat([mine, picked], -1))))
+        score = score + (there - 1.0) * 1e9  # nobody looks at padding
+        picked = (score.softmax(2).transpose(2, 3) @ target).flatten(2)
+        best = token.view(stack, batch, count, -1).amax(2)
+        return self.output(F.relu(self.trunk(torch.cat([mine, picked, best], -1))))
 
-    def _contest(self, layer: StackedLinear, target: Tensor, rival: Tensor) -> Tensor:
-        """pair(t) for one set of rivals: [K, B, targets, ...] and [K, B, rivals, ...] to
-        [K, B, targets, width]."""
-        stack, batch, targets, _ = target.shape
-        rivals = rival.shape[2]
-        if rivals == 0:
-            return target.new_zeros(stack, batch, targets, layer.weight.shape[-1])
-        t = target[:, :, :, None].expand(-1, -1, -1, rivals, -1)
-        r = rival[:, :, None].expand(-1, -1, targets, -1, -1)
-        gap = torch.linalg.vector_norm(t[..., :2] - r[..., :2], dim=-1, keepdim=True)
-        nearest = (gap + 1e3 * (1.0 - t[..., -2:-1])).amin(2, keepdim=True)
-        both = t[..., -2:-1] * r[..., -2:-1]
-        pair = layer((torch.cat([t, r, gap, gap - nearest], -1) * both).flatten(1, 3))
-        return F.relu(pair.view(stack, batch, targets, rivals, -1).amax(3))
+
+def _contest(layer: nn.Module, target: Tensor, rival: Tensor) -> Tensor:
+    """pair(t) for one set of rivals: [K, B, targets, ...] and [K, B, rivals, ...] to
+    [K, B, targets, width]."""
+    stack, batch, targets, _ = target.shape
+    if rival.shape[2] == 0:  # nobody in view is the same as padding
+        rival = rival.new_zeros(stack, batch, 1, rival.shape[3])
+    rivals = rival.shape[2]
+    t = target[:, :, :, None].expand(-1, -1, -1, rivals, -1)
+    r = rival[:, :, None].expand(-1, -1, targets, -1, -1)
+    gap = torch.linalg.vector_norm(t[..., :2] - r[..., :2], dim=-1, keepdim=True)
+    both = t[..., -2:-1] * r[..., -2:-1]
+    pair = layer((torch.cat([t, r, gap], -1) * both).flatten(1, 3))
+    return F.relu(pair.view(stack, batch, targets, rivals, -1).amax(3))
 
 
 NETWORKS = {"mlp": MLP, "set": SetNetwork}

@@ -132,8 +132,8 @@ def _steer(target: np.ndarray, velocity: np.ndarray) -> np.ndarray:
 
 @njit
 def _local_targets(agents, landmarks):
-    """Where each agent goes: agents [B, K, item] and landmarks [B, L, item] in view, relative to it;
-    [B, 2]."""
+    """Where each agent goes, [B, 2]: agents [B, K, item] and landmarks [B, L, item] are those in
+    view, relative to it."""
     targets = np.zeros((len(agents), 2))
     for b in range(len(agents)):
         rivals, places = 0, 0

@@ -32,7 +32,7 @@ from marl.rollout import collect
 from marl.runs import Checkpoint, Log, Run, as_tensors, create_run, write_checkpoint
 from marl.worlds.base import Step, World
 
-EVALUATION_EPISODES = 64  # of the evaluations during training; few, as they are only for the curve
+EVALUATION_EPISODES = 200  # of each evaluation during training, on starts used for nothing else
 
 
 class Stopped(KeyboardInterrupt):
@@ -119,6 +119,8 @@ class _Session:
             ) from error
         self.step = self.updates = 0
         self.done = np.zeros(t.num_worlds, bool)  # worlds to be reset before the next turn
+        self.best: dict[str, Tensor] = {}  # training.publish "best": the weights with ...
+        self.best_coverage = -1.0  # ... the highest coverage in an evaluation so far
         self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
         if checkpoint is None:
             self.world.reset()
@@ -187,6 +189,9 @@ class _Session:
         agents = len([name for group in self.world.groups.values() for name in group.names])
         result = evaluate(copy, world, agents, EVALUATION_EPISODES, self._evaluation_seed)
         self._log.write({"step": self.step, **self._seconds(), "evaluation": result})
+        coverage = result.get("coverage", 0.0)
+        if self.config.training.publish == "best" and coverage >= self.best_coverage:
+            self.best, self.best_coverage = weights, coverage
         return result
 
     def _seconds(self) -> dict[str, float]:
@@ -234,11 +239,16 @@ class _Session:
             "replay": self.replay.state_dict(),
             "world": self.world.state_dict(),
             "loop": {"done": self.done},
+            "best": self.best,
         }
         state = {f"{part}.{k}": v for part, values in parts.items() for k, v in values.items()}
-        counters = {"updates": self.updates, **self._seconds()}
+        counters = {
+            "updates": self.updates,
+            "best_coverage": self.best_coverage,
+            **self._seconds(),
+        }
         write_checkpoint(self.run.state, "state", self.config, self.step, state, counters=counters)
-        weights = self.agent.weights()
+        weights = self.best or self.agent.weights()
         write_checkpoint(self.run.weights, "weights", self.config, self.step, weights)
         self._saved = self.step
 
@@ -254,6 +264,8 @@ class _Session:
             self.done = arrays["loop.done"]
             counters = dict(checkpoint.extra["counters"])
             self.updates = counters.pop("updates")
+            self.best_coverage = counters.pop("best_coverage")
+            self.best = as_tensors(arrays, "best.")
         except (KeyError, ValueError, RuntimeError, IndexError) as error:
             raise UserError(
                 f"{self.run.state} does not fit its config: {' '.join(str(error).split())}"

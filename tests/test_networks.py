@@ -72,9 +72,8 @@ def test_a_stack_of_three_is_three_networks(kind):
 
 @kinds
 def test_outputs_have_the_shape_asked_for_and_start_small(kind):
-    parts = parts_of(3, 4)
-    made = NETWORKS[kind](2, parts, 23, 0, 3, (16, 8), 8)
-    output = made(torch.randn(2, 5, 23))
+    made = NETWORKS[kind](2, parts_of(3, 4), 23, 0, 3, (16, 8), 8)
+    output = made(joined(*view(2, 5, 3, 4)[:3]).float())
     assert output.shape == (2, 5, 3)
     assert 0 < output.abs().max() < 0.2
 

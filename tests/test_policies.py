@@ -42,7 +42,8 @@ def test_the_oracle_covers_nearly_everything_and_chance_nearly_nothing():
     assert scores["random"] < 0.1
     assert scores["still"] < 0.1
     assert scores["random"] < scores["greedy"] < scores["local-assignment"]
-    assert scores["local-assignment"] < scores["assignment"]
+    # four agents see one another and every landmark
+    assert scores["local-assignment"] == pytest.approx(scores["assignment"], abs=0.02)
 
 
 def test_random_actions_are_uniform_and_follow_the_seed():
@@ -65,6 +66,11 @@ AGENTS = [(0.04, 0.0), (-0.05, 0.0)]
 LANDMARKS = [(0.0, 0.05), (-0.6, 0.0)]
 
 
+def steer(targets, velocities=0.0):
+    """The PD controller that the module's head documents, for targets relative to oneself."""
+    return np.clip(3.0 * np.array(targets) - 3.0 * np.array(velocities), -1.0, 1.0)
+
+
 def placed(agents, landmarks, velocities=None):
     agents, landmarks = np.array([agents]), np.array([landmarks])
     velocities = np.zeros_like(agents) if velocities is None else np.array([velocities])
@@ -73,29 +79,25 @@ def placed(agents, landmarks, velocities=None):
 
 
 def test_greedy_steers_to_the_nearest_landmark_and_brakes():
-    world, seen = placed(AGENTS, LANDMARKS, velocities=[(0.0, 0.0), (0.2, -0.4)])
+    velocities = [(0.0, 0.0), (0.1, -0.5)]
+    world, seen = placed(AGENTS, LANDMARKS, velocities)
     actions = BUILTIN["greedy"](world).act(seen)["agents"][0]
-    # clip(10 (target - position) - 1.5 velocity)
-    np.testing.assert_allclose(actions, [(-0.4, 0.5), (0.2, 1.0)], atol=1e-6)
+    np.testing.assert_allclose(actions, steer([(-0.04, 0.05), (0.05, 0.05)], velocities), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["local-assignment", "assignment"])
 def test_assignments_share_the_landmarks_out(name):
     world, seen = placed(AGENTS, LANDMARKS)
     actions = BUILTIN[name](world).act(seen)["agents"][0]
-    np.testing.assert_allclose(actions, [(-0.4, 0.5), (-1.0, 0.0)], atol=1e-6)
+    np.testing.assert_allclose(actions, steer([(-0.04, 0.05), (-0.55, 0.0)]), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["local-assignment", "assignment"])
 def test_agents_left_over_brake(name):
-    world, seen = placed(AGENTS, LANDMARKS[:1], velocities=[(0.2, 0.1), (0.0, 0.0)])
+    velocities = [(0.05, 0.1), (0.2, -0.1)]
+    world, seen = placed(AGENTS, LANDMARKS[:1], velocities)
     actions = BUILTIN[name](world).act(seen)["agents"][0]
-    nearer = np.argmin(np.linalg.norm(np.array(AGENTS) - LANDMARKS[0], axis=1))
-    assert nearer == 0
-    np.testing.assert_allclose(actions, [(-0.7, 0.35), (0.0, 0.0)], atol=1e-6)
-    world, seen = placed(AGENTS, LANDMARKS[:1], velocities=[(0.0, 0.0), (0.2, 0.1)])
-    actions = BUILTIN[name](world).act(seen)["agents"][0]
-    np.testing.assert_allclose(actions, [(-0.4, 0.5), (-0.3, -0.15)], atol=1e-6)
+    np.testing.assert_allclose(actions, steer([(-0.04, 0.05), (0.0, 0.0)], velocities), atol=1e-6)
 
 
 def test_the_oracle_assigns_at_the_start_of_an_episode_only():
@@ -109,8 +111,7 @@ def test_the_oracle_assigns_at_the_start_of_an_episode_only():
     swapped = world.set_state(agents[:, ::-1], still, landmarks)
     policy.reset(np.array([False, True]))
     after = policy.act(swapped)["agents"]
-    to_own = np.clip(10 * (landmarks[0] - agents[0, ::-1]), -1, 1)
-    np.testing.assert_allclose(after[0], to_own, atol=1e-5)
+    np.testing.assert_allclose(after[0], steer(landmarks[0] - agents[0, ::-1]), atol=1e-5)
     np.testing.assert_allclose(after[1], first[1, ::-1], atol=1e-5)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from marl.exploration import ExplorationConfig
 from marl.replay import Batch
-from marl.worlds.base import Arrays
+from marl.worlds.base import Arrays, Group
 
 
 class Policy(ABC):
@@ -23,7 +24,19 @@ class Policy(ABC):
 
 
 class Agent(Policy):
-    """A policy that learns."""
+    """A policy that learns. All agents are made from the same four things."""
+
+    @abstractmethod
+    def __init__(
+        self,
+        groups: dict[str, Group],
+        config: Any,
+        exploration: ExplorationConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        """An untrained agent for these groups. `config` is of the model that stands next to the
+        agent's class in `REGISTRY`; exploration None: its defaults; all random streams of the agent
+        derive from `seed`. Raises ValueError where the groups do not fit it."""
 
     @abstractmethod
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:

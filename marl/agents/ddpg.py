@@ -11,11 +11,12 @@ observations, one actor and one critic shared by all agents of a group, which is
 not know how many agents there are.
 """
 
+import copy
 from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from marl.agents.base import Agent
@@ -33,7 +34,7 @@ class DDPGConfig(BaseModel):
 
     name: Literal["atoc"] = "atoc"
     network: Literal["mlp", "set"] = Field("mlp", description="kind of actor and critic network")
-    hidden: tuple[int, ...] = Field(
+    hidden: tuple[PositiveInt, ...] = Field(
         (128, 64, 32, 32), min_length=1, description="mlp: units of the hidden layers"
     )
     width: int = Field(64, ge=1, description="set: units of every layer")
@@ -56,8 +57,8 @@ class DDPGConfig(BaseModel):
         0.0, ge=0, description="largest gradient norm of a network; 0: off"
     )
     augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
-    random_views: dict[str, int] = Field(
-        {}, description="smallest number of items of each part that updates show, at random"
+    random_views: dict[str, NonNegativeInt] = Field(
+        {}, description="smallest number of items of each part to show, at random, in training"
     )
 
 
@@ -73,12 +74,13 @@ class DDPG(Agent):
     ) -> None:
         self.groups = groups
         self.config = config
-        streams = [torch.Generator().manual_seed(seed + k) for k in range(3)]
-        self.exploration = Exploration(exploration or ExplorationConfig(), streams[1])
-        self._generator = streams[2]
+        weights, noise, batches = map(int, np.random.SeedSequence(seed).generate_state(3))
+        generator = torch.Generator().manual_seed(noise)
+        self.exploration = Exploration(exploration or ExplorationConfig(), generator)
+        self._generator = torch.Generator().manual_seed(batches)
         self._shown: dict[str, Tensor] = {}  # with random views: items shown, [E N, parts]
         with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(streams[0].get_state())
+            torch.manual_seed(weights)
             self._learners = {g: _Learner(group, config) for g, group in groups.items()}
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
@@ -90,27 +92,24 @@ class DDPG(Agent):
                 worlds, agents = rows.shape[:2]
                 rows = rows.reshape(worlds * agents, -1)
                 if explore and learner.views:
-                    rows = rows * learner.views.mask(self._view(g, worlds, agents))
+                    # The same view for a whole episode, so that learning meets the situations into
+                    # which a narrow view leads.
+                    if g not in self._shown:
+                        self._shown[g] = learner.views.draw(len(rows), self._generator)
+                    rows = rows * learner.views.mask(self._shown[g])
                 action = actor(rows[None]).tanh().view(worlds, agents, -1)
                 actions[g] = (self.exploration.disturb(g, action) if explore else action).numpy()
         return actions
 
-    def _view(self, g: str, worlds: int, agents: int) -> Tensor:
-        """How much each agent sees while it explores, the same for a whole episode: so that learning
-        meets the situations into which a narrow view leads."""
-        if g not in self._shown:
-            views = self._learners[g].views
-            self._shown[g] = views.draw(worlds * agents, self._generator)
-        return self._shown[g]
-
     def reset(self, mask: np.ndarray | None = None) -> None:
         self.exploration.reset(mask)
-        if mask is None:
-            self._shown.clear()
-        for g, shown in self._shown.items():
-            again = torch.from_numpy(np.repeat(mask, len(self.groups[g])))
-            drawn = self._learners[g].views.draw(len(shown), self._generator)
-            self._shown[g] = torch.where(again[:, None], drawn, shown)
+        for g, learner in self._learners.items():
+            if g in self._shown and learner.views:
+                worlds = len(self._shown[g]) // len(self.groups[g])
+                begun = np.ones(worlds, bool) if mask is None else mask
+                rows = torch.from_numpy(np.repeat(begun, len(self.groups[g])))
+                drawn = learner.views.draw(len(rows), self._generator)
+                self._shown[g] = torch.where(rows[:, None], drawn, self._shown[g])
 
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
         return {
@@ -174,25 +173,19 @@ class _Learner:
             kind, parts = NETWORKS[config.network], group.observation_parts
             return kind(1, parts, inputs, extra, outputs, config.hidden, config.width)
 
-        def twin(of: nn.Module, make) -> nn.Module:
-            copy = make()
-            copy.load_state_dict(of.state_dict())
-            return copy.requires_grad_(False)
+        def twin(of: nn.Module) -> nn.Module:
+            return copy.deepcopy(of).requires_grad_(False)
 
-        def make_actor() -> nn.Module:
-            return network(0, actions)
-
-        def make_critics() -> nn.ModuleList:
-            return nn.ModuleList(network(actions, 1) for _ in range(1 + config.twin_critics))
-
-        self.actor, self.critics = make_actor(), make_critics()
-        self.target_actor = twin(self.actor, make_actor)
-        self.target_critics = twin(self.critics, make_critics)
-        self.greedy = twin(self.actor, make_actor) if config.average else self.actor
+        critics = [network(actions, 1) for _ in range(1 + config.twin_critics)]
+        self.actor, self.critics = network(0, actions), nn.ModuleList(critics)
+        self.target_actor, self.target_critics = twin(self.actor), twin(self.critics)
+        self.greedy = twin(self.actor) if config.average else self.actor
         self.actor_optimiser = _adam(self.actor, config.actor_lr)
         self.critic_optimiser = _adam(self.critics, config.critic_lr)
         self.updates = 0
-        self.symmetry = self.action_symmetry = self.views = None
+        self.symmetry: Symmetry | None = None
+        self.action_symmetry: Symmetry | None = None
+        self.views: RandomViews | None = None
         if config.augment:
             if not group.action_parts:
                 raise ValueError(
@@ -214,10 +207,10 @@ class _Learner:
             if c.target_smoothing:
                 noise = torch.randn(next_action.shape, generator=generator).clamp(-2.5, 2.5)
                 next_action = (next_action + c.target_smoothing * noise).clamp(-1.0, 1.0)
-            values = [q(next_observation, next_action) for q in self.target_critics]
+            values = [q(next_observation, next_action) for q in self.target_critics.children()]
             value = values[0] if len(values) == 1 else torch.minimum(*values)
             target = reward + c.gamma * (1.0 - terminated) * value
-        estimates = [q(observation, action) for q in self.critics]
+        estimates = [q(observation, action) for q in self.critics.children()]
         critic_loss = torch.stack([(q - target).square().mean() for q in estimates]).sum()
         self.critic_optimiser.zero_grad()
         critic_loss.backward()
@@ -249,7 +242,7 @@ class _Learner:
     def _varied(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
         """The batch as [1, B, size], turned, reflected and partly hidden as configured."""
         observation, action, reward, next_observation, terminated = batch
-        if self.symmetry:
+        if self.symmetry and self.action_symmetry:
             observation, next_observation = (
                 self.symmetry(observation),
                 self.symmetry(next_observation),
@@ -278,7 +271,8 @@ class _Learner:
             module = getattr(self, name)
             module.load_state_dict({k: state[f"{name}.{k}"] for k in module.state_dict()})
         for name in ("actor_optimiser", "critic_optimiser"):
-            optimiser, moments = getattr(self, name), {}
+            optimiser = getattr(self, name)
+            moments: dict[int, dict[str, Tensor]] = {}
             for key, tensor in state.items():
                 if key.startswith(f"{name}."):
                     _, index, moment = key.split(".")
@@ -296,7 +290,7 @@ def _clip(module: nn.Module, limit: float) -> None:
     must not feel each other."""
     if limit:
         for part in module if isinstance(module, nn.ModuleList) else [module]:
-            gradients = [p.grad for p in part.parameters()]
+            gradients = [p.grad for p in part.parameters() if p.grad is not None]
             norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
             scale = (limit / (norm + 1e-6)).clamp(max=1.0)
             for g in gradients:

@@ -48,9 +48,9 @@ class Symmetry:
 
 
 class RandomViews:
-    """Shows only the first few items of each masked part, how many being drawn for every row between
-    `least` [part name] and all of them; the rest becomes padding. Teaches a set network to act on
-    views of any size."""
+    """Shows only the first few items of each masked part, how many being drawn for every row
+    between `least` [part name] and all of them; the rest becomes padding. Teaches a set network to
+    act on views of any size."""
 
     def __init__(self, parts: Sequence[Part], least: Mapping[str, int]) -> None:
         masked = {part.name: part for part in parts if part.masked}

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from typing import Any
 
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.spread import Spread
@@ -17,8 +18,8 @@ def register_scenario(name: str, scenario: type[Scenario]) -> None:
 
 
 def find_scenario(name: str) -> type[Scenario]:
-    """The scenario of that name: a registered one, or "module:Class" for one of your own that can be
-    imported (from the current folder, too). Raises ValueError with one sentence otherwise."""
+    """The scenario of that name: a registered one, or "module:Class" for one of your own that can
+    be imported (from the current folder, too). Raises ValueError with one sentence otherwise."""
     if name in SCENARIOS:
         return SCENARIOS[name]
     module, colon, attribute = name.partition(":")
@@ -39,7 +40,7 @@ def find_scenario(name: str) -> type[Scenario]:
 
 
 def make(
-    scenario: str, *, num_worlds: int = 1, seed: int = 0, num_threads: int = 1, **parameters
+    scenario: str, *, num_worlds: int = 1, seed: int = 0, num_threads: int = 1, **parameters: Any
 ) -> ParticleWorld:
     """A world by name; `parameters` are the scenario's own.
 

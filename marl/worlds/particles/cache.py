@@ -1,8 +1,8 @@
 """Compiled kernels kept on disk between runs.
 
-numba looks only at the file that holds a cached function, not at what the function calls, so a stale
-kernel could outlive a change. Here the folder's name is a hash of all sources of the particle core:
-whatever changes, a new folder is used. (A scenario's own source is part of its numba type.)
+numba looks only at the file that holds a cached function, not at what the function calls, so a
+stale kernel could outlive a change. Here the folder's name is a hash of all sources of the particle
+core: whatever changes, a new folder is used. (A scenario's own source is part of its numba type.)
 """
 
 import hashlib
@@ -38,9 +38,9 @@ def kernel(function: Callable) -> Callable:
     NUMBA_CACHE_DIR names another."""
     if _FOLDER is None:
         return numba.njit(nogil=True)(function)
-    configured = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = configured or str(_FOLDER)
+    configured = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+    numba.config.CACHE_DIR = configured or str(_FOLDER)  # type: ignore[attr-defined]
     try:
         return numba.njit(nogil=True, cache=True)(function)
     finally:
-        numba.config.CACHE_DIR = configured
+        numba.config.CACHE_DIR = configured  # type: ignore[attr-defined]

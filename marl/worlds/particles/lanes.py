@@ -327,7 +327,7 @@ def gather(array, index, c, otherwise):
 
 @intrinsic
 def _gather(typingctx, array, index, c):
-    """array[index, c, w] in lane w by one gather instruction; the index must be valid everywhere."""
+    """array[index, c, w] in lane w by one gather instruction; every index must be valid."""
 
     def codegen(context, builder, signature, args):
         box = context.make_array(array)(context, builder, args[0])
@@ -388,8 +388,8 @@ def _from_worlds(typingctx, array, first, i, c):
 
 @intrinsic
 def _tile_to_worlds(typingctx, rows, at, array, first, a):
-    """array[first + w, a, at + c] = rows[at + c, w] for WIDTH worlds w and the next WIDTH numbers c, or
-    as many as there are: a transposition in log2(WIDTH) rounds of interleaving."""
+    """array[first + w, a, at + c] = rows[at + c, w] for WIDTH worlds w and the next WIDTH numbers
+    c, or as many as there are: a transposition in log2(WIDTH) rounds of interleaving."""
     lanes = Lanes(array.dtype, WIDTH)
     half = WIDTH // 2
 
@@ -437,8 +437,8 @@ def _tile_to_worlds(typingctx, rows, at, array, first, a):
 
 
 def from_worlds(array, b, a, out, i):
-    """Bring row `a` of block b's worlds into lanes: out[i, c] holds array[b * WIDTH + w, a, c] in lane
-    w, or array[b, a, c] where `out` has no lanes."""
+    """Bring row `a` of block b's worlds into lanes: out[i, c] holds array[b * WIDTH + w, a, c] in
+    lane w, or array[b, a, c] where `out` has no lanes."""
     if out.ndim == 2:
         out[i] = array[b, a]
     else:
@@ -469,9 +469,9 @@ def _ol_from_worlds(array, b, a, out, i):
 
 
 def to_worlds(rows, array, b, a):
-    """Bring lanes into row `a` of block b's worlds: array[b * WIDTH + w, a, c] is lane w of rows[c], or
-    array[b, a, c] is rows[c] where there are no lanes. The number of rows must be rounded up to a
-    multiple of WIDTH."""
+    """Bring lanes into row `a` of block b's worlds: array[b * WIDTH + w, a, c] is lane w of
+    rows[c], or array[b, a, c] is rows[c] where there are no lanes. The number of rows must be
+    rounded up to a multiple of WIDTH."""
     if rows.ndim == 1:
         array[b, a] = rows[: array.shape[2]]
     else:

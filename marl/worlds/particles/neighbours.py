@@ -25,13 +25,14 @@ from marl.worlds.particles.lanes import (
 )
 
 Bodies = namedtuple("Bodies", "position velocity radius largest mass max_speed collides cells")
-"""All agents, or all landmarks, of one block of worlds. position, velocity: [n, 2] + lanes, in world
-units and world units per second; radius, mass, max_speed [n]; largest: the largest radius; collides bool[n];
-cells: Cells or None."""
+"""All agents, or all landmarks, of one block of worlds. position, velocity: [n, 2] + lanes, in
+world units and world units per second; radius, mass, max_speed [n]; largest: the largest radius;
+collides bool[n]; cells: Cells or None."""
 
 Cells = namedtuple("Cells", "start order position found side edge half_size")
-"""Bodies sorted by cell, rows of cells from y = -half_size up. start: i32[side * side + 1], where each
-cell begins in `order` (i32[n], body numbers) and in `position` [n, 2]; found: i32[n], scratch."""
+"""Bodies sorted by cell, rows of cells from y = -half_size up. start: i32[side * side + 1], where
+each cell begins in `order` (i32[n], body numbers) and in `position` [n, 2]; found: i32[n], scratch.
+"""
 
 
 def new_cells(count: int, half_size: float, dtype: np.dtype) -> Cells:
@@ -88,7 +89,7 @@ def _cell(cells, v):
 
 @njit
 def fill_cells(cells, position):
-    """Sort the bodies at `position` [n, 2] into their cells, by a counting sort that keeps their order."""
+    """Sort the bodies at `position` [n, 2] into their cells; a counting sort, so order is kept."""
     start, side = cells.start, cells.side
     start[:] = 0
     for i in range(position.shape[0]):
@@ -137,7 +138,7 @@ def _nearest(bodies, cells, x, y, skip, k, near):
 
 @inline
 def _insert(near, k, squared, number):
-    """Put one body into the sorted rows, behind its equals; the rows from there on move down by one."""
+    """Put one body into the sorted rows, behind its equals; later rows move down by one."""
     index = full_like(squared, number)
     moving = squared < 0.0  # nowhere yet
     for row in range(k):
@@ -232,8 +233,8 @@ def _closest(bodies, cells, x, y, near):
 
 @inline
 def put_relative(out, at, array, number, x, y):
-    """Write array[number] - (x, y), a plane vector, into out[at] and out[at + 1]; zeros where `number`
-    is -1. Return the place after."""
+    """Write array[number] - (x, y), a plane vector, into out[at] and out[at + 1]; zeros where
+    `number` is -1. Return the place after."""
     store(out, at, gather(array, number, 0, x) - x)
     store(out, at + 1, gather(array, number, 1, y) - y)
     return at + 2

@@ -1,14 +1,15 @@
 """What a scenario is: parameters, and a few plain functions that say what the game is.
 
-A scenario is one class in one file: its fields are the scenario's parameters, `reset`, `observe` and
-`score` describe the game for one world and are compiled; everything else is ordinary Python. The
-compiled methods may read `self.field` for every field not named in `runtime`: such values are
+A scenario is one class in one file: its fields are the scenario's parameters, `reset`, `observe`
+and `score` describe the game for one world and are compiled; everything else is ordinary Python.
+The compiled methods may read `self.field` for every field not named in `runtime`: such values are
 constants to the compiler, and worlds that differ in them are compiled separately. What varies
 freely (how many agents, how large the square) is read from the `world` argument instead.
 """
 
 import hashlib
 import inspect
+import sys
 from abc import ABC, abstractmethod
 from collections import namedtuple
 from typing import ClassVar
@@ -81,7 +82,7 @@ class Scenario(BaseModel, ABC):
         return 1.0
 
     def colours(self, agents: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """RGBA of every agent and landmark, u8[n, 4] and u8[m, 4], for positions f[n, 2], f[m, 2]."""
+        """RGBA of all agents and landmarks, u8[n, 4] and u8[m, 4], at places f[n, 2] and f[m, 2]."""
         return (
             np.array([body.colour for body in self.agents], np.uint8).reshape(-1, 4),
             np.array([body.colour for body in self.landmarks], np.uint8).reshape(-1, 4),
@@ -102,15 +103,29 @@ class Scenario(BaseModel, ABC):
         raise NotImplementedError
 
 
+def _source(scenario: type[Scenario]) -> str:
+    """What tells compiled code of one version of a scenario from that of another: the source of its
+    module; where there is none, as in a notebook, that of the class, or else the bytecode of the
+    compiled methods."""
+    try:
+        return inspect.getsource(sys.modules[scenario.__module__])
+    except (OSError, TypeError, KeyError):
+        pass
+    try:
+        return inspect.getsource(scenario)
+    except (OSError, TypeError, KeyError):
+        codes = [getattr(scenario, name).__code__ for name in ("reset", "observe", "score")]
+        return repr([(code.co_code, code.co_consts, code.co_names) for code in codes])
+
+
 class _ScenarioType(types.Type):
     """The numba type of a scenario: its class, its source and its constant fields. Equal keys share
     compiled code, in this process and in the cache on disk."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        source = inspect.getsource(inspect.getmodule(type(scenario)))
         constants = scenario.model_dump_json(exclude=set(scenario.runtime))
-        digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(_source(type(scenario)).encode()).hexdigest()[:16]
         super().__init__(name=f"{type(scenario).__qualname__}({constants}, source={digest})")
 
     def constant(self, name: str):
@@ -163,16 +178,16 @@ def _unbox_scenario(scenario_type, value, c):
     return NativeValue(c.context.get_dummy_value())
 
 
-@overload_method(_ScenarioType, "reset", jit_options={"forceinline": True})
+@overload_method(_ScenarioType, "reset", jit_options={"forceinline": True})  # type: ignore[call-arg]
 def _ol_reset(self, world, random):
     return type(self.scenario).reset
 
 
-@overload_method(_ScenarioType, "observe", jit_options={"forceinline": True})
+@overload_method(_ScenarioType, "observe", jit_options={"forceinline": True})  # type: ignore[call-arg]
 def _ol_observe(self, world, i, out):
     return type(self.scenario).observe
 
 
-@overload_method(_ScenarioType, "score", jit_options={"forceinline": True})
+@overload_method(_ScenarioType, "score", jit_options={"forceinline": True})  # type: ignore[call-arg]
 def _ol_score(self, world, reward, metrics):
     return type(self.scenario).score

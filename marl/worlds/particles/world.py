@@ -7,6 +7,7 @@ the same source for both, and the results are equal to the last bit.
 
 import itertools
 from collections import namedtuple
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -153,23 +154,28 @@ def _of_world(bodies, e):
 class _Compiled:
     """One kernel, called without looking its types up again: they never change for a world."""
 
-    def __init__(self, dispatcher) -> None:
+    def __init__(self, dispatcher: Any) -> None:
         self._dispatcher = dispatcher
-        self._entry = None
+        self._entry: Callable[..., None] | None = None
 
-    def prepare(self, *args) -> None:
-        """Compile for arguments of these types, or load what was compiled before."""
-        if numba.config.DISABLE_JIT:
-            self._entry = self._dispatcher
-        elif self._entry is None:
+    def prepare(self, *args: Any) -> Callable[..., None]:
+        """Compile for arguments of these types, or load what was compiled before; return what is
+        to be called."""
+        entry = self._entry
+        if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+            entry = self._dispatcher
+        elif entry is None:
             signature = tuple(numba.typeof(arg) for arg in args)
             self._dispatcher.compile(signature)
-            self._entry = self._dispatcher.overloads[signature].entry_point
+            entry = self._dispatcher.overloads[signature].entry_point
+        self._entry = entry
+        return entry
 
-    def __call__(self, *args) -> None:
-        if self._entry is None:
-            self.prepare(*args)
-        self._entry(*args)
+    def __call__(self, *args: Any) -> None:
+        entry = self._entry
+        if entry is None:
+            entry = self.prepare(*args)
+        entry(*args)
 
 
 # ------------------------------------------------------------------------------------------- world
@@ -373,8 +379,9 @@ class ParticleWorld(World):
     def set_state(
         self, positions: np.ndarray, velocities: np.ndarray, landmarks: np.ndarray
     ) -> Arrays:
-        """Put agents (positions, velocities [E, n, 2]) and landmarks ([E, m, 2]) where you want them,
-        and return everybody's observation. The clock and the random streams go on as they were."""
+        """Put agents (positions, velocities [E, n, 2]) and landmarks ([E, m, 2]) where you want
+        them, and return everybody's observation. The clock and the random streams go on as they
+        were."""
         if not self._observation:
             self.reset()
         self._pack(self._agents.position, positions)

@@ -1,8 +1,8 @@
 """Cooperative navigation: N agents cover L landmarks and keep out of each other's way.
 
-MPE's simple_spread with local views and constant density: each agent sees its nearest neighbours and
-landmarks only, and the square in which everything starts grows with the number of agents, so that a
-policy meets the same surroundings whatever N is.
+MPE's simple_spread with local views and constant density: each agent sees its nearest neighbours
+and landmarks only, and the square in which everything starts grows with the number of agents, so
+that a policy meets the same surroundings whatever N is.
 """
 
 from functools import cached_property
@@ -35,7 +35,7 @@ class Spread(Scenario):
     """Cooperative navigation. Let d(i, l) be the distance from agent i to landmark l and c(i) the
     number of other agents that overlap agent i. The reward of agent i is, by name:
 
-    shared      -sum_l min_j d(j, l) - sum_j c(j) / 2, the same for all: every colliding pair costs 1
+    shared      -sum_l min_j d(j, l) - sum_j c(j) / 2, the same for all: each colliding pair costs 1
     mpe2        -(1 - local_ratio) sum_l min_j d(j, l) - local_ratio c(i), as MPE2's simple_spread
     nearest     -min_l d(i, l) - collision_penalty c(i)
     assignment  -d(i, own landmark) - collision_penalty c(i), the own landmark being that of the
@@ -48,8 +48,10 @@ class Spread(Scenario):
     )
     metrics: ClassVar[tuple[str, ...]] = ("coverage", "coverage_015", "collisions", "distance")
 
-    num_agents: int = Field(4, ge=1, description="N, the number of agents")
-    num_landmarks: int | None = Field(None, ge=1, description="L; null: as many as agents")
+    num_agents: int = Field(4, ge=1, le=10_000_000, description="N, the number of agents")
+    num_landmarks: int | None = Field(
+        None, ge=1, le=10_000_000, description="L; null: as many as agents"
+    )
     agent_density: float = Field(
         4.0, gt=0, description="agents per half-size squared: half-size = sqrt(N / density)"
     )
@@ -165,9 +167,7 @@ class Spread(Scenario):
     def colours(self, agents: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Covered landmarks are green."""
         agent_colours, landmark_colours = super().colours(agents, landmarks)
-        for j, landmark in enumerate(
-            landmarks
-        ):  # a row at a time: all pairs would not fit for large N
+        for j, landmark in enumerate(landmarks):  # one by one: all pairs would not fit
             if np.square(agents - landmark).sum(1).min() < COVER_RADIUS**2:
                 landmark_colours[j] = COVERED
         return agent_colours, landmark_colours
