@@ -1,5 +1,20 @@
-"""All metadata is in pyproject.toml; this is for tools that still look for setup.py."""
+"""All metadata is in pyproject.toml. This adds the shipped configs and model to a built wheel, where
+`marl` looks for them in marl/data."""
+
+import shutil
+from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
-setup()
+
+class BuildWithData(build_py):
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for folder in ("json", "models/spread"):
+                target = Path(self.build_lib, "marl", "data", folder)
+                shutil.copytree(Path("data", folder), target, dirs_exist_ok=True)
+
+
+setup(cmdclass={"build_py": BuildWithData})

@@ -82,10 +82,12 @@ def main() -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=[4, 12, 80, 1000])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="seeds side by side")
     parser.add_argument("--markdown", type=Path, help="write the table here, too")
+    parser.add_argument("--keep", type=Path, help="a folder to keep the runs in; default: none")
     options = parser.parse_args()
     agents = options.agents
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
-        root = Path(folder)
+        root = (options.keep or Path(folder)).resolve()
+        root.mkdir(parents=True, exist_ok=True)
         config = str(Path(options.config).resolve())
         runs = list(pool.map(lambda seed: train(config, seed, agents, root), options.seeds))
         references = {name: evaluate(name, agents, root) for name in REFERENCES}

@@ -37,6 +37,14 @@ EVERYTHING = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("network", ["mlp", "set"])
 @pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "every option"])
 @pytest.mark.parametrize("kind", ["gaussian", "ou"])

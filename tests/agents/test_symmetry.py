@@ -40,8 +40,8 @@ def test_each_has_an_inverse_among_them():
 
 
 def test_a_turned_world_looks_like_a_turned_observation_and_moves_alike():
-    """Eight worlds, each turned by one symmetry: what agents see there is what the symmetry makes of
-    the observation, before and after a step with turned actions."""
+    """Eight worlds, each turned by one symmetry: what agents see there is what the symmetry makes
+    of the observation, before and after a step with turned actions."""
     rng = np.random.default_rng(0)
     agents, velocities, landmarks, actions = (
         rng.uniform(-size, size, (n, 2)) for n, size in [(4, 0.3), (4, 0.5), (3, 1.0), (4, 1.0)]
