@@ -1,5 +1,5 @@
-"""All metadata is in pyproject.toml. This adds the shipped configs and model to a built wheel, where
-`marl` looks for them in marl/data."""
+"""All metadata is in pyproject.toml. This adds the shipped configs and model to a built wheel,
+where `marl` looks for them in marl/data."""
 
 import shutil
 from pathlib import Path

@@ -82,7 +82,7 @@ class Scenario(BaseModel, ABC):
         return 1.0
 
     def colours(self, agents: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """RGBA of all agents and landmarks, u8[n, 4] and u8[m, 4], at places f[n, 2] and f[m, 2]."""
+        """RGBA of agents and landmarks, u8[n, 4] and u8[m, 4], that are at f[n, 2] and f[m, 2]."""
         return (
             np.array([body.colour for body in self.agents], np.uint8).reshape(-1, 4),
             np.array([body.colour for body in self.landmarks], np.uint8).reshape(-1, 4),
