@@ -182,43 +182,36 @@ def test_bad_parameters_are_refused_by_name(name, parameters, field):
         make(name, **parameters)
 
 
-UNCOMPILED = """
-import json
-import numpy as np
-from marl.worlds.particles.scenarios.spread import Spread
-from marl.worlds.particles.world import ParticleWorld
-rows = []
-for search in ("lanes", "cells"):
-    for reward in ("shared", "mpe2", "nearest", "assignment"):
-        world = ParticleWorld(
-            Spread(num_agents=3, num_landmarks=2, agent_density=60.0, reward=reward),
-            2, seed=1, search=search,
-        )
+def a_few_steps():
+    """What happens in crowded little worlds, by every search and reward."""
+    rows = []
+    for search, reward in [
+        ("lanes", "shared"),
+        ("lanes", "mpe2"),
+        ("lanes", "nearest"),
+        ("lanes", "assignment"),
+        ("cells", "shared"),
+    ]:
+        scenario = Spread(num_agents=3, num_landmarks=2, agent_density=60.0, reward=reward)
+        world = ParticleWorld(scenario, 2, seed=1, search=search)
         rows.append(world.reset()["agents"].ravel().tolist())
-        for t in range(4):
-            push = np.clip(-5 * world.positions()[0], -1, 1)
-            step = world.step({"agents": push})
+        for _ in range(4):
+            step = world.step({"agents": -5 * world.positions()[0]})
             parts = [step.observation["agents"], step.reward["agents"], *step.metrics.values()]
             rows.append(np.concatenate([x.ravel() for x in parts]).tolist())
-print(json.dumps(rows))
-"""
+    return rows
 
 
 def test_the_core_runs_uncompiled():
     """So that it can be stepped through in a debugger, to the same numbers."""
-    results = [
-        subprocess.run(
-            [sys.executable, "-c", UNCOMPILED],
-            env={**os.environ, "NUMBA_DISABLE_JIT": disable},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        for disable in ("0", "1")
-    ]
-    compiled, uncompiled = (
-        json.loads(r.stdout) if r.returncode == 0 else r.stderr for r in results
+    run = f"import json, runpy; print(json.dumps(runpy.run_path({__file__!r})['a_few_steps']()))"
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", run],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert isinstance(uncompiled, list), uncompiled
-    for one, other in zip(compiled, uncompiled, strict=True):
+    assert result.returncode == 0, result.stderr
+    for one, other in zip(a_few_steps(), json.loads(result.stdout), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
