@@ -128,6 +128,11 @@ class _ScenarioType(types.Type):
         digest = hashlib.sha256(_source(type(scenario)).encode()).hexdigest()[:16]
         super().__init__(name=f"{type(scenario).__qualname__}({constants}, source={digest})")
 
+    def __getstate__(self) -> dict:
+        """For numba's cache: the name says all, and nobody need import the scenario's module to
+        read what was cached for others."""
+        return {key: value for key, value in self.__dict__.items() if key != "scenario"}
+
     def constant(self, name: str):
         if name in self.scenario.runtime:
             raise AttributeError(
@@ -138,7 +143,9 @@ class _ScenarioType(types.Type):
 
 @typeof_impl.register(Scenario)
 def _typeof_scenario(scenario, context):
-    return _ScenarioType(scenario)
+    scenario_type = _ScenarioType(scenario)
+    scenario_type.scenario = scenario  # numba may hand back an equal type that came from its cache
+    return scenario_type
 
 
 @register_model(_ScenarioType)

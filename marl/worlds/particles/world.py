@@ -401,9 +401,9 @@ class ParticleWorld(World):
         half_size = float(self.scenario.half_size) * 1.1
         return Scene(
             half_size=(half_size, half_size),
-            positions=np.concatenate([landmarks, agents]).astype(np.float32),
-            radii=np.concatenate([self._landmarks.radius, self._agents.radius]).astype(np.float32),
-            colours=np.concatenate([landmark_colours, agent_colours]),
+            positions=np.concatenate([agents, landmarks]).astype(np.float32),
+            radii=np.concatenate([self._agents.radius, self._landmarks.radius]).astype(np.float32),
+            colours=np.concatenate([agent_colours, landmark_colours]),
             caption=f"{len(agents)} agents   step {self._elapsed[world]}",
         )
 

@@ -25,9 +25,9 @@ from marl.worlds.particles.neighbours import (
 from marl.worlds.particles.random import uniform
 from marl.worlds.particles.scenario import Body, Scenario
 
-AGENT = Body(radius=0.15, colour=(60, 110, 200, 170))
-LANDMARK = Body(radius=0.05, collides=False, colour=(200, 60, 50, 255))
-COVERED = (40, 160, 80, 255)
+AGENT = Body(radius=0.15, colour=(64, 120, 220, 150))
+LANDMARK = Body(radius=0.05, collides=False, colour=(205, 45, 50, 255))
+COVERED = (22, 160, 80, 255)
 COVER_RADIUS = 0.10
 
 

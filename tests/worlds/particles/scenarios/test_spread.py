@@ -171,5 +171,5 @@ def test_the_scene_shows_everything_where_it_is():
     world.reset()
     agents, landmarks = world.positions()
     scene = world.scene(1)
-    np.testing.assert_array_equal(scene.positions, np.concatenate([landmarks[1], agents[1]]))
-    np.testing.assert_allclose(scene.radii, [0.05] * 2 + [0.15] * 3)
+    np.testing.assert_array_equal(scene.positions, np.concatenate([agents[1], landmarks[1]]))
+    np.testing.assert_allclose(scene.radii, [0.15] * 3 + [0.05] * 2)
