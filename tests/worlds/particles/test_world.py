@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
+from numba.core.serialize import dumps
 
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
@@ -214,3 +216,8 @@ def test_the_core_runs_uncompiled():
     assert result.returncode == 0, result.stderr
     for one, other in zip(a_few_steps(), json.loads(result.stdout), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_cache_of_kernels_can_be_read_without_the_scenarios_module():
+    """One user's scenario must not break every other process that shares the folder."""
+    assert b"scenarios.spread" not in dumps(numba.typeof(Spread()))
