@@ -48,8 +48,10 @@ class Exploration:
 
     def reset(self, mask: np.ndarray | None) -> None:
         """Start the process afresh in the worlds of `mask` (bool[E]; None: all)."""
+        if mask is None:
+            self._state.clear()
         for state in self._state.values():
-            state[slice(None) if mask is None else torch.from_numpy(mask)] = 0.0
+            state[torch.from_numpy(mask)] = 0.0
 
     def state_dict(self) -> dict[str, Tensor]:
         states = {f"state.{group}": state.clone() for group, state in self._state.items()}

@@ -104,3 +104,10 @@ def test_a_stored_state_goes_on_bit_for_bit(kind):
 def test_bad_settings_are_refused_by_name(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         ExplorationConfig(**setting)
+
+
+def test_after_a_full_reset_there_may_be_another_number_of_worlds():
+    exploration = noise(kind="ou")
+    walk(exploration, 2, (3, 4, 2))
+    exploration.reset(None)
+    assert walk(exploration, 1, (5, 4, 2)).shape == (1, 5, 4, 2)
