@@ -49,9 +49,21 @@ class StackedLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
+class StackedLayerNorm(nn.Module):
+    """K layer normalisations side by side (Ba et al. 2016): [K, B, size] -> [K, B, size]."""
+
+    def __init__(self, stack: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(stack, 1, size))
+        self.bias = nn.Parameter(torch.zeros(stack, 1, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:]) * self.weight + self.bias
+
+
 class MLP(nn.Module):
-    """A multi-layer perceptron with LeakyReLU between its layers; `extra` numbers (an action) are
-    appended to the observation."""
+    """A multi-layer perceptron with LeakyReLU between its layers, optionally behind a layer
+    normalisation; `extra` numbers (an action) are appended to the observation."""
 
     def __init__(
         self,
@@ -62,18 +74,21 @@ class MLP(nn.Module):
         outputs: int,
         hidden: Sequence[int],
         width: int,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         sizes = [inputs + extra, *hidden]
         self.layers = nn.ModuleList(
             StackedLinear(stack, a, b) for a, b in itertools.pairwise(sizes)
         )
+        self.norms = nn.ModuleList(StackedLayerNorm(stack, b) for b in hidden if layer_norm)
         self.output = StackedLinear(stack, sizes[-1], outputs).small()
 
     def forward(self, observation: Tensor, extra: Tensor | None = None) -> Tensor:
         x = observation if extra is None else torch.cat([observation, extra], -1)
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x))
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            x = F.leaky_relu(self.norms[i](x) if self.norms else x)
         return self.output(x)
 
 
@@ -102,6 +117,7 @@ class SetNetwork(nn.Module):
         outputs: int,
         hidden: Sequence[int],
         width: int,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         sets = [part for part in parts if part.masked and part.vectors]
@@ -124,6 +140,7 @@ class SetNetwork(nn.Module):
         self.tokens = StackedLinear(stack, tokens, width, bias=False)
         self.scores = StackedLinear(stack, width, HEADS, bias=False)
         self.trunk = StackedLinear(stack, own + HEADS * size + width, width)
+        self.norm = StackedLayerNorm(stack, width) if layer_norm else None
         self.output = StackedLinear(stack, width, outputs).small()
 
     def forward(self, observation: Tensor, extra: Tensor | None = None) -> Tensor:
@@ -149,7 +166,8 @@ class SetNetwork(nn.Module):
         score = score + (there - 1.0) * 1e9  # nobody looks at padding
         picked = (score.softmax(2).transpose(2, 3) @ target).flatten(2)
         best = token.view(stack, batch, count, -1).amax(2)
-        return self.output(F.relu(self.trunk(torch.cat([mine, picked, best], -1))))
+        x = self.trunk(torch.cat([mine, picked, best], -1))
+        return self.output(F.relu(self.norm(x) if self.norm else x))
 
 
 def _contest(layer: nn.Module, target: Tensor, rival: Tensor) -> Tensor:

@@ -24,13 +24,13 @@ class Transition(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Transitions of single agents."""
+    """Transitions of N agents side by side: of a whole group, or of one where drawn singly."""
 
-    observation: Tensor  # f32[B, O]
-    action: Tensor  # f32[B, A]
-    reward: Tensor  # f32[B]
-    next_observation: Tensor  # f32[B, O]
-    terminated: Tensor  # f32[B], 0.0 or 1.0
+    observation: Tensor  # f32[B, N, O]
+    action: Tensor  # f32[B, N, A]
+    reward: Tensor  # f32[B, N]
+    next_observation: Tensor  # f32[B, N, O]
+    terminated: Tensor  # f32[B, N], 0.0 or 1.0
 
 
 class Replay:
@@ -65,13 +65,19 @@ class Replay:
         self._next = (self._next + worlds) % self.capacity
         self.size = min(self.size + worlds, self.capacity)
 
-    def sample(self, batch_size: int) -> dict[str, Batch]:
-        """Transitions of single agents, drawn evenly with replacement."""
+    def sample(self, batch_size: int, whole_steps: bool = False) -> dict[str, Batch]:
+        """Transitions of single agents, or of all agents in the same steps of the same worlds,
+        drawn evenly with replacement."""
         batch = {}
+        steps = torch.randint(self.size, (batch_size,), generator=self._generator)
         for group, table in self._tables.items():
             n = table.reward.shape[1]
-            rows = torch.randint(self.size * n, (batch_size,), generator=self._generator)
-            batch[group] = Batch(*[column.flatten(0, 1)[rows] for column in table])
+            if whole_steps:
+                batch[group] = Batch(*[column[steps] for column in table])
+            else:
+                agents = torch.randint(n, (batch_size,), generator=self._generator)
+                rows = steps * n + agents
+                batch[group] = Batch(*[column.flatten(0, 1)[rows, None] for column in table])
         return batch
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -86,7 +86,8 @@ def _learn(run: Run, config: Config, checkpoint: Checkpoint | None) -> None:
                 due = session.advance(turn.step, t.num_worlds)
                 if session.step >= t.learning_starts:
                     for _ in range(due(t.update_every) * t.updates):
-                        session.learnt(agent.update(replay.sample(t.batch_size)))
+                        batch = replay.sample(t.batch_size, agent.whole_steps)
+                        session.learnt(agent.update(batch))
                 finished = session.step >= t.steps
                 if due(t.evaluate_every) or (finished and t.evaluate_every):
                     display.evaluated(session.evaluate())

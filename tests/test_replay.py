@@ -46,13 +46,14 @@ def steps_in(replay, count=2000, group="g"):
     """The numbers of the steps that samples come from; checks that every row is a real one."""
     batch = replay.sample(count)[group]
     number = batch.reward - 0.5
-    torch.testing.assert_close(batch.observation, number[:, None].expand(-1, 3))
-    torch.testing.assert_close(batch.action, number[:, None].expand(-1, 2) + 0.25)
-    torch.testing.assert_close(batch.next_observation, number[:, None].expand(-1, 3) + 0.75)
+    assert number.shape == (count, 1)
+    torch.testing.assert_close(batch.observation, number[..., None].expand(-1, -1, 3))
+    torch.testing.assert_close(batch.action, number[..., None].expand(-1, -1, 2) + 0.25)
+    torch.testing.assert_close(batch.next_observation, number[..., None].expand(-1, -1, 3) + 0.75)
     step = number % 1000 // 10
     torch.testing.assert_close(batch.terminated, step % 2)
-    assert set((number % 10).tolist()) == set(range(AGENTS))
-    return sorted(set(step.tolist()))
+    assert set((number % 10).flatten().tolist()) == set(range(AGENTS))
+    return sorted(set(step.flatten().tolist()))
 
 
 def test_samples_are_real_rows_drawn_evenly():

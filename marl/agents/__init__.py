@@ -5,7 +5,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from marl.agents.base import Agent, Policy
-from marl.agents.ddpg import DDPG, DDPGConfig
+from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 
 
 class AgentKind(NamedTuple):
@@ -15,6 +15,6 @@ class AgentKind(NamedTuple):
     config: type[BaseModel]
 
 
-REGISTRY: dict[str, AgentKind] = {"atoc": AgentKind(DDPG, DDPGConfig)}
+REGISTRY: dict[str, AgentKind] = {name: AgentKind(DDPG, DDPGConfig) for name in FAMILY}
 
 __all__ = ["REGISTRY", "Agent", "AgentKind", "Policy"]

@@ -26,6 +26,9 @@ class Policy(ABC):
 class Agent(Policy):
     """A policy that learns. All agents are made from the same four things."""
 
+    whole_steps = False  # learns from whole steps of a world, not from transitions of single agents
+    any_number = True  # the same weights fit groups of any size
+
     @abstractmethod
     def __init__(
         self,
@@ -40,7 +43,8 @@ class Agent(Policy):
 
     @abstractmethod
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
-        """Learn from a batch; return scalars worth logging, still as tensors."""
+        """Learn from a batch of [B, N, ...], N being 1 unless `whole_steps`; return scalars worth
+        logging, still as tensors."""
 
     @abstractmethod
     def anneal(self, progress: float) -> None:
@@ -56,7 +60,8 @@ class Agent(Policy):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Everything from which learning continues bit for bit: a flat dictionary of tensors."""
+        """Everything from which learning continues bit for bit (after the same `anneal`): a flat
+        dictionary of tensors."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:

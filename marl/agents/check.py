@@ -72,7 +72,7 @@ def _check_actions(actions: Arrays, groups: dict[str, Group], what: str) -> None
 
 def _check_learning(agent: Agent, groups: dict[str, Group]) -> None:
     before = _copied(agent.weights())
-    for batch in _batches(groups):
+    for batch in _batches(agent, groups):
         given = {g: [column.clone() for column in rows] for g, rows in batch.items()}
         result = agent.update(batch)
         for name, value in result.items():
@@ -94,7 +94,7 @@ def _check_learning(agent: Agent, groups: dict[str, Group]) -> None:
 def _check_state_dict(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> None:
     """Stop after half the updates, go on in a fresh agent: nothing may differ."""
     agent, other = make_agent(), make_agent()
-    observation, batches = _observation(groups), _batches(groups)
+    observation, batches = _observation(groups), _batches(agent, groups)
     for batch in batches[: UPDATES // 2]:
         agent.act(observation, explore=True)
         agent.update(batch)
@@ -130,7 +130,7 @@ def _played(agent: Agent, observation: Arrays, batches: list[dict[str, Batch]]) 
 def _check_weights(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> None:
     agent, other = make_agent(), make_agent()
     observation = _observation(groups)
-    for batch in _batches(groups):
+    for batch in _batches(agent, groups):
         agent.update(batch)
     weights = agent.weights()
     actions = agent.act(observation)
@@ -139,7 +139,7 @@ def _check_weights(make_agent: Callable[[], Agent], groups: dict[str, Group]) ->
         _same(actions, other.act(observation)), "load_weights(weights()) must give the same actions"
     )
     stored = _copied(weights)
-    for batch in _batches(groups):
+    for batch in _batches(agent, groups):
         agent.update(batch)
         other.update(batch)
     _require(_same(stored, weights), "what weights() returned was changed by later updates")
@@ -171,21 +171,21 @@ def _observation(groups: dict[str, Group]) -> Arrays:
     }
 
 
-def _batches(groups: dict[str, Group]) -> list[dict[str, Batch]]:
+def _batches(agent: Agent, groups: dict[str, Group]) -> list[dict[str, Batch]]:
     generator = torch.Generator().manual_seed(2)
-    return [
-        {
-            g: Batch(
-                _rows(group, ROWS, generator),
-                2 * torch.rand(ROWS, *group.action_space.shape, generator=generator) - 1,
-                torch.randn(ROWS, generator=generator),
-                _rows(group, ROWS, generator),
-                torch.rand(ROWS, generator=generator).gt(0.5).float(),
-            )
-            for g, group in groups.items()
-        }
-        for _ in range(UPDATES)
-    ]
+
+    def batch(group: Group) -> Batch:
+        n = len(group) if agent.whole_steps else 1
+        actions = 2 * torch.rand(ROWS, n, *group.action_space.shape, generator=generator) - 1
+        return Batch(
+            _rows(group, ROWS * n, generator).view(ROWS, n, -1),
+            actions,
+            torch.randn(ROWS, n, generator=generator),
+            _rows(group, ROWS * n, generator).view(ROWS, n, -1),
+            torch.rand(ROWS, n, generator=generator).gt(0.5).float(),
+        )
+
+    return [{g: batch(group) for g, group in groups.items()} for _ in range(UPDATES)]
 
 
 def _rows(group: Group, rows: int, generator: torch.Generator) -> Tensor:

@@ -1,18 +1,22 @@
-"""The DDPG family (Lillicrap et al. 2015; TD3's options: Fujimoto et al. 2018).
+"""Deep deterministic policy gradient (Lillicrap et al. 2015, algorithm 1) for many agents.
 
-    y    = r + gamma (1 - terminated) min_i Q'_i(o', mu'(o') + smoothing noise)
+    y   = r + gamma (1 - terminated) min_i Q'_i(o', mu'(o') + smoothing noise)
     Q_i <- minimise mean (Q_i(o, a) - y)^2
     mu  <- maximise mean Q_1(o, mu(o))                     every `actor_delay` updates
     Q', mu' <- (1 - tau) Q', mu' + tau Q, mu
 
-Two choices span the family: what actor and critic see, and how many networks there are. Here: own
-observations, one actor and one critic shared by all agents of a group, which is ATOC (Jiang & Lu
-2018) without communication. Every agent's transition teaches the same networks, so the policy does
-not know how many agents there are.
+Three choices span the family: what the actor sees, what the critic sees, and whether every agent
+has networks of its own or all share one (`FAMILY`). Networks of their own are stacked, so there is
+no loop over agents; the loss is a mean over the batch and a sum over the stack, which is what K
+separate learners would do.
+
+Shapes: N agents of a group, B transitions, [N, B, size] throughout. Where transitions of single
+agents are drawn, N is 1; so it is where one actor and one critic control all agents together.
 """
 
 import copy
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,11 +24,33 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from marl.agents.base import Agent
+from marl.agents.normaliser import Normaliser
 from marl.agents.symmetry import RandomViews, Symmetry
-from marl.exploration import Exploration, ExplorationConfig
+from marl.exploration import Exploration, ExplorationConfig, ParameterNoise
 from marl.networks import NETWORKS
 from marl.replay import Batch
 from marl.worlds.base import Arrays, Group
+from marl.worlds.views import JointView
+
+ADAPT_EVERY = 50  # updates between two changes of the parameter noise's size
+
+
+@dataclass(frozen=True)
+class Row:
+    """What makes a member of the family."""
+
+    actor: Literal["own", "all"]  # observations that the actor sees
+    critic: Literal["own", "all"]  # observations and actions that the critic sees
+    networks: Literal["one", "each"]  # one actor and critic a group, or for each agent
+
+
+FAMILY = {
+    "ddpg": Row(actor="own", critic="own", networks="each"),  # independent learners
+    "global": Row(actor="all", critic="all", networks="one"),  # one mind for all bodies
+    "atoc": Row(actor="own", critic="own", networks="one"),  # Jiang & Lu 2018, no communication
+    "maddpg": Row(actor="own", critic="all", networks="each"),  # Lowe et al. 2017
+    "saddpg": Row(actor="own", critic="all", networks="one"),  # shared actor and critic
+}
 
 
 class DDPGConfig(BaseModel):
@@ -32,12 +58,18 @@ class DDPGConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["atoc"] = "atoc"
+    name: Literal["ddpg", "global", "atoc", "maddpg", "saddpg"] = "atoc"
     network: Literal["mlp", "set"] = Field("mlp", description="kind of actor and critic network")
     hidden: tuple[PositiveInt, ...] = Field(
         (128, 64, 32, 32), min_length=1, description="mlp: units of the hidden layers"
     )
     width: int = Field(64, ge=1, description="set: units of every layer")
+    layer_norm: tuple[Literal["actor", "critic"], ...] = Field(
+        (), description="networks whose hidden layers are normalised"
+    )
+    normalise: bool = Field(
+        False, description="mlp: shift and scale observations by their running statistics"
+    )
     gamma: float = Field(0.9, ge=0, lt=1, description="discount factor")
     tau: float = Field(0.01, gt=0, le=1, description="step of the target networks per update")
     actor_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the actor")
@@ -56,6 +88,9 @@ class DDPGConfig(BaseModel):
     gradient_clip: float = Field(
         0.0, ge=0, description="largest gradient norm of a network; 0: off"
     )
+    action_penalty: float = Field(
+        0.0, ge=0, description="cost of the actor's squared outputs before tanh"
+    )
     augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
     random_views: dict[str, NonNegativeInt] = Field(
         {}, description="smallest number of items of each part to show, at random, in training"
@@ -63,7 +98,7 @@ class DDPGConfig(BaseModel):
 
 
 class DDPG(Agent):
-    """Deterministic policy gradient with one actor and one critic for each group."""
+    """Deterministic policy gradient: a learner for each group, and what they see of each other."""
 
     def __init__(
         self,
@@ -74,49 +109,115 @@ class DDPG(Agent):
     ) -> None:
         self.groups = groups
         self.config = config
+        self.row = FAMILY[config.name]
+        # Only where nobody's networks need to know whose transition it was may agents be mixed.
+        self.whole_steps = config.name != "atoc"
+        self.any_number = self.row.actor == "own" and self.row.networks == "one"
         weights, noise, batches = map(int, np.random.SeedSequence(seed).generate_state(3))
-        generator = torch.Generator().manual_seed(noise)
-        self.exploration = Exploration(exploration or ExplorationConfig(), generator)
+        self.exploration = Exploration(
+            exploration or ExplorationConfig(), torch.Generator().manual_seed(noise)
+        )
         self._generator = torch.Generator().manual_seed(batches)
         self._shown: dict[str, Tensor] = {}  # with random views: items shown, [E N, parts]
+        self._views = {g: JointView(groups[g]) for g in groups if self.row.actor == "all"}
+        seen = {g: self._views[g].group if self._views else group for g, group in groups.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(weights)
-            self._learners = {g: _Learner(group, config) for g, group in groups.items()}
+            self._learners = {g: _Learner(g, seen, config) for g in groups}
+        self._noise = {
+            g: ParameterNoise(learner.actor, self.exploration)
+            for g, learner in self._learners.items()
+            if self.exploration.config.kind == "psne"
+        }
+
+    # ------------------------------------------------------------------------------------- acting
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
         actions = {}
         with torch.no_grad():
             for g, learner in self._learners.items():
                 rows = torch.as_tensor(observation[g], dtype=torch.float32)
-                actor = learner.actor if explore else learner.greedy
-                worlds, agents = rows.shape[:2]
-                rows = rows.reshape(worlds * agents, -1)
-                if explore and learner.views:
-                    # The same view for a whole episode, so that learning meets the situations into
-                    # which a narrow view leads.
-                    if g not in self._shown:
-                        self._shown[g] = learner.views.draw(len(rows), self._generator)
-                    rows = rows * learner.views.mask(self._shown[g])
-                action = actor(rows[None]).tanh().view(worlds, agents, -1)
-                actions[g] = (self.exploration.disturb(g, action) if explore else action).numpy()
-        return actions
+                if self._views:
+                    rows = self._views[g].join(rows)
+                rows = learner.normalised(rows.transpose(0, 1), learn=explore)  # [N, E, O]
+                if explore:
+                    rows = self._half_hidden(g, rows)
+                if explore and g in self._noise:
+                    action = self._noise[g].act(rows)
+                else:
+                    action = learner.act(learner.actor if explore else learner.greedy, rows)
+                action = action.transpose(0, 1)
+                if self._views:
+                    action = self._views[g].split(action)
+                actions[g] = self.exploration.disturb(g, action) if explore else action
+        return {g: action.numpy() for g, action in actions.items()}
+
+    def _half_hidden(self, g: str, rows: Tensor) -> Tensor:
+        """With random views: what is shown, the same view for a whole episode, so that learning
+        meets the situations into which a narrow view leads."""
+        views = self._learners[g].views
+        if views is None:
+            return rows
+        if g not in self._shown:
+            self._shown[g] = views.draw(rows.shape[:2], self._generator)
+        return rows * views.mask(self._shown[g])
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         self.exploration.reset(mask)
-        for g, learner in self._learners.items():
-            if g in self._shown and learner.views:
-                worlds = len(self._shown[g]) // len(self.groups[g])
-                begun = np.ones(worlds, bool) if mask is None else mask
-                rows = torch.from_numpy(np.repeat(begun, len(self.groups[g])))
-                drawn = learner.views.draw(len(rows), self._generator)
-                self._shown[g] = torch.where(rows[:, None], drawn, self._shown[g])
+        for noise in self._noise.values():
+            noise.reset(mask)
+        for g, shown in self._shown.items():
+            views = cast(RandomViews, self._learners[g].views)
+            begun = torch.ones(shown.shape[1], dtype=torch.bool)
+            if mask is not None:
+                begun = torch.from_numpy(mask)
+            drawn = views.draw(shown.shape[:2], self._generator)
+            self._shown[g] = torch.where(begun[:, None], drawn, shown)
+
+    # ------------------------------------------------------------------------------------ learning
 
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
-        return {
-            name if len(batch) == 1 else f"{g}.{name}": value
-            for g, rows in batch.items()
-            for name, value in self._learners[g].update(rows, self._generator).items()
-        }
+        rows = {g: self._rows(g, columns) for g, columns in batch.items()}
+        everybody = (
+            {g: r.observation for g, r in rows.items()},
+            {g: r.action for g, r in rows.items()},
+            {g: r.next_observation for g, r in rows.items()},
+            {g: self._learners[g].next_action(r, self._generator) for g, r in rows.items()},
+        )
+        results = {}
+        for g, learner in self._learners.items():
+            result = learner.update(rows[g], *(self._seen_by_critic(x, g) for x in everybody))
+            if g in self._noise:
+                if learner.updates % ADAPT_EVERY == 0:
+                    self._noise[g].adapt(learner.stacked(rows[g].seen))
+                result["parameter_noise"] = self._noise[g].sigma.mean()
+            for name, value in result.items():
+                results[name if len(batch) == 1 else f"{g}.{name}"] = value
+        return results
+
+    def _rows(self, g: str, batch: Batch) -> "_Rows":
+        """A batch [B, N, ...] as the learner of the group takes it."""
+        observation, action, reward, next_observation, terminated = batch
+        if self._views:  # one mind gets the mean reward, and is done when all are
+            join = self._views[g].join
+            observation, action, next_observation = map(
+                join, (observation, action, next_observation)
+            )
+            reward, terminated = reward.mean(1, True), terminated.amin(1, True)
+        columns = (observation, action, reward[..., None], next_observation, terminated[..., None])
+        return self._learners[g].rows(*columns, self._generator)
+
+    def _seen_by_critic(self, x: dict[str, Tensor], g: str) -> Tensor:
+        """Of everybody's observations or actions, what each critic of the group sees: its own, or
+        all of them with its own first, then those of its group in turn, then the other groups'."""
+        own = x[g]
+        if self.row.critic == "own" or self._views:
+            return own
+        n = len(own)
+        turn = (torch.arange(n)[:, None] + torch.arange(n)) % n
+        turned = own[turn].transpose(1, 2).flatten(2)  # [N, B, N size]
+        others = [v.transpose(0, 1).flatten(1).expand(n, -1, -1) for h, v in x.items() if h != g]
+        return torch.cat([turned, *others], -1)
 
     def anneal(self, progress: float) -> None:
         self.exploration.anneal(progress)
@@ -126,27 +227,31 @@ class DDPG(Agent):
                 for options in optimiser.param_groups:
                     options["lr"] = options["initial_lr"] * share
 
+    # --------------------------------------------------------------------------------- checkpoints
+
     def weights(self) -> dict[str, Tensor]:
         return {
-            f"{g}.actor.{name}": tensor.detach().clone()
+            f"{g}.{name}": tensor.detach().clone()
             for g, learner in self._learners.items()
-            for name, tensor in learner.greedy.state_dict().items()
+            for name, tensor in learner.published.state_dict().items()
         }
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         for g, learner in self._learners.items():
-            own = learner.greedy.state_dict()
+            own = learner.published.state_dict()
             for name, tensor in own.items():
-                stored = weights.get(f"{g}.actor.{name}")
+                stored = weights.get(f"{g}.{name}")
                 if stored is None or stored.shape != tensor.shape:
                     found = "is missing" if stored is None else f"has shape {tuple(stored.shape)}"
-                    raise ValueError(f"weight {g}.actor.{name} {found}; {tuple(tensor.shape)} fits")
-            learner.greedy.load_state_dict({k: weights[f"{g}.actor.{k}"] for k in own})
+                    raise ValueError(f"weight {g}.{name} {found}; {tuple(tensor.shape)} fits")
+            learner.published.load_state_dict({k: weights[f"{g}.{k}"] for k in own})
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {f"exploration.{k}": v for k, v in self.exploration.state_dict().items()}
         state["generator"] = self._generator.get_state()
         state |= {f"shown.{g}": shown.clone() for g, shown in self._shown.items()}
+        for g, noise in self._noise.items():
+            state |= {f"noise.{g}.{k}": v for k, v in noise.state_dict().items()}
         for g, learner in self._learners.items():
             state |= {f"{g}.{k}": v for k, v in learner.state_dict().items()}
         return state
@@ -158,31 +263,72 @@ class DDPG(Agent):
         self.exploration.load_state_dict(below("exploration."))
         self._generator.set_state(state["generator"])
         self._shown = below("shown.")
+        for g, noise in self._noise.items():
+            noise.load_state_dict(below(f"noise.{g}."))
         for g, learner in self._learners.items():
             learner.load_state_dict(below(f"{g}."))
 
 
+class _Rows(NamedTuple):
+    """A batch as a learner takes it, [N, B, size]."""
+
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    next_observation: Tensor
+    terminated: Tensor
+    seen: Tensor  # what is shown of the observations to the actor
+    next_seen: Tensor
+
+
 class _Learner:
-    """Networks, targets and optimisers of one group."""
+    """Networks, targets and optimisers of one group; stacked, where each agent has its own."""
 
-    def __init__(self, group: Group, config: DDPGConfig) -> None:
+    def __init__(self, g: str, groups: dict[str, Group], config: DDPGConfig) -> None:
         self.config = config
+        row, group = FAMILY[config.name], groups[g]
+        self.stack = len(group) if row.networks == "each" else 1
+        parts = group.observation_parts
         (inputs,), (actions,) = group.observation_space.shape, group.action_space.shape
+        critic_parts, critic_inputs, critic_actions = parts, inputs, actions
+        if row.critic == "all":
+            if config.network == "set":
+                raise ValueError(
+                    f"agent.network is 'set', but the critic of {config.name!r} sees everybody's "
+                    "observations, which are no sets; use 'mlp'"
+                )
+            critic_parts = ()
+            critic_inputs = sum(len(x) * x.observation_space.shape[0] for x in groups.values())
+            critic_actions = sum(len(x) * x.action_space.shape[0] for x in groups.values())
 
-        def network(extra: int, outputs: int) -> nn.Module:
-            kind, parts = NETWORKS[config.network], group.observation_parts
-            return kind(1, parts, inputs, extra, outputs, config.hidden, config.width)
+        def network(parts: tuple, inputs: int, extra: int, outputs: int, of: str) -> nn.Module:
+            shape = (config.hidden, config.width, of in config.layer_norm)
+            return NETWORKS[config.network](self.stack, parts, inputs, extra, outputs, *shape)
 
         def twin(of: nn.Module) -> nn.Module:
             return copy.deepcopy(of).requires_grad_(False)
 
-        critics = [network(actions, 1) for _ in range(1 + config.twin_critics)]
-        self.actor, self.critics = network(0, actions), nn.ModuleList(critics)
+        self.actor = network(parts, inputs, 0, actions, "actor")
+        self.critics = nn.ModuleList(
+            network(critic_parts, critic_inputs, critic_actions, 1, "critic")
+            for _ in range(1 + config.twin_critics)
+        )
         self.target_actor, self.target_critics = twin(self.actor), twin(self.critics)
         self.greedy = twin(self.actor) if config.average else self.actor
         self.actor_optimiser = _adam(self.actor, config.actor_lr)
         self.critic_optimiser = _adam(self.critics, config.critic_lr)
         self.updates = 0
+        self.normaliser: Normaliser | None = None
+        if config.normalise:
+            if config.network == "set":
+                raise ValueError(
+                    "agent.normalise is on, but a 'set' network compares positions, which scaling "
+                    "them one by one would distort; use 'mlp'"
+                )
+            self.normaliser = Normaliser(self.stack, inputs, parts)
+        self.published = nn.ModuleDict({"actor": self.greedy})
+        if self.normaliser:
+            self.published["normaliser"] = self.normaliser
         self.symmetry: Symmetry | None = None
         self.action_symmetry: Symmetry | None = None
         self.views: RandomViews | None = None
@@ -191,37 +337,98 @@ class _Learner:
                 raise ValueError(
                     "agent.augment is on, but the world does not say what its vectors are"
                 )
-            self.symmetry = Symmetry(group.observation_parts)
+            self.symmetry = Symmetry(parts)
             self.action_symmetry = Symmetry(group.action_parts)
         if config.random_views:
-            self.views = RandomViews(group.observation_parts, config.random_views)
+            self.views = RandomViews(parts, config.random_views)
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def stacked(self, x: Tensor) -> Tensor:
+        """[N, B, size] as the networks take it, [K, rows, size]."""
+        return x.reshape(self.stack, -1, x.shape[-1])
+
+    def act(self, actor: nn.Module, seen: Tensor) -> Tensor:
+        """Actions [N, B, A] for what agents see, [N, B, O] (normalised)."""
+        return actor(self.stacked(seen)).tanh().view(*seen.shape[:2], -1)
+
+    def normalised(self, observation: Tensor, learn: bool = False) -> Tensor:
+        """[N, B, O] -> [N, B, O]; `learn`: take note of them first."""
+        if self.normaliser is None:
+            return observation
+        rows = self.stacked(observation)
+        if learn:
+            self.normaliser.observe(rows)
+        return self.normaliser(rows).view_as(observation)
+
+    def rows(
+        self,
+        observation: Tensor,
+        action: Tensor,
+        reward: Tensor,
+        next_observation: Tensor,
+        terminated: Tensor,
+        generator: torch.Generator,
+    ) -> _Rows:
+        """A batch [B, N, size], turned, reflected, normalised and partly hidden as configured."""
+        if self.symmetry and self.action_symmetry:
+            observation = self.symmetry(observation)
+            next_observation = self.symmetry(next_observation)
+            action = self.action_symmetry(action)
+        columns = (observation, action, reward, next_observation, terminated)
+        observation, action, reward, next_observation, terminated = (
+            x.transpose(0, 1) for x in columns
+        )
+        observation = seen = self.normalised(observation)
+        next_observation = next_seen = self.normalised(next_observation)
+        if self.views:
+            # The critic, which serves in training only, sees all that there is.
+            mask = self.views.mask(self.views.draw(observation.shape[:2], generator))
+            seen, next_seen = observation * mask, next_observation * mask
+        return _Rows(observation, action, reward, next_observation, terminated, seen, next_seen)
+
+    @torch.no_grad()
+    def next_action(self, rows: _Rows, generator: torch.Generator) -> Tensor:
+        """What the target actor does next, smoothed by clipped noise if configured: [N, B, A]."""
+        action = self.act(self.target_actor, rows.next_seen)
+        if self.config.target_smoothing:
+            noise = torch.randn(action.shape, generator=generator).clamp(-2.5, 2.5)
+            action = (action + self.config.target_smoothing * noise).clamp(-1.0, 1.0)
+        return action
+
+    def update(
+        self,
+        rows: _Rows,
+        observation: Tensor,
+        action: Tensor,
+        next_observation: Tensor,
+        next_action: Tensor,
+    ) -> dict[str, Tensor]:
+        """One update; the four tensors are what the critics see."""
         c = self.config
-        observation, action, reward, next_observation, terminated = self._varied(batch, generator)
+        o, a, o2, a2 = map(self.stacked, (observation, action, next_observation, next_action))
+        reward, terminated = self.stacked(rows.reward), self.stacked(rows.terminated)
         self.updates += 1
 
         # Critic: one step towards y
         with torch.no_grad():
-            next_action = self.target_actor(next_observation).tanh()
-            if c.target_smoothing:
-                noise = torch.randn(next_action.shape, generator=generator).clamp(-2.5, 2.5)
-                next_action = (next_action + c.target_smoothing * noise).clamp(-1.0, 1.0)
-            values = [q(next_observation, next_action) for q in self.target_critics.children()]
+            values = [q(o2, a2) for q in self.target_critics.children()]
             value = values[0] if len(values) == 1 else torch.minimum(*values)
             target = reward + c.gamma * (1.0 - terminated) * value
-        estimates = [q(observation, action) for q in self.critics.children()]
-        critic_loss = torch.stack([(q - target).square().mean() for q in estimates]).sum()
+        estimates = [q(o, a) for q in self.critics.children()]
+        critic_loss = torch.stack([_loss((q - target).square()) for q in estimates]).sum()
         self.critic_optimiser.zero_grad()
         critic_loss.backward()
         _clip(self.critics, c.gradient_clip)
         self.critic_optimiser.step()
         result = {"critic_loss": critic_loss.detach(), "value": estimates[0].detach().mean()}
 
-        # Actor: one step up the critic's slope
+        # Actor: one step up the critic's slope, everybody else's actions being those of the batch
         if self.updates % c.actor_delay == 0:
-            own = self.actor(observation).tanh()
-            actor_loss = -self.critics[0](observation, own).mean()
+            output = self.actor(self.stacked(rows.seen))
+            own = output.tanh()
+            actions = torch.cat([own, a[..., own.shape[-1] :]], -1)
+            actor_loss = -_loss(self.critics[0](o, actions))
+            if c.action_penalty:
+                actor_loss = actor_loss + c.action_penalty * _loss(output.square())
             parameters = list(self.actor.parameters())
             for p, gradient in zip(
                 parameters, torch.autograd.grad(actor_loss, parameters), strict=True
@@ -239,24 +446,9 @@ class _Learner:
         _follow(self.target_critics, self.critics, c.tau)
         return result
 
-    def _varied(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """The batch as [1, B, size], turned, reflected and partly hidden as configured."""
-        observation, action, reward, next_observation, terminated = batch
-        if self.symmetry and self.action_symmetry:
-            observation, next_observation = (
-                self.symmetry(observation),
-                self.symmetry(next_observation),
-            )
-            action = self.action_symmetry(action)
-        if self.views:
-            mask = self.views.mask(self.views.draw(len(observation), generator))
-            observation, next_observation = observation * mask, next_observation * mask
-        columns = (reward[:, None], next_observation, terminated[:, None])
-        return tuple(x[None] for x in (observation, action, *columns))
-
     def state_dict(self) -> dict[str, Tensor]:
         state = {"updates": torch.tensor(self.updates)}
-        for name in ("actor", "critics", "target_actor", "target_critics", "greedy"):
+        for name in self._modules():
             for key, tensor in getattr(self, name).state_dict().items():
                 state[f"{name}.{key}"] = tensor.clone()
         for name in ("actor_optimiser", "critic_optimiser"):
@@ -267,7 +459,7 @@ class _Learner:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.updates = int(state["updates"])
-        for name in ("actor", "critics", "target_actor", "target_critics", "greedy"):
+        for name in self._modules():
             module = getattr(self, name)
             module.load_state_dict({k: state[f"{name}.{k}"] for k in module.state_dict()})
         for name in ("actor_optimiser", "critic_optimiser"):
@@ -278,6 +470,15 @@ class _Learner:
                     _, index, moment = key.split(".")
                     moments.setdefault(int(index), {})[moment] = tensor.clone()
             optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+
+    def _modules(self) -> tuple[str, ...]:
+        names = ("actor", "critics", "target_actor", "target_critics", "greedy")
+        return (*names, "normaliser") if self.normaliser else names
+
+
+def _loss(x: Tensor) -> Tensor:
+    """Mean over the batch, sum over the stack: [K, rows, size] -> []."""
+    return x.mean((1, 2)).sum()
 
 
 def _adam(module: nn.Module, rate: float) -> torch.optim.Adam:

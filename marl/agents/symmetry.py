@@ -25,7 +25,8 @@ def _vector_columns(parts: Sequence[Part]) -> list[int]:
 class Symmetry:
     """Turns and reflects plane vectors: row i of a batch by the (i mod 8)th symmetry of the square.
 
-    Rows of a batch are drawn independently, so this is as good as drawing symmetries at random.
+    Rows of a batch are drawn independently, so this is as good as drawing symmetries at random. All
+    agents of a row are turned alike.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
@@ -41,16 +42,17 @@ class Symmetry:
                 self._sign[element, x + 1] = -1.0 if flip_y else 1.0
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """[B, size] -> [B, size]."""
+        """[B, N, size] -> [B, N, size]."""
         repeat = -(-len(rows) // _ELEMENTS)
-        order = self._order.repeat(repeat, 1)[: len(rows)]
-        return rows.gather(1, order) * self._sign.repeat(repeat, 1)[: len(rows)]
+        order = self._order.repeat(repeat, 1)[: len(rows), None]
+        sign = self._sign.repeat(repeat, 1)[: len(rows), None]
+        return rows.gather(2, order.expand(-1, rows.shape[1], -1)) * sign
 
 
 class RandomViews:
-    """Shows only the first few items of each masked part, how many being drawn for every row
-    between `least` [part name] and all of them; the rest becomes padding. Teaches a set network to
-    act on views of any size."""
+    """Shows only the first few items of each masked part, between `least` [part name] and all of
+    them; the rest becomes padding. One draw decides for all parts of a row: a view is narrow or
+    wide as a whole. Teaches a set network to act on views of any size."""
 
     def __init__(self, parts: Sequence[Part], least: Mapping[str, int]) -> None:
         masked = {part.name: part for part in parts if part.masked}
@@ -71,11 +73,11 @@ class RandomViews:
         self._low = torch.tensor([min(least[name], masked[name].count) for name in self._names])
         self._span = torch.tensor([masked[name].count for name in self._names]) - self._low + 1
 
-    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
-        """i64[rows, parts]: how many items of each part to show."""
-        share = torch.rand(rows, len(self._names), generator=generator)
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """i64[*shape, parts]: how many items of each part to show."""
+        share = torch.rand(*shape, 1, generator=generator)
         return self._low + (share * self._span).long()
 
     def mask(self, limits: Tensor) -> Tensor:
-        """f32[rows, O]: 1.0 where an observation is shown, to be multiplied with it."""
-        return (self._rank < limits[:, self._owner]).float()
+        """f32[..., O]: 1.0 where an observation is shown, to be multiplied with it."""
+        return (self._rank < limits[..., self._owner]).float()

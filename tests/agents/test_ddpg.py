@@ -42,11 +42,11 @@ def batch_of(rows=6, seed=0):
     random = torch.Generator().manual_seed(seed)
     return {
         "agents": Batch(
-            torch.randn(rows, 3, generator=random),
-            2 * torch.rand(rows, 2, generator=random) - 1,
-            torch.randn(rows, generator=random),
-            torch.randn(rows, 3, generator=random),
-            torch.arange(rows).remainder(2).float(),
+            torch.randn(rows, 1, 3, generator=random),
+            2 * torch.rand(rows, 1, 2, generator=random) - 1,
+            torch.randn(rows, 1, generator=random),
+            torch.randn(rows, 1, 3, generator=random),
+            torch.arange(rows).remainder(2).float()[:, None],
         )
     }
 
@@ -80,7 +80,7 @@ def test_the_critic_loss_is_the_one_computed_by_hand(twin):
     """y = r + gamma (1 - terminated) min Q'(o', mu'(o')), everything in numpy."""
     agent = trained(agent_of(twin_critics=twin, tau=0.1, actor_lr=0.05, critic_lr=0.05))
     state, batch = agent.state_dict(), batch_of()
-    o, a, r, o2, terminated = (column.numpy() for column in batch["agents"])
+    o, a, r, o2, terminated = (x[:, 0].numpy() for x in batch["agents"])
     critics = range(1 + twin)
     next_action = np.tanh(forward(layers_of(state, "agents.target_actor."), o2))
     seen = np.concatenate([o2, next_action], 1)
@@ -112,8 +112,8 @@ def test_the_actor_goes_up_the_critics_slope():
 def values_after(terminated, gamma):
     """What a critic comes to think of a state that follows itself, with reward 1."""
     agent = agent_of(gamma=gamma, critic_lr=1e-2, tau=0.2)
-    o, a = torch.zeros(16, 3), torch.zeros(16, 2)
-    rows = Batch(o, a, torch.ones(16), o, torch.full((16,), float(terminated)))
+    o, a, ones = torch.zeros(16, 1, 3), torch.zeros(16, 1, 2), torch.ones(16, 1)
+    rows = Batch(o, a, ones, o, float(terminated) * ones)
     for _ in range(300):
         result = agent.update({"agents": rows})
     return float(result["value"])
@@ -334,9 +334,9 @@ def value(agent, observation, action=None):
     """Q of one observation, and of the greedy action unless told otherwise."""
     if action is None:
         action = act(agent, observation)
-    o, a = torch.tensor([[observation]]), torch.tensor([[action]])
+    o, a = torch.tensor([[[observation]]]), torch.tensor([[[action]]])
     state = agent.state_dict()
-    result = agent.update({"g": Batch(o, a, torch.zeros(1), o, torch.ones(1))})
+    result = agent.update({"g": Batch(o, a, torch.zeros(1, 1), o, torch.ones(1, 1))})
     agent.load_state_dict(state)
     return float(result["value"])
 

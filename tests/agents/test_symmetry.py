@@ -20,8 +20,8 @@ PARTS = (
 def turned(places):
     """Plane vectors [n, 2] under each of the symmetries: [8, n, 2]."""
     symmetry = Symmetry((Part("force", vectors=1),))
-    rows = torch.from_numpy(places).float()[:, None].expand(-1, ELEMENTS, 2)
-    return torch.stack([symmetry(body) for body in rows], 1).numpy()
+    rows = torch.from_numpy(places).float().expand(ELEMENTS, -1, 2)
+    return symmetry(rows).numpy()
 
 
 def test_they_are_the_eight_symmetries_of_the_square():
@@ -54,15 +54,15 @@ def test_a_turned_world_looks_like_a_turned_observation_and_moves_alike():
     symmetry = Symmetry(world.groups["agents"].observation_parts)
     for rows in seen:
         for i in range(4):
-            original = torch.from_numpy(rows[0, i]).expand(ELEMENTS, -1)
-            np.testing.assert_allclose(symmetry(original), rows[:, i], atol=1e-5)
+            original = torch.from_numpy(rows[0, i]).expand(ELEMENTS, 1, -1)
+            np.testing.assert_allclose(symmetry(original)[:, 0], rows[:, i], atol=1e-5)
     np.testing.assert_allclose(step.reward["agents"], step.reward["agents"][:1].repeat(8, 0), 1e-5)
 
 
 def test_only_vectors_are_changed_and_rows_take_turns():
     parts = (Part("clock", scalars=2), Part("items", 2, vectors=2, scalars=1))
     rows = torch.arange(1.0, 13.0).expand(19, -1)
-    result = Symmetry(parts)(rows)
+    result = Symmetry(parts)(rows[:, None])[:, 0]
     scalars = [0, 1, 6, 11]
     torch.testing.assert_close(result[:, scalars], rows[:, scalars])
     torch.testing.assert_close(result[8:16], result[:8])
@@ -73,7 +73,7 @@ def test_only_vectors_are_changed_and_rows_take_turns():
 
 def shown_counts(views, rows=4000):
     """How many agents and landmarks each row shows; every one before those that are hidden."""
-    mask = views.mask(views.draw(rows, torch.Generator().manual_seed(0)))
+    mask = views.mask(views.draw((rows,), torch.Generator().manual_seed(0)))
     assert (mask[:, :2] == 1).all()
     counts = []
     for start, count in [(2, 3), (11, 4)]:
@@ -90,7 +90,7 @@ def test_random_views_keep_between_least_and_all():
         values, frequency = counts.unique(return_counts=True)
         assert values.tolist() == expected
         assert (frequency / len(counts) - 1 / len(expected)).abs().max() < 0.05
-    assert np.abs(np.corrcoef(agents, landmarks)[0, 1]) < 0.05
+    assert np.corrcoef(agents, landmarks)[0, 1] > 0.9  # a view is narrow or wide as a whole
 
 
 def test_parts_that_are_not_named_are_shown_whole():
