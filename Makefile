@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-learning check bench bench-peers bench-learning clean
+.PHONY: demo test test-learning check bench bench-updates bench-training bench-peers bench-learning clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -24,10 +24,16 @@ check: .venv/with-tests
 bench: .venv/with-tests
 	$(BIN)/python benchmarks/simulator.py
 
+bench-updates: .venv/with-tests
+	$(BIN)/python benchmarks/updates.py
+
+bench-training: .venv/with-tests
+	$(BIN)/python benchmarks/training.py
+
 bench-learning: .venv/with-marl
 	$(BIN)/python benchmarks/learning.py
 
-# The simulators we compare with, in an environment of their own.
+# The libraries we compare with, in an environment of their own.
 bench-peers: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt

@@ -125,12 +125,12 @@ class Ours:
 
 
 class Peer:
-    """Another library, stepping in a process of its own."""
+    """Another library, at work in a process of its own."""
 
-    def __init__(self, name: str, python: str) -> None:
+    def __init__(self, name: str, python: str, script: str = "stepping.py") -> None:
         self.name = name
         self._process = subprocess.Popen(
-            [python, str(ROOT / "benchmarks" / "peers" / "stepping.py"), name],
+            [python, str(ROOT / "benchmarks" / "peers" / script), name],
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -148,10 +148,9 @@ class Peer:
             raise RuntimeError(f"{self.name} stopped with status {self._process.wait()}")
         return json.loads(line)
 
-    def seconds_per_step(self, agents: int, worlds: int, seconds: float) -> float:
-        """CPU seconds for one step of all worlds, measured for about `seconds`."""
-        question = {"agents": agents, "worlds": worlds, "seconds": seconds}
-        print(json.dumps(question), file=self._process.stdin, flush=True)
+    def seconds_per_step(self, seconds: float, **case: int) -> float:
+        """CPU seconds for one step of the case, measured for about `seconds`."""
+        print(json.dumps({**case, "seconds": seconds}), file=self._process.stdin, flush=True)
         return self._answer()
 
 
@@ -182,7 +181,8 @@ def compare(agents: int, peers: list[Peer], seconds: float) -> list[Case]:
             case.seconds.append(seconds_per_step(ours[case.worlds].run, seconds, EPISODE))
         if peer:
             for case in cases[peer.name]:
-                case.seconds.append(peer.seconds_per_step(agents, case.worlds, seconds))
+                spent = peer.seconds_per_step(seconds, agents=agents, worlds=case.worlds)
+                case.seconds.append(spent)
     return [case for name in names for case in cases[name]]
 
 

@@ -13,17 +13,15 @@ import json
 from pathlib import Path
 
 from marl import cli
-from marl.errors import UserError
 
 
 def main() -> None:
     """Parse, train or load, then measure and show."""
     options = parse()
-    if options.pop("type", "ATOC") != "ATOC":
-        raise UserError(
-            "--type DDPG and GLOBAL arrive with a later version: only ATOC is there yet"
-        )
+    kind = options.pop("type", None)
     settings = [f"{key}={json.dumps(options[flag])}" for flag, key in SETTINGS if flag in options]
+    if "exploration" in options:
+        settings.append(f"exploration.kind={options['exploration']}")
     if "epsilon" in options:
         settings += [f"exploration.{key}={options['epsilon']}" for key in ("scale", "final_scale")]
 
@@ -37,7 +35,9 @@ def main() -> None:
     else:
         if "num_steps" in options:
             settings.append(f"training.steps={options['num_steps']}")
-        config = options.get("config", "atoc")
+        config = options.get("config", (kind or "atoc").lower())
+        if kind and "config" in options:
+            settings += TYPES[kind]
         name = stats = cli.train(config, options.get("name"), options.get("seed"), settings)
 
     seed = options.get("seed")
@@ -60,6 +60,16 @@ SETTINGS = (
     ("num_perceived_landmarks", "world.num_perceived_landmarks"),
 )
 
+TYPES = {  # what a type means on top of another config; alone it is the config of its name
+    "ATOC": ["agent.name=atoc"],
+    "ATOC_COMM": ["agent.name=atoc_comm"],
+    "DDPG": ["agent.name=ddpg"],
+    "GLOBAL": ["agent.name=global"],
+    "MADDPG": ["agent.name=maddpg"],
+    "SADDPG": ["agent.name=saddpg"],
+    "MADDPG_PSNE": ["agent.name=maddpg", "exploration.kind=psne"],
+}
+
 
 def parse() -> dict:
     """The flags that were typed, and no others."""
@@ -69,7 +79,7 @@ def parse() -> dict:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--type", choices=["DDPG", "GLOBAL", "ATOC"], help="which agent; default: ATOC")
+    add("--type", choices=TYPES, help="which agent; default: ATOC")
     add("--name", help="of the run")
     add("--config", metavar="CONFIG.json", help="default: atoc")
     add("--seed", type=cli.whole(0), help="of all random streams")
@@ -79,6 +89,7 @@ def parse() -> dict:
     add("--num_perceived_landmarks", "--num-perceived-landmarks", type=cli.whole(1), metavar="K")
     add("--num-steps", type=cli.whole(1), metavar="T", help="of training; else of what is shown")
     add("--deserialize", metavar="FILE", help="do not train: load these weights")
+    add("--exploration", choices=["ou", "gaussian", "psne"], help="default: the config's")
     add(
         "--epsilon",
         type=float,

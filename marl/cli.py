@@ -181,7 +181,7 @@ def evaluate(
         check_writable(json)
     subject = evaluation.subject(name, settings)
     defaults = subject.config.evaluation
-    worlds = {number: subject.world_for(number) for number in agents or defaults.agents}
+    worlds = {number: subject.world_for(number) for number in agents or subject.agents}
     results = [
         evaluation.evaluate(
             subject.policy,

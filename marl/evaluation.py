@@ -32,13 +32,15 @@ PolicyMaker = Callable[[World, int], Policy]  # from a world and a seed
 class Subject:
     """Something to evaluate or render: how to make its policy, and in which world it is looked at.
 
-    `world` is {"scenario": name, parameters}, as in a config.
+    `world` is {"scenario": name, parameters}, as in a config; `agents` are the numbers of agents to
+    look at unless told otherwise: the config's, but only its own for a policy tied to that.
     """
 
     name: str
     policy: PolicyMaker
     world: dict[str, Any]
     config: Config
+    agents: tuple[int, ...]
 
     def world_for(self, num_agents: int) -> dict[str, Any]:
         """The world's parameters for N agents. The number of landmarks, where it is given, grows in
@@ -60,12 +62,17 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     on top of the world in which the run wants to be evaluated."""
     if name in BUILTIN:
         config = parse_config({})
+        agents = config.evaluation.agents
         maker: PolicyMaker = BUILTIN[name]
         title = name
     else:
         path = find_weights(name)
         checkpoint = read_checkpoint(path)
         config = checkpoint.config
+        groups = parse_scenario(config.world, "world").groups
+        agents = config.evaluation.agents
+        if not config.make_agent(groups, 0).any_number and "num_agents" in config.world:
+            agents = (config.world["num_agents"],)
         title = path.parent.name if path.name == "weights.safetensors" else path.stem
 
         def maker(world: World, seed: int) -> Policy:
@@ -82,7 +89,7 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     world = with_settings({"world": world}, settings)["world"]
     scenario = parse_scenario(world, "world")
     world = {"scenario": world["scenario"], **scenario.model_dump(mode="json")}
-    return Subject(title, maker, world, config)
+    return Subject(title, maker, world, config, agents)
 
 
 def load_policy(path_or_name: str, world: World | None = None) -> Policy:
@@ -109,20 +116,27 @@ def _trained(checkpoint: Checkpoint, path: str, world: World) -> Agent:
         agent.load_weights(as_tensors(checkpoint.tensors))
     except ValueError as error:
         raise UserError(
-            f"{path} does not fit: {_misfit(checkpoint.config, world) or error}"
+            f"{path} does not fit: {_misfit(checkpoint.config, agent, world) or error}"
         ) from error
     return agent
 
 
-def _misfit(config: Config, world: World) -> str:
-    """Which of a world's parameters make its observations other than those of the training, in
-    words; empty where that is not the reason."""
+def _misfit(config: Config, agent: Agent, world: World) -> str:
+    """Why an agent's weights do not fit a world, in words: its number of agents, or the parameters
+    that make its observations other than those of the training; empty where neither is the
+    reason."""
     if not isinstance(world, ParticleWorld):
         return ""
     kind = find_scenario(config.world["scenario"])
     if not isinstance(world.scenario, kind):
         return f"it was trained in {config.world['scenario']!r}, which is another scenario"
     now = world.scenario.model_dump()
+    trained = config.world.get("num_agents")
+    if not agent.any_number and now.get("num_agents") != trained:
+        return (
+            f"the agent {config.agent['name']!r} was trained as {trained} agents and is tied to "
+            "that number: only policies that all agents share can be applied to another"
+        )
 
     def layout(parameters: dict[str, Any]) -> list:
         groups = kind(**parameters).groups

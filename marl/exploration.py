@@ -2,7 +2,7 @@
 for its scale."""
 
 import copy
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -86,15 +86,16 @@ class ParameterNoise:
         self._copies: nn.Module | None = None  # [E K] networks, world by world
         self.sigma = torch.full((stack,), exploration.config.sigma)
 
-    def act(self, seen: Tensor) -> Tensor:
-        """Actions [N, E, A] of the disturbed actors for what agents see, [N, E, O]."""
+    def act(self, seen: Tensor, *more: Any) -> Tensor:
+        """Actions [N, E, A] of the disturbed actors for what agents see, [N, E, O]; they are called
+        with [E K, N / K, O] and `more`."""
         n, worlds, size = seen.shape
         networks = worlds * len(self.sigma)
         if self._copies is None:
             self._copies = self._repeated(worlds)
             self._disturb(self._copies, torch.ones(worlds, dtype=torch.bool))
         rows = seen.transpose(0, 1).reshape(networks, -1, size)
-        return self._copies(rows).tanh().reshape(worlds, n, -1).transpose(0, 1)
+        return self._copies(rows, *more).tanh().reshape(worlds, n, -1).transpose(0, 1)
 
     def reset(self, mask: np.ndarray | None) -> None:
         """New noise in the worlds of `mask` (bool[E]; None: all, of which there may be others)."""
@@ -103,13 +104,13 @@ class ParameterNoise:
         elif self._copies is not None and mask.any():
             self._disturb(self._copies, torch.from_numpy(mask))
 
-    def adapt(self, seen: Tensor) -> None:
-        """Let sigma grow where a disturbed actor, on a batch [K, B, O], stays too close to the
-        actor, and shrink where it strays too far."""
+    def adapt(self, seen: Tensor, *more: Any) -> None:
+        """Let sigma grow where a disturbed actor, on a batch [K, B, O] (and `more`), stays too
+        close to the actor, and shrink where it strays too far."""
         probe = self._repeated(1)
         self._disturb(probe, torch.ones(1, dtype=torch.bool))
         with torch.no_grad():
-            change = probe(seen).tanh() - self._actor(seen).tanh()
+            change = probe(seen, *more).tanh() - self._actor(seen, *more).tanh()
         distance = change.square().mean((1, 2)).sqrt()
         aim = self._exploration.config.sigma * self._exploration.scale
         self.sigma *= torch.where(distance < aim, ADAPTION, 1.0 / ADAPTION)

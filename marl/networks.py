@@ -92,6 +92,44 @@ class MLP(nn.Module):
         return self.output(x)
 
 
+class StackedLSTM(nn.Module):
+    """K bidirectional LSTMs side by side (Hochreiter & Schmidhuber 1997; Schuster & Paliwal 1997):
+    sequences [K, B, T, inputs] -> [K, B, T, outputs], half of the outputs from each direction."""
+
+    def __init__(self, stack: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.forth = StackedLinear(stack, inputs, 4 * half)
+        self.back = StackedLinear(stack, inputs, 4 * half)
+        self.forth_again = StackedLinear(stack, half, 4 * half, bias=False)
+        self.back_again = StackedLinear(stack, half, 4 * half, bias=False)
+
+    def forward(self, x: Tensor, there: Tensor) -> Tensor:
+        """`there` f32[K, B, T, 1] is 1.0 for a sequence's items and 0.0 for the padding at its end,
+        which does not count and for which the output is zero."""
+        length = x.shape[2]
+        order = range(length)
+        forth = _run_lstm(self.forth, self.forth_again, x, there, order)
+        back = _run_lstm(self.back, self.back_again, x, there, order[::-1])
+        return torch.cat([forth, back], -1)
+
+
+def _run_lstm(
+    enter: nn.Module, again: nn.Module, x: Tensor, there: Tensor, order: Sequence[int]
+) -> Tensor:
+    """One direction: [K, B, T, inputs] -> [K, B, T, half]."""
+    gates_in = enter(x.flatten(1, 2)).view(*x.shape[:3], -1)
+    h = c = None
+    outputs: list[Tensor] = [x] * len(order)
+    for t in order:
+        gates = gates_in[:, :, t] if h is None else gates_in[:, :, t] + again(h)
+        take, keep, new, show = gates.chunk(4, -1)
+        fresh = take.sigmoid() * new.tanh()
+        c = there[:, :, t] * (fresh if c is None else keep.sigmoid() * c + fresh)
+        h = outputs[t] = there[:, :, t] * (show.sigmoid() * c.tanh())
+    return torch.stack(outputs, 2)
+
+
 class SetNetwork(nn.Module):
     """A network for observations made of sets: the order and number of items do not matter.
 

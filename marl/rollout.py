@@ -27,10 +27,13 @@ def collect(
         observation = world.reset()
         policy.reset()
     while True:
-        action = policy.act(observation, explore)
+        more = [world.neighbours(policy.perceives)] if policy.perceives else []
+        action = policy.act(observation, explore, *more)
+        kept = policy.kept()
         step = world.step(action)
         yield Collected(
-            Transition(observation, action, step.reward, step.observation, step.terminated), step
+            Transition(observation, action, step.reward, step.observation, step.terminated, kept),
+            step,
         )
         observation = step.observation
         if step.done.any():

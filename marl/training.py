@@ -113,7 +113,7 @@ class _Session:
         self.agent = config.make_agent(self.world.groups, agent_seed)
         generator = torch.Generator().manual_seed(replay_seed)
         try:
-            self.replay = Replay(self.world.groups, t.replay_size, generator)
+            self.replay = Replay(self.world.groups, t.replay_size, generator, self.agent.keeps)
         except (MemoryError, RuntimeError) as error:
             raise UserError(
                 f"training.replay_size is {t.replay_size}, for which there is not enough memory"

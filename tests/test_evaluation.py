@@ -138,3 +138,20 @@ def test_scenes_show_the_coverage():
     shown = list(scenes(subject("greedy"), 4, steps=3))
     assert len(shown) == 3
     assert "coverage" in shown[-1].caption
+
+
+@pytest.mark.parametrize("name", ["ddpg", "global", "maddpg"])
+def test_policies_tied_to_their_number_of_agents_say_so(data, name):
+    train(parse_config(with_settings(TINY, [f"agent.name={name}", "training.steps=40"])), "a")
+    tied = subject("a")
+    assert tied.agents == (4,)
+    evaluate(tied.policy, tied.world_for(4), 4, 2, 0)
+    with pytest.raises(UserError, match=f"{name!r} was trained as 4 agents and is tied to that"):
+        evaluate(tied.policy, tied.world_for(12), 12, 2, 0)
+
+
+def test_saddpg_can_be_applied_to_any_number(data):
+    train(parse_config(with_settings(TINY, ["agent.name=saddpg", "training.steps=40"])), "a")
+    free = subject("a")
+    assert free.agents == (4, 12, 80, 1000)
+    assert evaluate(free.policy, free.world_for(12), 12, 2, 0)["agents"] == 12

@@ -8,8 +8,8 @@ import pytest
 from tiny import TINY, write_tiny
 
 from marl import cli
-from marl.config import parse_config
-from marl.runs import Run, read_checkpoint
+from marl.config import load_config, parse_config
+from marl.runs import Run, find_config, read_checkpoint
 from marl.training import train
 
 FOLDER = Path(__file__).parent.parent / "experiments"
@@ -62,8 +62,6 @@ def test_deserialize_measures_and_films(data, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--type DDPG", "arrive with a later version"),
-        ("--type GLOBAL", "arrive with a later version"),
         ("--type PPO", "invalid choice"),
         ("--num-agents 0", "whole number, 1 or more"),
         ("--epsilon x", "invalid float"),
@@ -80,13 +78,33 @@ def test_bad_input(data, monkeypatch, capsys, flags, sentence):
     assert sentence in errors
 
 
+@pytest.mark.parametrize("kind", run_multiagent.TYPES)
+def test_every_type_has_a_config_and_trains(data, tmp_path, monkeypatch, capsys, kind):
+    named = load_config(find_config(kind.lower()))
+    config = tmp_path / "plain.json"
+    config.write_text(json.dumps({**TINY, "agent": {}}))
+    flags = ["--type", kind, "--config", str(config), "--name", "a"]
+    status, _, errors = run(monkeypatch, capsys, *flags, "--num-steps", "40")
+    assert status == 0, errors
+    stored = read_checkpoint(Run("a").weights).config
+    assert stored.agent["name"] == named.agent["name"]
+    assert (stored.exploration.kind == "psne") == (named.exploration.kind == "psne")
+
+
+def test_the_kind_of_exploration_can_be_typed(data, tmp_path, monkeypatch, capsys):
+    flags = ["--config", str(write_tiny(tmp_path)), "--name", "a", "--num-steps", "40"]
+    assert run(monkeypatch, capsys, *flags, "--exploration", "psne")[0] == 0
+    assert read_checkpoint(Run("a").weights).config.exploration.kind == "psne"
+
+
 @pytest.mark.parametrize("agents", [4, 12])
-def test_batch_scripts_run_five_seeds(data, tmp_path, agents):
+@pytest.mark.parametrize("kind", ["atoc", "ddpg", "global", "maddpg", "saddpg"])
+def test_batch_scripts_run_five_seeds(data, tmp_path, kind, agents):
     """With a `python` on the path that only notes how it was called."""
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho "$@"\n')
     python.chmod(0o755)
-    script = FOLDER / f"batch_run_atoc_{agents}.sh"
+    script = FOLDER / f"batch_run_{kind}_{agents}.sh"
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(
         [script, "--num-steps", "9"], capture_output=True, text=True, check=True, env=environment
@@ -96,4 +114,5 @@ def test_batch_scripts_run_five_seeds(data, tmp_path, agents):
     for seed, line in enumerate(lines):
         assert f"--seed {seed} " in line
         assert f"--num-agents {agents} " in line
+        assert f"--type {kind.upper()} " in line
         assert line.endswith("--num-steps 9")

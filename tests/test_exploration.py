@@ -1,10 +1,11 @@
-"""Exploration: statistics of the noise, episodes, schedules, seeds."""
+"""Exploration: statistics of the noise, episodes, schedules, seeds; noise on parameters."""
 
 import numpy as np
 import pytest
 import torch
 
-from marl.exploration import Exploration, ExplorationConfig
+from marl.exploration import ADAPTION, Exploration, ExplorationConfig, ParameterNoise
+from marl.networks import MLP
 
 
 def noise(seed=0, **settings):
@@ -111,3 +112,162 @@ def test_after_a_full_reset_there_may_be_another_number_of_worlds():
     walk(exploration, 2, (3, 4, 2))
     exploration.reset(None)
     assert walk(exploration, 1, (5, 4, 2)).shape == (1, 5, 4, 2)
+
+
+# ---------------------------------------------------------------------------- noise on parameters
+
+
+def actor_of(networks=3, layer_norm=False, hidden=(6, 5), seed=0):
+    """A stack of networks that differ visibly, for three numbers seen and two done."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        actor = MLP(networks, (), 3, 0, 2, hidden, 0, layer_norm)
+        for parameter in actor.parameters():
+            parameter.data.uniform_(-1.0, 1.0)
+    return actor
+
+
+def parameter_noise(actor, seed=0, scale=1.0, sigma=0.2):
+    return ParameterNoise(actor, noise(seed, kind="psne", scale=scale, sigma=sigma))
+
+
+def seen_by(agents=3, worlds=4, seed=5):
+    """f32[N, E, 3]; everybody everywhere sees something else."""
+    return torch.randn(agents, worlds, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def copies_of(disturbed):
+    return dict(disturbed._copies.named_parameters())
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("networks", [1, 3])
+def test_every_world_and_network_has_a_copy_of_its_own(networks, layer_norm):
+    """The same actions as when the copies are applied one by one."""
+    actor, seen = actor_of(networks, layer_norm), seen_by()
+    disturbed = parameter_noise(actor)
+    actions = disturbed.act(seen)
+    assert actions.shape == (3, 4, 2)
+    alone = actor_of(1, layer_norm)
+    for agent in range(3):
+        for world in range(4):
+            index = world * networks + agent % networks
+            copy = {name: p[index : index + 1] for name, p in copies_of(disturbed).items()}
+            alone.load_state_dict(copy)
+            expected = alone(seen[agent, world][None, None]).tanh()[0, 0]
+            torch.testing.assert_close(actions[agent, world], expected)
+    assert len(copies_of(disturbed)["output.weight"].unique(dim=0)) == 4 * networks
+
+
+@pytest.mark.parametrize("networks", [1, 3])
+def test_almost_no_parameter_noise_gives_almost_the_actors_actions(networks):
+    """Copies are made of the right network."""
+    actor, seen = actor_of(networks), seen_by()
+    expected = actor(seen.reshape(networks, -1, 3)).tanh().view(3, 4, 2)
+    actions = parameter_noise(actor, sigma=1e-5).act(seen)
+    torch.testing.assert_close(actions, expected, atol=1e-3, rtol=0)
+    assert not torch.equal(actions, expected)
+
+
+def test_parameter_noise_has_its_deviation_in_every_network_and_spares_layer_norm():
+    actor = actor_of(3, layer_norm=True, hidden=(30,))
+    disturbed = parameter_noise(actor)
+    disturbed.sigma = torch.tensor([0.05, 0.2, 0.6])
+    disturbed.act(seen_by(worlds=50))
+    noises = []
+    for name, parameter in copies_of(disturbed).items():
+        own = dict(actor.named_parameters())[name]
+        change = parameter.view(50, *own.shape) - own
+        if "norm" in name:
+            assert not change.any()
+        else:
+            noises.append(change.transpose(0, 1).flatten(1))
+    changes = torch.cat(noises, 1)
+    torch.testing.assert_close(changes.std(1), disturbed.sigma, rtol=0.05, atol=0)
+    assert (changes.mean(1).abs() < 0.05 * disturbed.sigma).all()
+
+
+def test_disturbed_actors_stay_for_an_episode():
+    """A reset gives new ones to its worlds only, from what the actor is by then."""
+    actor, seen = actor_of(), seen_by()
+    disturbed = parameter_noise(actor)
+    first = disturbed.act(seen)
+    assert torch.equal(disturbed.act(seen), first)
+    disturbed.reset(np.zeros(4, bool))
+    for parameter in actor.parameters():
+        parameter.data += 100.0
+    assert torch.equal(disturbed.act(seen), first)
+    mask = np.array([False, True, False, True])
+    disturbed.reset(mask)
+    again = disturbed.act(seen)
+    assert torch.equal(again[:, ~mask], first[:, ~mask])
+    assert not torch.isclose(again[:, mask], first[:, mask]).all(-1).any()
+    for parameter in copies_of(disturbed).values():
+        assert (parameter.view(4, 3, -1)[mask] > 90).all()
+        assert (parameter.view(4, 3, -1)[~mask] < 10).all()
+
+
+def test_after_a_full_reset_all_are_new_and_there_may_be_another_number_of_worlds():
+    disturbed = parameter_noise(actor_of())
+    first = disturbed.act(seen_by())
+    disturbed.reset(None)
+    assert not torch.isclose(disturbed.act(seen_by()), first).all(-1).any()
+    disturbed.reset(None)
+    assert disturbed.act(seen_by(worlds=7)).shape == (3, 7, 2)
+
+
+def test_sigma_grows_where_actions_are_too_close_and_shrinks_where_too_far():
+    """In every network of a stack by itself: the first hardly reacts, the second wildly."""
+    actor = actor_of(2)
+    actor.output.bias.data[0] = 50.0
+    disturbed = parameter_noise(actor, sigma=0.1)
+    copies = disturbed.act(seen_by(2))
+    disturbed.adapt(10.0 * seen_by(2, 64))
+    assert disturbed.sigma.tolist() == pytest.approx([0.1 * ADAPTION, 0.1 / ADAPTION])
+    assert torch.equal(disturbed.act(seen_by(2)), copies)
+    disturbed.adapt(10.0 * seen_by(2, 64))
+    assert disturbed.sigma.tolist() == pytest.approx([0.1 * ADAPTION**2, 0.1 / ADAPTION**2])
+
+
+@pytest.mark.parametrize(("sigma", "scale"), [(0.05, 1.0), (0.2, 1.0), (0.2, 0.5)])
+def test_sigma_settles_where_actions_differ_by_what_is_aimed_at(sigma, scale):
+    actor, seen = actor_of(2), seen_by(2, 64)
+    disturbed = parameter_noise(actor, sigma=sigma, scale=scale)
+    for _ in range(400):
+        disturbed.adapt(seen)
+    changes = disturbed.act(seen_by(2, 500)) - actor(seen_by(2, 500)).tanh()
+    distance = changes.square().mean((1, 2)).sqrt()
+    torch.testing.assert_close(distance, torch.full((2,), scale * sigma), rtol=0.4, atol=0)
+
+
+def test_parameter_noise_is_not_added_to_actions_again():
+    action = torch.full((2, 3, 2), 0.3)
+    assert torch.equal(noise(kind="psne", sigma=0.5).disturb("g", action), action)
+
+
+def test_parameter_noise_has_seeds():
+    acts = [parameter_noise(actor_of(), seed).act(seen_by()) for seed in (1, 1, 2)]
+    assert torch.equal(acts[0], acts[1])
+    assert not torch.isclose(acts[0], acts[2]).all(-1).any()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_stored_parameter_noise_goes_on_bit_for_bit(begun):
+    one, other = parameter_noise(actor_of(), seed=1), parameter_noise(actor_of(), seed=2)
+    if begun:
+        one.act(seen_by())
+    one.adapt(seen_by())
+    other.act(seen_by(worlds=2))
+    other.load_state_dict(one.state_dict())
+    other._exploration.load_state_dict(one._exploration.state_dict())
+    stored = {name: tensor.clone() for name, tensor in one.state_dict().items()}
+    for mask in (None, np.array([True, False, False, True])):
+        assert torch.equal(one.act(seen_by()), other.act(seen_by()))
+        assert torch.equal(one.sigma, other.sigma)
+        for disturbed in (one, other):
+            disturbed.adapt(seen_by())
+            disturbed.reset(mask)
+    assert torch.equal(one.act(seen_by()), other.act(seen_by()))
+    fresh = parameter_noise(actor_of())
+    fresh.load_state_dict(stored)
+    assert all(torch.equal(fresh.state_dict()[name], tensor) for name, tensor in stored.items())

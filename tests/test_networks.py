@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from marl.networks import NETWORKS
+from marl.networks import NETWORKS, StackedLayerNorm
 from marl.worlds.base import Part
 
 ACTIONS = 2
@@ -17,13 +17,13 @@ def parts_of(agents, landmarks):
     )
 
 
-def network(kind, stack=1, agents=3, landmarks=4, seed=0):
+def network(kind, stack=1, agents=3, landmarks=4, seed=0, layer_norm=False):
     """A network with weights large enough that everything it does shows."""
     parts = parts_of(agents, landmarks)
     inputs = sum(part.size for part in parts)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = NETWORKS[kind](stack, parts, inputs, ACTIONS, 3, (16, 8), 8).double()
+        made = NETWORKS[kind](stack, parts, inputs, ACTIONS, 3, (16, 8), 8, layer_norm).double()
         with torch.no_grad():
             for parameter in made.parameters():
                 parameter.uniform_(-0.7, 0.7)
@@ -48,19 +48,21 @@ def joined(own, agents, landmarks):
 
 
 kinds = pytest.mark.parametrize("kind", NETWORKS)
+norms = pytest.mark.parametrize("layer_norm", [False, True], ids=["", "layer norm"])
 
 
 @kinds
-def test_a_stack_of_three_is_three_networks(kind):
+@norms
+def test_a_stack_of_three_is_three_networks(kind, layer_norm):
     """Forward and gradients; no network feels another's rows."""
-    stacked = network(kind, stack=3)
+    stacked = network(kind, stack=3, layer_norm=layer_norm)
     own, agents, landmarks, extra = view(3, 5, 3, 4)
     observation = joined(own, agents, landmarks)
     output = stacked(observation, extra)
     weight = torch.linspace(0.5, 2.0, output.numel(), dtype=torch.float64).view_as(output)
     (output * weight).sum().backward()
     for k in range(3):
-        alone = network(kind)
+        alone = network(kind, layer_norm=layer_norm)
         alone.load_state_dict({n: w[k : k + 1] for n, w in stacked.state_dict().items()})
         single = alone(observation[k : k + 1], extra[k : k + 1])
         torch.testing.assert_close(single, output[k : k + 1])
@@ -79,9 +81,10 @@ def test_outputs_have_the_shape_asked_for_and_start_small(kind):
 
 
 @kinds
-def test_everything_seen_and_every_weight_matters(kind):
+@norms
+def test_everything_seen_and_every_weight_matters(kind, layer_norm):
     """Gradient flows to every number of the observation, to the action and to every weight."""
-    made = network(kind)
+    made = network(kind, layer_norm=layer_norm)
     own, agents, landmarks, extra = view(1, 200, 3, 4)
     observation = joined(own, agents, landmarks).requires_grad_()
     extra.requires_grad_()
@@ -136,3 +139,37 @@ def test_a_set_network_acts_without_anybody_in_view():
 def test_a_set_network_needs_sets():
     with pytest.raises(ValueError, match=r"agent\.network is 'set'.*use 'mlp'"):
         NETWORKS["set"](1, (Part("own", vectors=2),), 4, 0, 2, (8,), 8)
+
+
+def test_stacked_layer_norms_are_torchs_own():
+    """Forward and gradients."""
+    random = torch.Generator().manual_seed(0)
+    stacked = StackedLayerNorm(3, 6)
+    for parameter in stacked.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=random)
+    x = (5.0 + torch.randn(3, 7, 6, generator=random)).requires_grad_()
+    output = stacked(x)
+    weight = torch.randn(output.shape, generator=random)
+    (output * weight).sum().backward()
+    for k in range(3):
+        alone = torch.nn.LayerNorm(6)
+        alone.weight.data, alone.bias.data = stacked.weight.data[k, 0], stacked.bias.data[k, 0]
+        single = x.detach()[k].requires_grad_()
+        torch.testing.assert_close(alone(single), output[k])
+        (alone(single) * weight[k]).sum().backward()
+        torch.testing.assert_close(single.grad, x.grad[k])
+        torch.testing.assert_close(alone.weight.grad, stacked.weight.grad[k, 0])
+        torch.testing.assert_close(alone.bias.grad, stacked.bias.grad[k, 0])
+
+
+def test_layer_norm_stands_behind_every_hidden_layer():
+    """Scaling and shifting what a hidden layer gives out changes nothing behind it."""
+    made = NETWORKS["mlp"](2, (), 4, 0, 3, (16, 8), 0, layer_norm=True)
+    x = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0))
+    expected = made(x)
+    for layer in made.layers:
+        layer.weight.data *= 3.0
+        layer.bias.data = 3.0 * layer.bias.data + 2.0
+        torch.testing.assert_close(made(x), expected, rtol=1e-3, atol=1e-5)
+    plain = NETWORKS["mlp"](2, (), 4, 0, 3, (16, 8), 0)
+    assert not any("norm" in name for name, _ in plain.named_parameters())

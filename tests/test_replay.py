@@ -10,10 +10,10 @@ from marl.worlds.base import Group
 AGENTS = 2
 
 
-def groups(*names):
+def groups(*names, agents=AGENTS):
     return {
         name: Group(
-            tuple(f"{name}_{i}" for i in range(AGENTS)),
+            tuple(f"{name}_{i}" for i in range(agents)),
             Box(-np.inf, np.inf, (3,), np.float32),
             Box(-1.0, 1.0, (2,), np.float32),
         )
@@ -91,6 +91,58 @@ def test_every_group_has_a_table():
     assert (batch["a"].reward < 1000).all()
     assert (batch["b"].reward >= 1000).all()
     assert steps_in(memory, group="b") == list(range(4))
+
+
+def test_whole_steps_hold_all_agents_of_the_same_step_in_all_groups():
+    memory = replay(8, "a", "b")
+    for first in (0, 5):  # wraps around
+        memory.add(transition(first, 5, "a", "b"))
+    batch = memory.sample(500, whole_steps=True)
+    numbers = []
+    for k, group in enumerate(("a", "b")):
+        rows = batch[group]
+        number = rows.reward - 0.5 - 1000.0 * k
+        assert number.shape == (500, AGENTS)
+        torch.testing.assert_close(number % 10, torch.arange(2.0).expand(500, 2))
+        number = number // 10
+        for column, tag in [
+            (rows.observation, 0.0),
+            (rows.action, 0.25),
+            (rows.next_observation, 0.75),
+        ]:
+            expected = 10 * number + torch.arange(2) + tag + 1000.0 * k
+            torch.testing.assert_close(column, expected[..., None].expand_as(column))
+        torch.testing.assert_close(rows.terminated, number % 2)
+        assert torch.equal(number[:, 0], number[:, 1])
+        numbers.append(number[:, 0])
+    assert torch.equal(*numbers)
+    assert set(numbers[0].tolist()) == set(range(2, 10))
+
+
+def test_single_agents_of_all_groups_come_from_the_same_steps():
+    """Which agent it is, is drawn for each group by itself."""
+    memory = replay(20, "a", "b")
+    memory.add(transition(0, 20, "a", "b"))
+    batch = memory.sample(500)
+    numbers = torch.stack([(batch[g].reward[:, 0] - 0.5) % 1000 for g in ("a", "b")])
+    assert torch.equal(*numbers // 10)
+    pairs, counts = (numbers % 10).unique(dim=1, return_counts=True)
+    assert pairs.shape == (2, AGENTS**2)
+    assert counts.min() > 80
+
+
+def test_groups_of_unlike_size_are_sampled_alike():
+    memory = Replay(groups("a") | groups("b", agents=5), 4, torch.Generator().manual_seed(0))
+
+    def column(*shape):
+        step = np.arange(4.0, dtype=np.float32).reshape(4, 1, *[1] * len(shape))
+        return {g: np.tile(step, (1, n, *shape)) for g, n in [("a", 2), ("b", 5)]}
+
+    memory.add(Transition(column(3), column(2), column(), column(3), column()))
+    for whole_steps, agents in [(True, 5), (False, 1)]:
+        batch = memory.sample(100, whole_steps)
+        assert batch["b"].observation.shape == (100, agents, 3)
+        assert torch.equal(batch["a"].reward[:, :1].expand(-1, agents), batch["b"].reward)
 
 
 def test_seeds():

@@ -3,9 +3,11 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from marl.agents.base import Policy
 from marl.rollout import collect
+from marl.worlds.base import World
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
 
@@ -97,3 +99,55 @@ def test_goes_on_from_an_observation():
         ours, theirs = one.transition, other.transition
         assert ours.observation["agents"].tobytes() == theirs.observation["agents"].tobytes()
         assert ours.reward["agents"].tobytes() == theirs.reward["agents"].tobytes()
+
+
+class Sociable(Policy):
+    """Wants to know its two nearest, and keeps who they were."""
+
+    perceives = 2
+
+    def __init__(self):
+        self.told, self.asked = [], []
+
+    def act(self, observation, explore=False, neighbours=None):
+        self.told.append(neighbours["agents"])
+        self.asked.append((observation["agents"], explore))
+        return {"agents": np.full((*observation["agents"].shape[:2], 2), 0.5, np.float32)}
+
+    def kept(self):
+        return {"agents": self.told[-1]}
+
+
+def test_neighbours_are_those_of_the_observation():
+    """Also at the start of an episode; and what the policy keeps of them goes with its step."""
+    policy = Sociable()
+    turns = collected(staggered(), policy, 9, explore=True)
+    for turn, numbers, (rows, explore) in zip(turns, policy.told, policy.asked, strict=True):
+        transition = turn.transition
+        assert transition.observation["agents"] is rows
+        assert transition.kept["agents"] is numbers
+        assert explore
+        assert numbers.shape == (3, 3, 2)
+        seen = rows[..., 2:8].reshape(3, 3, 2, 3)[..., :2]  # where the two nearest are
+        for e, i in np.ndindex(3, 3):
+            back = np.flatnonzero(numbers[e, numbers[e, i, 0]] == i)[0]
+            np.testing.assert_allclose(seen[e, i, 0], -seen[e, numbers[e, i, 0], back], atol=1e-6)
+
+
+def test_others_are_called_with_two_arguments_and_keep_nothing():
+    class Strict(Recorder):
+        def act(self, *arguments):
+            assert len(arguments) == 2
+            return super().act(*arguments)
+
+    for turn in collected(staggered(), Strict(), 3):
+        assert not turn.transition.kept
+
+
+def test_a_world_without_neighbours_says_so():
+    class Secretive(ParticleWorld):
+        neighbours = World.neighbours
+
+    world = Secretive(Spread(num_agents=3))
+    with pytest.raises(NotImplementedError, match="Secretive does not say which agents are near"):
+        collected(world, Sociable(), 1)

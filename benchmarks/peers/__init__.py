@@ -1,1 +1,1 @@
-"""The simulators that the benchmarks compare with."""
+"""The libraries that the benchmarks compare with."""

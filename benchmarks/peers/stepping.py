@@ -137,15 +137,18 @@ def jaxmarl(agents: int, worlds: int) -> Run:
     return run
 
 
-PEERS: dict[str, tuple[Callable[[int, int], Run], tuple[str, ...]]] = {
+Peers = dict[str, tuple[Callable[..., Run], tuple[str, ...]]]
+"""How to build each peer, and the packages whose versions matter."""
+
+PEERS: Peers = {
     "mpe2": (mpe2, ("mpe2", "numpy")),
     "vmas": (vmas, ("vmas", "torch")),
     "jaxmarl": (jaxmarl, ("jaxmarl", "jax")),
 }
-"""How to build each peer, and the packages whose versions matter."""
 
 
-def main() -> None:
+def serve(peers: Peers) -> None:
+    """Answer every line of standard input with the time that what it asks for takes, as above."""
     peer = sys.argv[1]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the libraries print is no answer
@@ -156,15 +159,15 @@ def main() -> None:
     except Exception as error:  # an import can fail in many ways
         print(json.dumps({"missing": str(error)}), file=answers)
         return
-    build, packages = PEERS[peer]
+    build, packages = peers[peer]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     print(json.dumps({"versions": versions}), file=answers, flush=True)
-    worlds = lru_cache(maxsize=4)(build)  # a run asks for up to three batch sizes in turn
+    built = lru_cache(maxsize=4)(build)  # a run asks for up to three batch sizes in turn
     for line in sys.stdin:
         asked = json.loads(line)
-        run = worlds(asked["agents"], asked["worlds"])
-        print(json.dumps(seconds_per_step(run, asked["seconds"])), file=answers, flush=True)
+        seconds = asked.pop("seconds")
+        print(json.dumps(seconds_per_step(built(**asked), seconds)), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    serve(PEERS)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from marl.agents.atoc import ATOC, ATOCConfig
 from marl.agents.base import Agent, Policy
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 
@@ -15,6 +16,9 @@ class AgentKind(NamedTuple):
     config: type[BaseModel]
 
 
-REGISTRY: dict[str, AgentKind] = {name: AgentKind(DDPG, DDPGConfig) for name in FAMILY}
+REGISTRY: dict[str, AgentKind] = {
+    **{name: AgentKind(DDPG, DDPGConfig) for name in FAMILY},
+    "atoc_comm": AgentKind(ATOC, ATOCConfig),
+}
 
 __all__ = ["REGISTRY", "Agent", "AgentKind", "Policy"]

@@ -1,6 +1,8 @@
 """What the loop knows of an agent: act, update, reset."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,13 @@ from marl.worlds.base import Arrays, Group
 
 
 class Policy(ABC):
-    """Something that acts in every world at once."""
+    """Something that acts in every world at once.
+
+    One with `perceives` > 0 is also told who is near whom, `act(observation, explore, neighbours)`,
+    as `World.neighbours(perceives)` has it.
+    """
+
+    perceives: int = 0  # how many neighbours it wants to know by number
 
     @abstractmethod
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
@@ -22,12 +30,18 @@ class Policy(ABC):
     def reset(self, mask: np.ndarray | None = None) -> None:  # noqa: B027 (most have no memory)
         """Forget what belongs to the episodes that begin in the worlds of `mask` (None: all)."""
 
+    def kept(self) -> Arrays:
+        """What belongs to the last `act` and is to be stored with the transition, whole numbers
+        {g: i[E, N_g, ...]}; their shapes are in `Agent.keeps`."""
+        return {}
+
 
 class Agent(Policy):
     """A policy that learns. All agents are made from the same four things."""
 
     whole_steps = False  # learns from whole steps of a world, not from transitions of single agents
     any_number = True  # the same weights fit groups of any size
+    keeps: Mapping[str, tuple[int, ...]] = MappingProxyType({})  # shape per agent of what is `kept`
 
     @abstractmethod
     def __init__(

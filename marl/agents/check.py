@@ -20,8 +20,9 @@ def check_agent(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> No
 
     `make_agent` makes a fresh agent for `groups`, the same one each time; one that explores. Checks
     actions (keys, shape, dtype, bounds), that greedy actions are deterministic and exploring ones
-    differ, that updates change the weights and return finite scalars, that state_dict continues bit
-    for bit in a fresh agent, and that weights go round and misfits are refused.
+    differ from episode to episode, that updates change the weights and return finite scalars, that
+    state_dict continues bit for bit in a fresh agent, and that weights go round and misfits are
+    refused.
 
     Raises AssertionError with one sentence that says what is wrong.
     """
@@ -40,18 +41,29 @@ def _check_acting(agent: Agent, groups: dict[str, Group]) -> None:
     agent.reset()
     observation = _observation(groups)
     given = {g: rows.copy() for g, rows in observation.items()}
-    greedy = agent.act(observation)
+    greedy = _greedy(agent, observation)
     _check_actions(greedy, groups, "act(observation)")
-    _require(_same(greedy, agent.act(observation)), "greedy actions must be the same every time")
-    explored = [agent.act(observation, explore=True) for _ in range(20)]
-    for actions in explored:
+    _require(
+        _same(greedy, _greedy(agent, observation)), "greedy actions must be the same every time"
+    )
+    first = _acted(agent, observation, explore=True)
+    greedy = _greedy(agent, observation)  # it may have taken note of what there is to see
+    for _ in range(20):
+        actions = _acted(agent, observation, explore=True)
         _check_actions(actions, groups, "act(observation, explore=True)")
-    differ = all(not np.array_equal(explored[0][g], explored[1][g]) for g in groups)
-    _require(differ, "act(observation, explore=True) must give other actions the next time")
-    _require(_same(greedy, agent.act(observation)), "exploring must not change greedy actions")
+    after = _greedy(agent, observation)
+    unmoved = all(np.allclose(greedy[g], after[g], atol=1e-5) for g in groups)
+    _require(unmoved, "exploring must not change greedy actions")
+    agent.reset()
+    again = _acted(agent, observation, explore=True)
+    differ = all(not np.array_equal(first[g], again[g]) for g in groups)
+    _require(differ, "act(observation, explore=True) must give other actions the next episode")
+    greedy = _greedy(agent, observation)
     _require(_same(given, observation), "act() must not change the observations it is given")
     agent.reset(np.arange(WORLDS) == 0)
-    _require(_same(greedy, agent.act(observation)), "reset(mask) must not change greedy actions")
+    _require(
+        _same(greedy, _greedy(agent, observation)), "reset(mask) must not change greedy actions"
+    )
 
 
 def _check_actions(actions: Arrays, groups: dict[str, Group], what: str) -> None:
@@ -96,7 +108,7 @@ def _check_state_dict(make_agent: Callable[[], Agent], groups: dict[str, Group])
     agent, other = make_agent(), make_agent()
     observation, batches = _observation(groups), _batches(agent, groups)
     for batch in batches[: UPDATES // 2]:
-        agent.act(observation, explore=True)
+        _acted(agent, observation, explore=True)
         agent.update(batch)
     state = agent.state_dict()
     tensors = all(isinstance(value, Tensor) for value in state.values())
@@ -115,7 +127,7 @@ def _check_state_dict(make_agent: Callable[[], Agent], groups: dict[str, Group])
 def _played(agent: Agent, observation: Arrays, batches: list[dict[str, Batch]]) -> dict[str, dict]:
     explored, logged = [], []
     for batch in batches:
-        explored.append(agent.act(observation, explore=True))
+        explored.append(_acted(agent, observation, explore=True))
         logged.append(agent.update(batch))
     return {
         "exploring actions": {
@@ -133,10 +145,11 @@ def _check_weights(make_agent: Callable[[], Agent], groups: dict[str, Group]) ->
     for batch in _batches(agent, groups):
         agent.update(batch)
     weights = agent.weights()
-    actions = agent.act(observation)
+    actions = _acted(agent, observation)
     other.load_weights(weights)
     _require(
-        _same(actions, other.act(observation)), "load_weights(weights()) must give the same actions"
+        _same(actions, _acted(other, observation)),
+        "load_weights(weights()) must give the same actions",
     )
     stored = _copied(weights)
     for batch in _batches(agent, groups):
@@ -162,6 +175,37 @@ def _without(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {k: v for k, v in weights.items() if k != name}
 
 
+def _acted(agent: Agent, observation: Arrays, explore: bool = False) -> Arrays:
+    """What the agent does; where it wants to know its neighbours, those next in number are."""
+    more = []
+    if agent.perceives:
+        more.append({g: _next_in_number(rows, agent.perceives) for g, rows in observation.items()})
+    actions = agent.act(observation, explore, *more)
+    _require(
+        agent.kept().keys() == agent.keeps.keys(), "kept() must have the keys of the agent's keeps"
+    )
+    for g, rows in agent.kept().items():
+        shape = (*observation[g].shape[:2], *agent.keeps[g])
+        fits = rows.shape == shape and rows.dtype.kind in "iu"
+        _require(fits, f"kept()[{g!r}] must hold whole numbers of shape {shape}")
+    return actions
+
+
+def _greedy(agent: Agent, observation: Arrays) -> Arrays:
+    """What the agent does unless it explores; at the start of an episode, if it has a memory."""
+    if agent.keeps:
+        agent.reset()
+    return _acted(agent, observation)
+
+
+def _next_in_number(rows: np.ndarray, count: int) -> np.ndarray:
+    """i64[E, N, count] for observations [E, N, O]."""
+    worlds, n, _ = rows.shape
+    near = (np.arange(n)[:, None] + 1 + np.arange(count)) % n
+    near[:, n - 1 :] = -1
+    return np.tile(near, (worlds, 1, 1))
+
+
 def _observation(groups: dict[str, Group]) -> Arrays:
     """Plausible numbers: small ones, with every masked item there."""
     generator = torch.Generator().manual_seed(1)
@@ -185,7 +229,16 @@ def _batches(agent: Agent, groups: dict[str, Group]) -> list[dict[str, Batch]]:
             torch.rand(ROWS, n, generator=generator).gt(0.5).float(),
         )
 
-    return [{g: batch(group) for g, group in groups.items()} for _ in range(UPDATES)]
+    batches = [{g: batch(group) for g, group in groups.items()} for _ in range(UPDATES)]
+    if agent.keeps:
+        for rows in batches:
+            agent.reset()
+            _acted(agent, _observation(groups), explore=True)
+            for g, kept in agent.kept().items():
+                repeated = np.resize(kept, (ROWS, *kept.shape[1:]))
+                rows[g].kept = torch.from_numpy(repeated.astype(np.int32))
+        agent.reset()
+    return batches
 
 
 def _rows(group: Group, rows: int, generator: torch.Generator) -> Tensor:

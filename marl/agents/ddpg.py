@@ -15,6 +15,7 @@ agents are drawn, N is 1; so it is where one actor and one critic control all ag
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
@@ -118,7 +119,7 @@ class DDPG(Agent):
             exploration or ExplorationConfig(), torch.Generator().manual_seed(noise)
         )
         self._generator = torch.Generator().manual_seed(batches)
-        self._shown: dict[str, Tensor] = {}  # with random views: items shown, [E N, parts]
+        self._shown: dict[str, Tensor] = {}  # with random views: items shown, [N, E, parts]
         self._views = {g: JointView(groups[g]) for g in groups if self.row.actor == "all"}
         seen = {g: self._views[g].group if self._views else group for g, group in groups.items()}
         with torch.random.fork_rng(devices=[]):
@@ -166,13 +167,13 @@ class DDPG(Agent):
         self.exploration.reset(mask)
         for noise in self._noise.values():
             noise.reset(mask)
+        if mask is None:  # afterwards there may be another number of worlds
+            self._shown.clear()
+            return
         for g, shown in self._shown.items():
             views = cast(RandomViews, self._learners[g].views)
-            begun = torch.ones(shown.shape[1], dtype=torch.bool)
-            if mask is not None:
-                begun = torch.from_numpy(mask)
             drawn = views.draw(shown.shape[:2], self._generator)
-            self._shown[g] = torch.where(begun[:, None], drawn, shown)
+            self._shown[g] = torch.where(torch.from_numpy(mask)[:, None], drawn, shown)
 
     # ------------------------------------------------------------------------------------ learning
 
@@ -211,7 +212,7 @@ class DDPG(Agent):
         """Of everybody's observations or actions, what each critic of the group sees: its own, or
         all of them with its own first, then those of its group in turn, then the other groups'."""
         own = x[g]
-        if self.row.critic == "own" or self._views:
+        if self.row.critic == "own":
             return own
         n = len(own)
         turn = (torch.arange(n)[:, None] + torch.arange(n)) % n
@@ -223,28 +224,15 @@ class DDPG(Agent):
         self.exploration.anneal(progress)
         share = 1.0 + (self.config.final_lr - 1.0) * progress
         for learner in self._learners.values():
-            for optimiser in (learner.actor_optimiser, learner.critic_optimiser):
-                for options in optimiser.param_groups:
-                    options["lr"] = options["initial_lr"] * share
+            learner.scale_rates(share)
 
     # --------------------------------------------------------------------------------- checkpoints
 
     def weights(self) -> dict[str, Tensor]:
-        return {
-            f"{g}.{name}": tensor.detach().clone()
-            for g, learner in self._learners.items()
-            for name, tensor in learner.published.state_dict().items()
-        }
+        return published(self._learners)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        for g, learner in self._learners.items():
-            own = learner.published.state_dict()
-            for name, tensor in own.items():
-                stored = weights.get(f"{g}.{name}")
-                if stored is None or stored.shape != tensor.shape:
-                    found = "is missing" if stored is None else f"has shape {tuple(stored.shape)}"
-                    raise ValueError(f"weight {g}.{name} {found}; {tuple(tensor.shape)} fits")
-            learner.published.load_state_dict({k: weights[f"{g}.{k}"] for k in own})
+        load_published(self._learners, weights)
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {f"exploration.{k}": v for k, v in self.exploration.state_dict().items()}
@@ -281,7 +269,68 @@ class _Rows(NamedTuple):
     next_seen: Tensor
 
 
-class _Learner:
+class Learner:
+    """Networks and optimisers of one group that are stored together."""
+
+    stored: tuple[str, ...]  # its attributes that are networks
+    optimisers: tuple[str, ...] = ("actor_optimiser", "critic_optimiser")
+    published: nn.Module  # what is needed to act
+    updates = 0
+
+    def scale_rates(self, share: float) -> None:
+        """Learn with this share of the learning rates of the beginning."""
+        for name in self.optimisers:
+            for options in getattr(self, name).param_groups:
+                options["lr"] = options["initial_lr"] * share
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {"updates": torch.tensor(self.updates)}
+        for name in self.stored:
+            for key, tensor in getattr(self, name).state_dict().items():
+                state[f"{name}.{key}"] = tensor.clone()
+        for name in self.optimisers:
+            for index, moments in getattr(self, name).state_dict()["state"].items():
+                for key, tensor in moments.items():
+                    state[f"{name}.{index}.{key}"] = tensor.clone()
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.updates = int(state["updates"])
+        for name in self.stored:
+            module = getattr(self, name)
+            module.load_state_dict({k: state[f"{name}.{k}"] for k in module.state_dict()})
+        for name in self.optimisers:
+            optimiser = getattr(self, name)
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, tensor in state.items():
+                if key.startswith(f"{name}."):
+                    _, index, moment = key.split(".")
+                    moments.setdefault(int(index), {})[moment] = tensor.clone()
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+
+
+def published(learners: Mapping[str, Learner]) -> dict[str, Tensor]:
+    """A copy of what the groups' learners publish."""
+    return {
+        f"{g}.{name}": tensor.detach().clone()
+        for g, learner in learners.items()
+        for name, tensor in learner.published.state_dict().items()
+    }
+
+
+def load_published(learners: Mapping[str, Learner], weights: dict[str, Tensor]) -> None:
+    """Raises ValueError, naming the weight, where one is missing or its shape differs."""
+    for g, learner in learners.items():
+        own = learner.published.state_dict()
+        for name, tensor in own.items():
+            stored = weights.get(f"{g}.{name}")
+            if stored is None or stored.shape != tensor.shape:
+                found = "is missing" if stored is None else f"has shape {tuple(stored.shape)}"
+                raise ValueError(f"weight {g}.{name} {found}; {tuple(tensor.shape)} fits")
+        learner.published.load_state_dict({k: weights[f"{g}.{k}"] for k in own})
+
+
+class _Learner(Learner):
     """Networks, targets and optimisers of one group; stacked, where each agent has its own."""
 
     def __init__(self, g: str, groups: dict[str, Group], config: DDPGConfig) -> None:
@@ -315,9 +364,9 @@ class _Learner:
         )
         self.target_actor, self.target_critics = twin(self.actor), twin(self.critics)
         self.greedy = twin(self.actor) if config.average else self.actor
-        self.actor_optimiser = _adam(self.actor, config.actor_lr)
-        self.critic_optimiser = _adam(self.critics, config.critic_lr)
-        self.updates = 0
+        self.actor_optimiser = adam(self.actor, config.actor_lr)
+        self.critic_optimiser = adam(self.critics, config.critic_lr)
+        self.stored = ("actor", "critics", "target_actor", "target_critics", "greedy")
         self.normaliser: Normaliser | None = None
         if config.normalise:
             if config.network == "set":
@@ -329,6 +378,7 @@ class _Learner:
         self.published = nn.ModuleDict({"actor": self.greedy})
         if self.normaliser:
             self.published["normaliser"] = self.normaliser
+            self.stored += ("normaliser",)
         self.symmetry: Symmetry | None = None
         self.action_symmetry: Symmetry | None = None
         self.views: RandomViews | None = None
@@ -417,7 +467,7 @@ class _Learner:
         critic_loss = torch.stack([_loss((q - target).square()) for q in estimates]).sum()
         self.critic_optimiser.zero_grad()
         critic_loss.backward()
-        _clip(self.critics, c.gradient_clip)
+        clip(self.critics, c.gradient_clip)
         self.critic_optimiser.step()
         result = {"critic_loss": critic_loss.detach(), "value": estimates[0].detach().mean()}
 
@@ -434,46 +484,17 @@ class _Learner:
                 parameters, torch.autograd.grad(actor_loss, parameters), strict=True
             ):
                 p.grad = gradient
-            _clip(self.actor, c.gradient_clip)
+            clip(self.actor, c.gradient_clip)
             self.actor_optimiser.step()
             result["actor_loss"] = actor_loss.detach()
             result["saturated"] = (own.detach().abs() > 0.99).float().mean()
-            _follow(self.target_actor, self.actor, c.tau)
+            follow(self.target_actor, self.actor, c.tau)
             if c.average:
                 # a plain mean at first, so that the start does not linger
                 rate = max(1.0 - c.average, 1.0 / (self.updates // c.actor_delay))
-                _follow(self.greedy, self.actor, rate)
-        _follow(self.target_critics, self.critics, c.tau)
+                follow(self.greedy, self.actor, rate)
+        follow(self.target_critics, self.critics, c.tau)
         return result
-
-    def state_dict(self) -> dict[str, Tensor]:
-        state = {"updates": torch.tensor(self.updates)}
-        for name in self._modules():
-            for key, tensor in getattr(self, name).state_dict().items():
-                state[f"{name}.{key}"] = tensor.clone()
-        for name in ("actor_optimiser", "critic_optimiser"):
-            for index, moments in getattr(self, name).state_dict()["state"].items():
-                for key, tensor in moments.items():
-                    state[f"{name}.{index}.{key}"] = tensor.clone()
-        return state
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.updates = int(state["updates"])
-        for name in self._modules():
-            module = getattr(self, name)
-            module.load_state_dict({k: state[f"{name}.{k}"] for k in module.state_dict()})
-        for name in ("actor_optimiser", "critic_optimiser"):
-            optimiser = getattr(self, name)
-            moments: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in state.items():
-                if key.startswith(f"{name}."):
-                    _, index, moment = key.split(".")
-                    moments.setdefault(int(index), {})[moment] = tensor.clone()
-            optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
-
-    def _modules(self) -> tuple[str, ...]:
-        names = ("actor", "critics", "target_actor", "target_critics", "greedy")
-        return (*names, "normaliser") if self.normaliser else names
 
 
 def _loss(x: Tensor) -> Tensor:
@@ -481,12 +502,12 @@ def _loss(x: Tensor) -> Tensor:
     return x.mean((1, 2)).sum()
 
 
-def _adam(module: nn.Module, rate: float) -> torch.optim.Adam:
+def adam(module: nn.Module, rate: float) -> torch.optim.Adam:
     options = {"params": list(module.parameters()), "initial_lr": rate}
     return torch.optim.Adam([options], lr=rate, fused=True)
 
 
-def _clip(module: nn.Module, limit: float) -> None:
+def clip(module: nn.Module, limit: float) -> None:
     """Scale each network's gradient down to the norm `limit`; slice by slice, as stacked networks
     must not feel each other."""
     if limit:
@@ -499,6 +520,6 @@ def _clip(module: nn.Module, limit: float) -> None:
 
 
 @torch.no_grad()
-def _follow(target: nn.Module, source: nn.Module, rate: float) -> None:
+def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
     """target <- target + rate (source - target)."""
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)

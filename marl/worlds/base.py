@@ -95,6 +95,14 @@ class World(ABC):
     def scene(self, world: int = 0) -> Scene:
         """What one of the worlds looks like now."""
 
+    def neighbours(self, count: int) -> Arrays:
+        """{g: i64[E, N_g, count]}: for each agent, the numbers within its group of the `count`
+        other agents of that group that are nearest to it, nearest first; -1 where there are fewer.
+        Worlds in which nobody is near anybody raise NotImplementedError."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say which agents are near which (World.neighbours)"
+        )
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Arrays from which `load_state_dict` continues bit for bit, random streams included."""

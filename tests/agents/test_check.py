@@ -3,28 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
+from agents import probes
 
 from marl.agents.check import check_agent
 from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.exploration import ExplorationConfig
-from marl.worlds.base import Group, Part
+from marl.worlds.base import Part
 from marl.worlds.particles.scenarios.spread import Spread
 
 GROUPS = Spread(num_agents=3).groups
 SMALL = {"hidden": (8,), "width": 8}
 PLAIN = {
-    "runners": Group(
-        ("a", "b"),
-        Box(-np.inf, np.inf, (4,), np.float32),
-        Box(-1.0, 1.0, (2,), np.float32),
-    ),
-    "chasers": Group(
-        ("c",),
-        Box(-np.inf, np.inf, (3,), np.float32),
-        Box(-1.0, 1.0, (1,), np.float32),
-        (Part("place", scalars=3),),
-    ),
+    "runners": probes.group_of(2, 4, 2),
+    "chasers": probes.group_of(1, 3, 1, (Part("place", scalars=3),)),
 }
 EVERYTHING = {
     "twin_critics": True,
@@ -37,17 +28,12 @@ EVERYTHING = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+_one_thread = probes.one_thread
 
 
 @pytest.mark.parametrize("network", ["mlp", "set"])
 @pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "every option"])
-@pytest.mark.parametrize("kind", ["gaussian", "ou"])
+@pytest.mark.parametrize("kind", ["gaussian", "ou", "psne"])
 def test_ddpg_passes(network, options, kind):
     config = DDPGConfig(network=network, **SMALL, **options)
     check_agent(lambda: DDPG(GROUPS, config, ExplorationConfig(kind=kind)), GROUPS)
@@ -85,6 +71,30 @@ class AlwaysExplores(Fake):
 class NeverExplores(Fake):
     def act(self, observation, explore=False):
         return super().act(observation)
+
+
+class ExploresOnce(Fake):
+    """The same noise in every episode."""
+
+    def act(self, observation, explore=False):
+        actions = super().act(observation)
+        return {g: 0.9 * a for g, a in actions.items()} if explore else actions
+
+
+class DriftsWhileExploring(Fake):
+    def act(self, observation, explore=False):
+        if explore:
+            for parameter in self._learners["agents"].actor.parameters():
+                parameter.data += 0.01
+        return super().act(observation, explore)
+
+
+class ForgetsAtReset(Fake):
+    def reset(self, mask=None):
+        super().reset(mask)
+        if mask is not None:
+            for parameter in self._learners["agents"].actor.parameters():
+                parameter.data += 0.01
 
 
 class NeverLearns(Fake):
@@ -145,6 +155,9 @@ class TakesAnyWeights(Fake):
         (ActsForOneWorld, "has shape"),
         (AlwaysExplores, "greedy actions must be the same"),
         (NeverExplores, "must give other actions"),
+        (ExploresOnce, "must give other actions the next episode"),
+        (DriftsWhileExploring, "exploring must not change greedy actions"),
+        (ForgetsAtReset, "must not change greedy actions"),
         (NeverLearns, "have not changed the weights"),
         (KeepsTheGraph, "must be detached"),
         (LogsFloats, "must return scalar tensors"),

@@ -1,78 +1,31 @@
 """DDPG: updates computed by hand, its options, and probe environments with known answers."""
 
+import functools
 import itertools
 
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
+from agents import probes
+from agents.probes import forward, layers_of, trained
 
-from marl.agents.ddpg import DDPG, DDPGConfig, _clip
+from marl.agents.ddpg import DDPG, DDPGConfig, clip
 from marl.exploration import ExplorationConfig
 from marl.networks import MLP
-from marl.replay import Batch, Replay
-from marl.rollout import collect
-from marl.worlds.base import Group, Part, Step, World
+from marl.replay import Batch
+from marl.worlds.base import Group, Part
 
-GROUPS = {
-    "agents": Group(
-        ("a", "b"),
-        Box(-np.inf, np.inf, (3,), np.float32),
-        Box(-1.0, 1.0, (2,), np.float32),
-        (Part("place", vectors=1, scalars=1),),
-        (Part("force", vectors=1),),
-    )
-}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+PLACE, FORCE = (Part("place", vectors=1, scalars=1),), (Part("force", vectors=1),)
+GROUPS = {"agents": probes.group_of(2, 3, 2, PLACE, FORCE)}
+batch_of = functools.partial(probes.batch_of, GROUPS)
+_one_thread = probes.one_thread
 
 
 def agent_of(seed=0, **settings):
     return DDPG(GROUPS, DDPGConfig(**{"hidden": (8,), "gamma": 0.9} | settings), seed=seed)
 
 
-def batch_of(rows=6, seed=0):
-    """Random transitions; every other one ends."""
-    random = torch.Generator().manual_seed(seed)
-    return {
-        "agents": Batch(
-            torch.randn(rows, 1, 3, generator=random),
-            2 * torch.rand(rows, 1, 2, generator=random) - 1,
-            torch.randn(rows, 1, generator=random),
-            torch.randn(rows, 1, 3, generator=random),
-            torch.arange(rows).remainder(2).float()[:, None],
-        )
-    }
-
-
-def trained(agent, updates=5):
-    """Targets lag behind by now, so that mistaking one network for another shows."""
-    for seed in range(updates):
-        agent.update(batch_of(seed=10 + seed))
-    return agent
-
-
 # --------------------------------------------------------------------------------- one update
-
-
-def layers_of(state, prefix):
-    """Weights and biases of a network in a state dictionary, first layer first."""
-    names = [k for k in state if k.startswith(prefix) and k.endswith("weight")]
-    return [(state[k][0].numpy(), state[k.replace("weight", "bias")][0].numpy()) for k in names]
-
-
-def forward(layers, x):
-    for weight, bias in layers[:-1]:
-        x = x @ weight + bias
-        x = np.where(x > 0, x, 0.01 * x)
-    weight, bias = layers[-1]
-    return x @ weight + bias
 
 
 @pytest.mark.parametrize("twin", [False, True])
@@ -177,7 +130,7 @@ def test_clipping_does_not_couple_the_networks_of_a_stack():
     for parameter in network.parameters():
         parameter.grad = 1e-3 * torch.ones_like(parameter)
         parameter.grad[1] = 100.0
-    _clip(network, 0.5)
+    clip(network, 0.5)
     for parameter in network.parameters():
         assert (parameter.grad[[0, 2]] == 1e-3).all()
     total = sum(float(p.grad[1].square().sum()) for p in network.parameters())
@@ -264,70 +217,22 @@ def test_augmentation_needs_to_know_the_vectors():
 # ----------------------------------------------------------------------------- probe environments
 
 
-class Probe(World):
-    """Sixteen worlds of one agent that sees one number and does one.
+class Probe(probes.Probe):
+    """One agent that sees one number and does one: observe(rng, t) and reward(t, o, a) are [E]."""
 
-    observe(rng, t) draws the observation [E] of time t [E]; reward(t, observation, action) judges;
-    after `length` steps the agent is terminated, or time runs out if `truncates`.
-    """
+    def __init__(self, reward, observe=None, **settings):
+        def rewards(t, o, a):
+            judged = reward(t, o["g"][:, 0, 0], a["g"][:, 0, 0])
+            return {"g": np.reshape(judged, (-1, 1))}
 
-    def __init__(self, reward, observe=None, length=1, truncates=False):
-        self.num_worlds = 16
-        space = Box(-np.inf, np.inf, (1,), np.float32)
-        self.groups = {"g": Group(("only",), space, Box(-1.0, 1.0, (1,), np.float32))}
-        self.reward, self.length, self.truncates = reward, length, truncates
-        self.observe = observe or (lambda rng, t: np.zeros(16))
-        self.rng, self.time = np.random.default_rng(0), np.zeros(16, int)
-        self.seen = np.zeros(16)
+        def observations(rng, t):
+            return {"g": observe(rng, t).reshape(-1, 1, 1)}
 
-    def reset(self, mask=None):
-        mask = np.ones(16, bool) if mask is None else mask
-        self.time[mask] = 0
-        self.seen = np.where(mask, self.observe(self.rng, self.time), self.seen)
-        return self.looks()
-
-    def looks(self):
-        return {"g": self.seen.astype(np.float32).reshape(16, 1, 1)}
-
-    def step(self, actions):
-        reward = self.reward(self.time, self.seen, actions["g"][:, 0, 0])
-        self.time = self.time + 1
-        self.seen = self.observe(self.rng, self.time)
-        over = self.time >= self.length
-        ended = over & (not self.truncates)
-        return Step(
-            self.looks(),
-            {"g": np.asarray(reward * np.ones(16), np.float32)[:, None]},
-            {"g": ended[:, None]},
-            over & self.truncates,
-            {"g": ~ended[:, None]},
-            over,
-            {},
-        )
-
-    def state(self):
-        return self.seen[:, None].astype(np.float32)
-
-    def scene(self, world=0):
-        raise NotImplementedError
-
-    def state_dict(self):
-        raise NotImplementedError
-
-    def load_state_dict(self, state):
-        raise NotImplementedError
+        super().__init__({"g": (1, 1, 1)}, rewards, observe and observations, **settings)
 
 
-def learn(world, updates=600, gamma=0.5):
-    """As training does: collect, store, sample, update."""
-    config = DDPGConfig(hidden=(32, 32), gamma=gamma, tau=0.05, actor_lr=3e-3, critic_lr=5e-3)
-    agent = DDPG(world.groups, config, ExplorationConfig(sigma=0.5), seed=0)
-    memory = Replay(world.groups, 4000, torch.Generator().manual_seed(0))
-    for turn, (transition, _) in enumerate(itertools.islice(collect(world, agent, True), updates)):
-        memory.add(transition)
-        agent.anneal(turn / updates)
-        agent.update(memory.sample(64))
-    return agent
+def learn(world, **settings):
+    return probes.learn(world, name="atoc", **settings)[0]
 
 
 def value(agent, observation, action=None):

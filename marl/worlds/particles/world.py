@@ -29,7 +29,7 @@ from marl.worlds.particles.lanes import (
     store,
     to_worlds,
 )
-from marl.worlds.particles.neighbours import Bodies, block, fill_cells, new_cells
+from marl.worlds.particles.neighbours import Bodies, block, fill_cells, nearest, new_cells
 from marl.worlds.particles.physics import advance
 from marl.worlds.particles.random import Random, stream_keys
 from marl.worlds.particles.scenario import Body, Scenario, Square
@@ -53,10 +53,9 @@ def _rows(state, count):
 
 
 @inline
-def _near(state):
+def _near(bodies):
     """Scratch for `nearest`."""
-    shape = (NEAR_ROWS,) + state.agents.position.shape[2:]
-    return np.empty(shape, state.agents.position.dtype)
+    return np.empty((NEAR_ROWS,) + bodies.position.shape[2:], bodies.position.dtype)
 
 
 @inline
@@ -78,7 +77,7 @@ def _step(scenario, state, moving, chosen, actions, observations, reward, metric
     actions, observations: a tuple of [E, n_g, size] for the groups; reward [E, 1, n]; metrics
     [E, 1, M]. (One kernel for steps and for looks after a reset, so that it compiles once.)
     """
-    force, near = np.empty_like(state.agents.position[0]), _near(state)
+    force, near = np.empty_like(state.agents.position[0]), _near(state.agents)
     rewards, values = _rows(state, reward.shape[2]), _rows(state, metrics.shape[2])
     size = 0
     for group in observations:
@@ -123,6 +122,22 @@ def _look(scenario, world, b, out, observations):
             scenario.observe(world, i, out)
             to_worlds(out, group, b, a)
             i += 1
+
+
+@kernel
+def _neighbours(agents, numbers):
+    """The nearest other agents by number, as floats: numbers [E, n, count]."""
+    near, count = _near(agents), numbers.shape[2]
+    out = np.zeros((NEAR_ROWS,) + agents.position.shape[3:], agents.position.dtype)
+    for b in range(agents.position.shape[0]):
+        bodies = block(agents, b)
+        _sort(bodies.cells, bodies.position)
+        for i in range(bodies.position.shape[0]):
+            x, y = load(bodies.position, (i, 0)), load(bodies.position, (i, 1))
+            nearest(bodies, x, y, i, count, borrow(near))
+            for k in range(count):
+                store(out, k, load(near, (k, 1)))
+            to_worlds(out, numbers, b, i)
 
 
 @kernel
@@ -222,6 +237,7 @@ class ParticleWorld(World):
         self._states = [self._with_scratch() for _ in self._ranges]
         self._pool = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
         self._step, self._reset = _Compiled(_step), _Compiled(_reset)
+        self._neighbours = _Compiled(_neighbours)
 
         self._keys = stream_keys(seed % 2**64, num_worlds)
         self._draws = np.zeros(num_worlds, np.uint64)
@@ -269,6 +285,13 @@ class ParticleWorld(World):
 
     def reset(self, mask: np.ndarray | None = None) -> Arrays:
         first = not self._observation
+        if mask is not None:
+            found = np.asarray(mask)
+            if found.shape != (self.num_worlds,) or found.dtype != np.bool_:
+                raise ValueError(
+                    f"the mask of reset() is {found.dtype}{list(found.shape)}; "
+                    f"bool[{self.num_worlds}] is needed, one for each world"
+                )
         if mask is None or first:
             mask = np.ones(self.num_worlds, bool)
         if mask.any():
@@ -339,6 +362,8 @@ class ParticleWorld(World):
         )
 
     def _checked(self, actions: Arrays, g: str) -> np.ndarray:
+        if g not in actions:
+            raise ValueError(f"actions has no {g!r}; the groups are: {', '.join(self.groups)}")
         shape = (self.num_worlds, len(self.groups[g]), *self.groups[g].action_space.shape)
         given = np.ascontiguousarray(actions[g], self.dtype)
         if given.shape != shape:
@@ -351,6 +376,41 @@ class ParticleWorld(World):
             return dict.fromkeys(self.groups, array)
         ends = np.cumsum([len(group) for group in self.groups.values()])[:-1]
         return dict(zip(self.groups, np.split(array, ends, axis=1), strict=True))
+
+    def neighbours(self, count: int) -> Arrays:
+        """As `World.neighbours`; equal distances are ordered by number. At most 64 neighbours."""
+        if not 1 <= count <= NEAR_ROWS:
+            raise ValueError(f"{count} neighbours are asked for; it can be 1 to {NEAR_ROWS}")
+        if not self._observation:
+            raise RuntimeError("call reset() before asking for neighbours")
+        found, first = {}, 0
+        for g, group in self.groups.items():
+            own = slice(first, first + len(group))
+            first += len(group)
+            agents = self._states[0].agents
+            if len(self.groups) > 1:
+                agents = self._alone(agents, own)
+            numbers = np.empty((self.num_worlds, len(group), count), self.dtype)
+            self._neighbours(agents, numbers)
+            found[g] = numbers.astype(np.int64)
+        return found
+
+    def _alone(self, bodies: Bodies, own: slice) -> Bodies:
+        """Some of the bodies, as if there were no others."""
+        cells = bodies.cells
+        if cells is not None:
+            half_size = float(self.scenario.half_size)
+            cells = new_cells(own.stop - own.start, half_size, self.dtype)
+        return Bodies(
+            np.ascontiguousarray(bodies.position[:, own]),
+            np.ascontiguousarray(bodies.velocity[:, own]),
+            bodies.radius[own],
+            bodies.largest,
+            bodies.mass[own],
+            bodies.max_speed[own],
+            bodies.collides[own],
+            cells,
+        )
 
     # ------------------------------------------------------------------------------------ the state
 

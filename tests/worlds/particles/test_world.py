@@ -158,6 +158,33 @@ def test_actions_of_a_wrong_shape_are_refused(shape):
     assert world.state().tobytes() == before.tobytes()
 
 
+def test_actions_without_a_group_are_refused():
+    world = spread(2)
+    world.reset()
+    with pytest.raises(ValueError, match="actions has no 'agents'; the groups are: agents"):
+        world.step({"agent": np.zeros((2, 4, 2), np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("mask", "found"),
+    [
+        (np.ones(3, bool), r"bool\[3\]"),
+        (np.ones((2, 1), bool), r"bool\[2, 1\]"),
+        (np.array([0, 1]), r"int64\[2\]"),
+        (np.True_, r"bool\[\]"),
+    ],
+)
+def test_masks_of_a_wrong_kind_are_refused(mask, found):
+    """At the first reset as later; and nothing has changed."""
+    world = spread(2)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"the mask of reset\(\) is {found}; bool\[2\] is"):
+            world.reset(mask)
+        world.reset()
+        before = world.state()
+    assert world.state().tobytes() == before.tobytes()
+
+
 def test_step_before_reset_is_refused():
     with pytest.raises(RuntimeError, match="reset"):
         spread(1).step(actions_of(1, 0))

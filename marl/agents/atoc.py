@@ -1,0 +1,455 @@
+"""ATOC with attentional communication (Jiang & Lu 2018): all agents of a group share one actor,
+one critic, one attention unit and one channel.
+
+    h_i = think(o_i)                                            actor, part one
+    every `period` steps: i initiates where attention(h_i) > 1/2, and picks collaborators
+    h~  = the groups' thoughts, passed through the channel      one group after the other
+    a_i = tanh(decide(h_i, h~_i))                               part two; h~_i = 0 without a group
+
+    y   = r + gamma (1 - terminated) Q'(o', mu'(o' | C))        C: groups in force, kept in replay
+    Q         <- minimise mean (Q(o, a) - y)^2
+    mu        <- maximise mean Q(o, mu(o | C))                  think, channel and decide together
+    attention <- minimise cross entropy to (dQ_i - min dQ) / (max dQ - min dQ), where
+                 dQ_i = mean over the group of i of Q(o, mu(o | C)) - Q(o, mu(o | no groups))
+    Q', mu'   <- (1 - tau) Q', mu' + tau Q, mu
+
+Shapes: E worlds (or B stored steps) of N agents lie one after another as R = E N rows,
+[1, R, size]. A group is a row [1 + collaborators] of agents' numbers: the initiator, then its
+collaborators with the nearest first, then -1.
+"""
+
+import copy
+import itertools
+from typing import Literal
+
+import numpy as np
+import torch
+from numba import njit
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from marl.agents.base import Agent
+from marl.agents.ddpg import ADAPT_EVERY, Learner, adam, clip, follow, load_published, published
+from marl.exploration import Exploration, ExplorationConfig, ParameterNoise
+from marl.networks import MLP, StackedLinear, StackedLSTM
+from marl.replay import Batch
+from marl.worlds.base import Arrays, Group
+
+
+class ATOCConfig(BaseModel):
+    """Settings of ATOC with communication."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["atoc_comm"] = "atoc_comm"
+    communication: Literal["attention", "off", "forced"] = Field(
+        "attention", description="who initiates: as the attention unit decides, nobody, everybody"
+    )
+    hidden: tuple[PositiveInt, ...] = Field(
+        (128, 64), min_length=1, description="units of the layers before the thought"
+    )
+    thought: int = Field(32, ge=2, multiple_of=2, description="numbers in a thought")
+    period: int = Field(15, ge=1, description="steps between two decisions of who communicates")
+    neighbours: int = Field(
+        3, ge=1, le=64, description="nearest agents from which an initiator can choose"
+    )
+    collaborators: int = Field(3, ge=1, description="agents that an initiator chooses at most")
+    epsilon: float = Field(
+        0.1, ge=0, le=1, description="exploring: how often a coin decides who initiates"
+    )
+    gamma: float = Field(0.9, ge=0, lt=1, description="discount factor")
+    tau: float = Field(0.01, gt=0, le=1, description="step of the target networks per update")
+    actor_lr: float = Field(
+        1e-3, gt=0, description="Adam's learning rate of the actor and the attention unit"
+    )
+    critic_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the critic")
+    final_lr: float = Field(
+        1.0, gt=0, le=1, description="learning rates fall in a straight line to this share"
+    )
+    gradient_clip: float = Field(
+        0.0, ge=0, description="largest gradient norm of a network; 0: off"
+    )
+
+
+# ------------------------------------------------------------------------------------------ groups
+
+
+@njit
+def choose_groups(initiators, neighbours, collaborators):
+    """Groups i64[E, N, 1 + collaborators], -1 throughout where an agent has none of its own, from
+    initiators bool[E, N] and neighbours i64[E, N, count].
+
+    Initiators choose in the order of their numbers: agents that nobody has chosen yet, then agents
+    that an earlier initiator has chosen, then other initiators; the nearest first within each kind.
+    Whoever sees nobody has no group.
+    """
+    worlds, n, count = neighbours.shape
+    groups = np.full((worlds, n, 1 + collaborators), -1)
+    for e in range(worlds):
+        chosen = np.zeros(n, np.bool_)
+        for i in range(n):
+            if not initiators[e, i] or neighbours[e, i, 0] < 0:
+                continue
+            picked = np.zeros(count, np.bool_)
+            for kind in range(3):
+                for k in range(count):
+                    j = neighbours[e, i, k]
+                    if j >= 0 and not picked[k] and picked.sum() < collaborators:
+                        picked[k] = kind == (2 if initiators[e, j] else int(chosen[j]))
+            groups[e, i, 0] = i
+            at = 1
+            for k in range(count):
+                if picked[k]:
+                    groups[e, i, at] = neighbours[e, i, k]
+                    chosen[neighbours[e, i, k]] = True
+                    at += 1
+    return groups
+
+
+@njit
+def _round_numbers(groups):
+    """i64[K, R]: in which round each group's turn is, -1 where there is none: the first after the
+    rounds of all earlier groups with which it shares a member."""
+    numbers = np.full(groups.shape[:2], -1)
+    for k in range(groups.shape[0]):
+        next_free = np.zeros(groups.shape[1], np.int64)
+        for i in range(groups.shape[1]):
+            if groups[k, i, 0] >= 0:
+                number = 0
+                for j in groups[k, i]:
+                    if j >= 0:
+                        number = max(number, next_free[j])
+                for j in groups[k, i]:
+                    if j >= 0:
+                        next_free[j] = number + 1
+                numbers[k, i] = number
+    return numbers
+
+
+def rounds_of(groups: np.ndarray) -> list[Tensor]:
+    """Groups i64[K, R, size], which are to be heard in the order of their rows, as rounds of groups
+    that share no member, i64[K, G, size] each; R where there is nobody.
+
+    To hear one round after the other is to hear one group after the other: two groups that share a
+    member are in different rounds, the earlier group in the earlier round.
+    """
+    numbers = _round_numbers(groups)
+    stack, rows, size = groups.shape
+    rounds = []
+    for number in range(numbers.max() + 1):
+        k, i = np.nonzero(numbers == number)
+        place = np.arange(len(k)) - np.searchsorted(k, k)  # among the groups of the same k
+        members = np.full((stack, place.max() + 1, size), -1)
+        members[k, place] = groups[k, i]
+        rounds.append(torch.from_numpy(np.where(members < 0, rows, members)))
+    return rounds
+
+
+def _side_by_side(groups: np.ndarray) -> np.ndarray:
+    """Groups [E, N, size] of E worlds as those of one, [1, E N, size]."""
+    worlds, n, size = groups.shape
+    first = n * np.arange(worlds)[:, None, None]
+    return np.where(groups < 0, -1, groups + first).reshape(1, -1, size)
+
+
+# ---------------------------------------------------------------------------------------- networks
+
+
+class Actor(nn.Module):
+    """Both parts of the actor and the channel between them."""
+
+    def __init__(self, stack: int, inputs: int, actions: int, config: ATOCConfig) -> None:
+        super().__init__()
+        thought = config.thought
+        sizes = itertools.pairwise([inputs, *config.hidden, thought])
+        self.first = nn.ModuleList(StackedLinear(stack, a, b) for a, b in sizes)
+        self.channel = StackedLSTM(stack, thought, thought)
+        self.second = MLP(stack, (), 2 * thought, 0, actions, (thought,), 0)
+
+    def think(self, observation: Tensor) -> Tensor:
+        """[K, R, O] -> [K, R, H]."""
+        x = observation
+        for layer in self.first:
+            x = F.leaky_relu(layer(x))
+        return x
+
+    def communicate(self, thought: Tensor, rounds: list[Tensor]) -> Tensor:
+        """Integrated thoughts [K, R, H]; zero for agents in no group. A group reads what earlier
+        groups made of its members' thoughts."""
+        stack, rows, size = thought.shape
+        thoughts = torch.cat([thought, thought.new_zeros(stack, 1, size)], 1)  # and nobody's
+        heard = thought.new_zeros(stack, rows + 1, 1)
+        for members in rounds:
+            index = members.flatten(1)[..., None]
+            everywhere = index.expand(-1, -1, size)
+            said = thoughts.gather(1, everywhere).view(*members.shape, size)
+            answer = self.channel(said, (members < rows).float()[..., None])
+            thoughts = thoughts.scatter(1, everywhere, answer.flatten(1, 2))
+            heard = heard.scatter(1, index, 1.0)
+        return (thoughts * heard)[:, :rows]
+
+    def decide(self, thought: Tensor, integrated: Tensor) -> Tensor:
+        """Actions [K, R, A] before tanh."""
+        return self.second(torch.cat([thought, integrated], -1))
+
+    def forward(self, observation: Tensor, rounds: list[Tensor]) -> Tensor:
+        thought = self.think(observation)
+        return self.decide(thought, self.communicate(thought, rounds))
+
+
+# ------------------------------------------------------------------------------------------- agent
+
+
+class ATOC(Agent):
+    """A learner for each group of agents, and who communicates with whom in every world."""
+
+    whole_steps = True
+    any_number = True
+
+    def __init__(
+        self,
+        groups: dict[str, Group],
+        config: ATOCConfig,
+        exploration: ExplorationConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.groups = groups
+        self.config = config
+        if config.communication != "off":
+            self.perceives = config.neighbours
+            self.keeps = dict.fromkeys(groups, (1 + config.collaborators,))
+        weights, noise, choices = map(int, np.random.SeedSequence(seed).generate_state(3))
+        self.exploration = Exploration(
+            exploration or ExplorationConfig(), torch.Generator().manual_seed(noise)
+        )
+        self._generator = torch.Generator().manual_seed(choices)
+        self._clock = np.zeros(0, np.int64)  # [E] steps since the episode began
+        self._in_force: Arrays = {}  # i64[E, N, 1 + collaborators]; never changed in place
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(weights)
+            self._learners = {g: _Learner(group, config) for g, group in groups.items()}
+        self._noise = {
+            g: ParameterNoise(learner.actor, self.exploration)
+            for g, learner in self._learners.items()
+            if self.exploration.config.kind == "psne"
+        }
+
+    # ------------------------------------------------------------------------------------- acting
+
+    def act(
+        self, observation: Arrays, explore: bool = False, neighbours: Arrays | None = None
+    ) -> Arrays:
+        """As `Agent.act`, with neighbours {g: i64[E, N_g, count]}; where they are None while it is
+        time to decide, no groups are formed."""
+        sizes = {g: rows.shape[:2] for g, rows in observation.items()}
+        if sizes != {g: groups.shape[:2] for g, groups in self._in_force.items()}:
+            self._clock = np.zeros(next(iter(sizes.values()))[0], np.int64)
+            self._in_force = {g: self._no_groups(shape) for g, shape in sizes.items()}
+        due = self._clock % self.config.period == 0
+        actions = {}
+        with torch.no_grad():
+            for g, learner in self._learners.items():
+                rows = torch.as_tensor(observation[g], dtype=torch.float32)
+                thought = learner.actor.think(rows.flatten(0, 1)[None])
+                if due.any():
+                    near = None if neighbours is None else neighbours[g]
+                    groups = self._decided(learner, thought, sizes[g], near, explore)
+                    new = np.where(due[:, None, None], groups, self._in_force[g])
+                    self._in_force = {**self._in_force, g: new}
+                groups = self._in_force[g]
+                if explore and g in self._noise:
+                    action = self._noise[g].act(rows.transpose(0, 1), rounds_of(groups))
+                    action = action.transpose(0, 1)
+                else:
+                    rounds = rounds_of(_side_by_side(groups))
+                    integrated = learner.actor.communicate(thought, rounds)
+                    action = learner.actor.decide(thought, integrated).tanh().view(*sizes[g], -1)
+                actions[g] = self.exploration.disturb(g, action) if explore else action
+        self._clock = self._clock + 1
+        return {g: action.numpy() for g, action in actions.items()}
+
+    def _no_groups(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.full((*shape, 1 + self.config.collaborators), -1)
+
+    def _decided(
+        self,
+        learner: "_Learner",
+        thought: Tensor,
+        shape: tuple[int, ...],
+        neighbours: np.ndarray | None,
+        explore: bool,
+    ) -> np.ndarray:
+        """New groups for all worlds, of which those that are due will be taken."""
+        c = self.config
+        if neighbours is None or c.communication == "off":
+            return self._no_groups(shape)
+        initiators = torch.ones(shape, dtype=torch.bool)
+        if c.communication == "attention":
+            initiators = learner.attention(thought).view(shape) > 0  # a probability above 1/2
+            if explore and c.epsilon:
+                # Only groups that exist teach the attention unit: it must not be able to end them.
+                chance = torch.rand(2, *shape, generator=self._generator)
+                initiators = torch.where(chance[0] < c.epsilon, chance[1] < 0.5, initiators)
+        return choose_groups(initiators.numpy(), neighbours, c.collaborators)
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        self.exploration.reset(mask)
+        for noise in self._noise.values():
+            noise.reset(mask)
+        if mask is None:
+            self._in_force = {}
+        elif self._in_force:
+            self._clock = np.where(mask, 0, self._clock)
+            self._in_force = {
+                g: np.where(mask[:, None, None], -1, groups) for g, groups in self._in_force.items()
+            }
+
+    def kept(self) -> Arrays:
+        """The groups in force, i64[E, N, 1 + collaborators]."""
+        return self._in_force if self.keeps else {}
+
+    # ------------------------------------------------------------------------------------ learning
+
+    def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
+        results = {}
+        for g, learner in self._learners.items():
+            rounds, result = learner.update(batch[g])
+            if g in self._noise:
+                if learner.updates % ADAPT_EVERY == 0:
+                    self._noise[g].adapt(batch[g].observation.flatten(0, 1)[None], rounds)
+                result["parameter_noise"] = self._noise[g].sigma.mean()
+            for name, value in result.items():
+                results[name if len(self._learners) == 1 else f"{g}.{name}"] = value
+        return results
+
+    def anneal(self, progress: float) -> None:
+        self.exploration.anneal(progress)
+        share = 1.0 + (self.config.final_lr - 1.0) * progress
+        for learner in self._learners.values():
+            learner.scale_rates(share)
+
+    # --------------------------------------------------------------------------------- checkpoints
+
+    def weights(self) -> dict[str, Tensor]:
+        return published(self._learners)
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        load_published(self._learners, weights)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {f"exploration.{k}": v for k, v in self.exploration.state_dict().items()}
+        state["generator"] = self._generator.get_state()
+        state["clock"] = torch.from_numpy(self._clock.copy())
+        for g, groups in self._in_force.items():
+            state[f"in_force.{g}"] = torch.from_numpy(groups.copy())
+        for g, noise in self._noise.items():
+            state |= {f"noise.{g}.{k}": v for k, v in noise.state_dict().items()}
+        for g, learner in self._learners.items():
+            state |= {f"{g}.{k}": v for k, v in learner.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        def below(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+        self.exploration.load_state_dict(below("exploration."))
+        self._generator.set_state(state["generator"])
+        self._clock = state["clock"].numpy().copy()
+        self._in_force = {g: groups.numpy().copy() for g, groups in below("in_force.").items()}
+        for g, noise in self._noise.items():
+            noise.load_state_dict(below(f"noise.{g}."))
+        for g, learner in self._learners.items():
+            learner.load_state_dict(below(f"{g}."))
+
+
+class _Learner(Learner):
+    """Networks, targets and optimisers of one group of agents."""
+
+    stored = ("actor", "critic", "attention", "target_actor", "target_critic")
+    optimisers = ("actor_optimiser", "critic_optimiser", "attention_optimiser")
+
+    def __init__(self, group: Group, config: ATOCConfig) -> None:
+        self.config = config
+        (inputs,), (actions,) = group.observation_space.shape, group.action_space.shape
+        thought = config.thought
+        self.actor = Actor(1, inputs, actions, config)
+        layers = (*config.hidden, thought, thought)  # as many as the actor has
+        self.critic = MLP(1, (), inputs, actions, 1, layers, 0)
+        self.attention = MLP(1, (), thought, 0, 1, (thought,), 0)
+        self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.actor_optimiser = adam(self.actor, config.actor_lr)
+        self.critic_optimiser = adam(self.critic, config.critic_lr)
+        self.attention_optimiser = adam(self.attention, config.actor_lr)
+        self.published = nn.ModuleDict({"actor": self.actor, "attention": self.attention})
+
+    def update(self, batch: Batch) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """One update from B steps of N agents; returns their rounds, too."""
+        c = self.config
+        o, a, o2 = (x.flatten(0, 1)[None] for x in (batch[0], batch[1], batch[3]))  # [1, B N, size]
+        reward, terminated = (x.reshape(1, -1, 1) for x in (batch.reward, batch.terminated))
+        groups = None if batch.kept is None else _side_by_side(batch.kept.numpy().astype(np.int64))
+        rounds = [] if groups is None else rounds_of(groups)
+        self.updates += 1
+
+        # Critic: one step towards y
+        with torch.no_grad():
+            value = self.target_critic(o2, self.target_actor(o2, rounds).tanh())
+            target = reward + c.gamma * (1.0 - terminated) * value
+        estimate = self.critic(o, a)
+        critic_loss = (estimate - target).square().mean()
+        self._step("critic", critic_loss)
+        result = {"critic_loss": critic_loss.detach(), "value": estimate.detach().mean()}
+
+        # Actor and channel: one step up the critic's slope, every agent's action being the actor's
+        thought = self.actor.think(o)
+        own = self.actor.decide(thought, self.actor.communicate(thought, rounds)).tanh()
+        thought = thought.detach()
+        with torch.no_grad():
+            silent = self.actor.decide(thought, torch.zeros_like(thought)).tanh()
+        values = self.critic(o, own)
+        actor_loss = -values.mean()
+        self._step("actor", actor_loss)
+        result["actor_loss"] = actor_loss.detach()
+        result["saturated"] = (own.detach().abs() > 0.99).float().mean()
+
+        # Attention unit: one step towards what communication was worth to one's group
+        if groups is not None:
+            with torch.no_grad():
+                gain = (values - self.critic(o, silent))[0, :, 0]
+            self._attend(thought, gain, torch.from_numpy(groups[0]), result)
+
+        follow(self.target_actor, self.actor, c.tau)
+        follow(self.target_critic, self.critic, c.tau)
+        return rounds, result
+
+    def _attend(
+        self, thought: Tensor, gain: Tensor, groups: Tensor, result: dict[str, Tensor]
+    ) -> None:
+        """Learn who should initiate, from what each of R agents gained, [R]."""
+        initiators = groups[:, 0] >= 0
+        result["initiators"] = initiators.float().mean()
+        if not initiators.any():
+            return
+        members = groups[initiators]
+        there = members >= 0
+        gains = (gain[members.clamp(min=0)] * there).sum(1) / there.sum(1)
+        result["delta_q"] = gains.mean()
+        low, high = gains.aminmax()
+        if self.config.communication == "attention" and high > low:
+            aim = (gains - low) / (high - low)
+            logit = self.attention(thought[:, initiators])[0, :, 0]
+            loss = F.binary_cross_entropy_with_logits(logit, aim)
+            self._step("attention", loss)
+            result["attention_loss"] = loss.detach()
+
+    def _step(self, name: str, loss: Tensor) -> None:
+        """Gradients of one network, and no other's; a part that had none to give stays."""
+        network: nn.Module = getattr(self, name)
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        clip(network, self.config.gradient_clip)
+        getattr(self, f"{name}_optimiser").step()

@@ -1,0 +1,529 @@
+"""The family of DDPG: what every row computes, against numbers and learners made by hand."""
+
+import numpy as np
+import pytest
+import torch
+from agents import probes
+from agents.probes import Probe, batch_of, forward, group_of, layers_of, learn, trained
+from torch import nn
+
+from marl.agents.check import check_agent
+from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
+from marl.exploration import ExplorationConfig
+from marl.worlds.base import Part
+
+TEAM = {"team": group_of(3, 4, 2)}
+UNLIKE = TEAM | {"rivals": group_of(2, 3, 1)}
+VECTORS = (Part("velocity", vectors=1), Part("others", 2, vectors=1, scalars=1, masked=True))
+PLANE = {
+    "team": group_of(3, 8, 2, VECTORS, (Part("force", vectors=1),)),
+    "rivals": group_of(2, 3, 2, (Part("place", vectors=1, scalars=1),), (Part("push", vectors=1),)),
+}
+EVERYTHING = {
+    "layer_norm": ("actor", "critic"),
+    "normalise": True,
+    "action_penalty": 0.01,
+    "gradient_clip": 1.0,
+    "twin_critics": True,
+    "actor_delay": 2,
+    "target_smoothing": 0.2,
+    "average": 0.9,
+    "augment": True,
+}
+_one_thread = probes.one_thread
+groups = pytest.mark.parametrize("groups", [TEAM, UNLIKE], ids=["one group", "two groups"])
+
+
+def agent_of(name, groups=TEAM, seed=0, kind="gaussian", **settings):
+    config = DDPGConfig(**{"name": name, "hidden": (8,)} | settings)
+    return DDPG(groups, config, ExplorationConfig(kind=kind), seed)
+
+
+# -------------------------------------------------------------------------------- losses by hand
+
+
+def critics_view(x, g, i, joint, join):
+    """What agent i's critic sees of everybody's numbers {g: [B, N, size]}: its own first, then its
+    group's in turn, then the other groups'."""
+    n = x[g].shape[1]
+    seen = [x[g][:, (i + j) % n] for j in range(n)]
+    seen += [x[h][:, j] for h in x if h != g for j in range(x[h].shape[1])]
+    return join(seen if joint else seen[:1], -1)
+
+
+def losses_by_hand(before, after, columns, g, joint, each):
+    """The losses of one update, from the states before and after it: the actor's is taken after
+    the critic's step. `columns`: the batch in numpy, {g: [B, N, size]} each."""
+    o, a, r, o2, terminated = columns
+
+    def network(state, name, i):
+        return layers_of(state, f"{name}.", i if each else 0)
+
+    def value(state, critics, o, a, i):
+        seen = [critics_view(x, g, i, joint, np.concatenate) for x in (o, a)]
+        return forward(network(state, f"{g}.{critics}.0", i), np.concatenate(seen, 1))[:, 0]
+
+    a2 = {
+        h: np.stack(
+            [
+                np.tanh(forward(network(before, f"{h}.target_actor", i), o2[h][:, i]))
+                for i in range(o2[h].shape[1])
+            ],
+            1,
+        )
+        for h in o2
+    }
+    errors, slopes = [], []
+    for i in range(o[g].shape[1]):
+        y = r[g][:, i] + 0.9 * (1 - terminated[g][:, i]) * value(
+            before, "target_critics", o2, a2, i
+        )
+        errors.append(np.square(value(before, "critics", o, a, i) - y).mean())
+        acts = {h: x.copy() for h, x in a.items()}  # the others did what they did
+        acts[g][:, i] = np.tanh(forward(network(before, f"{g}.actor", i), o[g][:, i]))
+        slopes.append(-value(after, "critics", o, acts, i).mean())
+    combined = np.sum if each else np.mean  # K learners, or one that learns from everybody
+    return combined(errors), combined(slopes)
+
+
+@groups
+@pytest.mark.parametrize("name", FAMILY)
+def test_losses_are_those_computed_by_hand(name, groups):
+    row = FAMILY[name]
+    agent = trained(agent_of(name, groups, tau=0.1, actor_lr=0.05, critic_lr=0.05))
+    batch = batch_of(groups, rows=8, whole_steps=agent.whole_steps)
+    columns = [{g: x[i].numpy() for g, x in batch.items()} for i in range(5)]
+    if name == "global":  # one body, with everybody's eyes and limbs
+        joined = [lambda v: v.reshape(8, 1, -1)] * 5
+        joined[2] = lambda v: v.mean(1, keepdims=True)  # reward
+        joined[4] = lambda v: v.min(1, keepdims=True)  # over when it is for all
+        columns = [
+            {g: join(v) for g, v in x.items()} for x, join in zip(columns, joined, strict=True)
+        ]
+        assert 0 < columns[4]["team"].mean() < 0.5
+    before = agent.state_dict()
+    result = agent.update(batch)
+    after = agent.state_dict()
+    for g in groups:
+        critic, actor = losses_by_hand(
+            before, after, columns, g, row.critic == "all", row.networks == "each"
+        )
+        key = f"{g}." if len(groups) > 1 else ""
+        assert float(result[f"{key}critic_loss"]) == pytest.approx(critic, rel=1e-4)
+        assert float(result[f"{key}actor_loss"]) == pytest.approx(actor, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["maddpg", "saddpg", "global"])
+def test_critics_see_the_other_group(name):
+    """What the rivals saw and did changes what the team's critic thinks."""
+    agent = trained(agent_of(name, UNLIKE, critic_lr=0.02))
+    state, batch = agent.state_dict(), batch_of(UNLIKE, whole_steps=True)
+    expected = agent.update(batch)["team.value"]
+    for column in ("observation", "action"):
+        agent.load_state_dict(state)
+        rivals = batch["rivals"]._replace(**{column: -getattr(batch["rivals"], column)})
+        assert agent.update(batch | {"rivals": rivals})["team.value"] != expected
+
+
+# ------------------------------------------------------------------------- learners made by hand
+
+
+def ordinary(stacked, k):
+    """Network k of a stack, made of torch's own layers."""
+    layers = []
+    for i, layer in enumerate([*stacked.layers, stacked.output]):
+        linear = nn.Linear(*layer.weight.shape[1:], dtype=torch.float64)
+        linear.weight.data, linear.bias.data = layer.weight[k].T.clone(), layer.bias[k, 0].clone()
+        layers.append(linear)
+        if layer is not stacked.output:
+            if stacked.norms:
+                norm = nn.LayerNorm(layer.weight.shape[2], dtype=torch.float64)
+                norm.weight.data = stacked.norms[i].weight[k, 0].clone()
+                norm.bias.data = stacked.norms[i].bias[k, 0].clone()
+                layers.append(norm)
+            layers.append(nn.LeakyReLU())
+    return nn.Sequential(*layers)
+
+
+class Plain:
+    """A learner as one writes it for a single agent, with copies of slice k of a learner's nets."""
+
+    def __init__(self, learner, k):
+        self.actor, self.target_actor = ordinary(learner.actor, k), ordinary(learner.actor, k)
+        self.critics = [ordinary(critic, k) for critic in learner.critics]
+        self.target_critics = [ordinary(critic, k) for critic in learner.critics]
+        c = learner.config
+        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), c.actor_lr)
+        weights = [p for critic in self.critics for p in critic.parameters()]
+        self.critic_optimiser = torch.optim.Adam(weights, c.critic_lr)
+
+    def networks(self):
+        return [self.actor, self.target_actor, *self.critics, *self.target_critics]
+
+
+def step(optimiser, loss, networks, clip):
+    optimiser.zero_grad()
+    loss.backward()
+    for network in networks:
+        if clip:
+            nn.utils.clip_grad_norm_(network.parameters(), clip)
+    optimiser.step()
+
+
+@torch.no_grad()
+def follow(target, source, tau):
+    for old, new in zip(target.parameters(), source.parameters(), strict=True):
+        old += tau * (new - old)
+
+
+def plain_update(learners, batch, c, joint, count):
+    """`learners` {g: one for each agent, or the same for all}; one loop over agents, as it reads
+    in the papers."""
+    o, a, r, o2, terminated = ({g: x[i] for g, x in batch.items()} for i in range(5))
+    with torch.no_grad():
+        acts = {
+            g: [learner.target_actor(o2[g][:, i]).tanh() for i, learner in enumerate(own)]
+            for g, own in learners.items()
+        }
+        a2 = {g: torch.stack(own, 1) for g, own in acts.items()}
+
+    def critic_input(o, a, g, i):
+        return torch.cat([critics_view(x, g, i, joint, torch.cat) for x in (o, a)], -1)
+
+    for g, everybody in learners.items():
+        for learner in dict.fromkeys(everybody):
+            mine = [i for i, other in enumerate(everybody) if other is learner]
+            losses = []
+            for i in mine:
+                with torch.no_grad():
+                    x = critic_input(o2, a2, g, i)
+                    value = torch.stack([q(x)[:, 0] for q in learner.target_critics]).amin(0)
+                    y = r[g][:, i] + c.gamma * (1 - terminated[g][:, i]) * value
+                x = critic_input(o, a, g, i)
+                losses += [(q(x)[:, 0] - y).square().mean() for q in learner.critics]
+            loss = torch.stack(losses).sum() / len(mine)
+            step(learner.critic_optimiser, loss, learner.critics, c.gradient_clip)
+            if count % c.actor_delay == 0:
+                losses = []
+                for i in mine:
+                    does = {h: x.clone() for h, x in a.items()}
+                    output = learner.actor(o[g][:, i])
+                    does[g][:, i] = output.tanh()
+                    losses.append(-learner.critics[0](critic_input(o, does, g, i)).mean())
+                    losses.append(c.action_penalty * output.square().mean())
+                loss = torch.stack(losses).sum() / len(mine)
+                step(learner.actor_optimiser, loss, [learner.actor], c.gradient_clip)
+                follow(learner.target_actor, learner.actor, c.tau)
+            for target, source in zip(learner.target_critics, learner.critics, strict=True):
+                follow(target, source, c.tau)
+
+
+OPTIONS = {
+    "twin_critics": True,
+    "actor_delay": 2,
+    "gradient_clip": 0.05,
+    "layer_norm": ("actor", "critic"),
+    "action_penalty": 0.1,
+}
+
+
+@pytest.mark.parametrize("options", [{}, OPTIONS], ids=["plain", "options"])
+@groups
+@pytest.mark.parametrize("name", ["ddpg", "maddpg", "saddpg"])
+def test_the_stack_learns_what_separate_learners_do(name, groups, options):
+    agent = agent_of(name, groups, tau=0.1, **options)
+    row, c = FAMILY[name], agent.config
+    learners = {}
+    for g, group in groups.items():
+        own = agent._learners[g]
+        for network in (own.actor, own.critics, own.target_actor, own.target_critics):
+            network.double()
+        for network in (own.actor, *own.critics):  # outputs start near zero; gradients are to clip
+            network.output.weight.data *= 100.0
+        for target, source in ((own.target_actor, own.actor), (own.target_critics, own.critics)):
+            target.load_state_dict(source.state_dict())
+        if row.networks == "each":
+            learners[g] = [Plain(own, k) for k in range(len(group))]
+        else:
+            learners[g] = [Plain(own, 0)] * len(group)
+    for count in range(1, 7):
+        batch = batch_of(groups, rows=8, seed=count, whole_steps=True)
+        batch = {g: type(rows)(*[x.double() for x in rows]) for g, rows in batch.items()}
+        agent.update(batch)
+        plain_update(learners, batch, c, row.critic == "all", count)
+    for g, everybody in learners.items():
+        own = agent._learners[g]
+        for k, learner in enumerate(dict.fromkeys(everybody)):
+            stacked = [own.actor, own.target_actor, *own.critics, *own.target_critics]
+            for mine, theirs in zip(stacked, learner.networks(), strict=True):
+                expected = theirs.state_dict()
+                for key, tensor in ordinary(mine, k).state_dict().items():
+                    torch.testing.assert_close(tensor, expected[key], rtol=0, atol=1e-9)
+
+
+# ----------------------------------------------------------------------- who moves whom in maddpg
+
+
+def slices(state, prefix, k):
+    return [v[k] for n, v in state.items() if n.startswith(prefix)]
+
+
+def same(these, others):
+    return all(torch.equal(a, b) for a, b in zip(these, others, strict=True))
+
+
+@pytest.mark.parametrize("informed", range(3))
+def test_an_actors_loss_moves_no_other_actor(informed):
+    """Only one critic has an opinion; it sees all actions, but only its own agent may follow."""
+    agent = agent_of("maddpg")
+    learner, batch = agent._learners["team"], batch_of(TEAM, whole_steps=True)
+    others = [i for i in range(3) if i != informed]
+    for parameter in [*learner.critics.parameters(), *learner.target_critics.parameters()]:
+        parameter.data[others] = 0.0
+    batch["team"].reward[:, others] = 0.0
+    before = agent.state_dict()
+    agent.update(batch)
+    after = agent.state_dict()
+    for i in range(3):
+        stays = same(*(slices(state, "team.actor.", i) for state in (before, after)))
+        assert stays == (i != informed)
+
+
+def gradients(agent, batch, k):
+    """Of the actor of agent k, at one update; the agent stays as it was."""
+    state = agent.state_dict()
+    agent.update(batch)
+    found = [p.grad[k].clone() for p in agent._learners["team"].actor.parameters()]
+    agent.load_state_dict(state)
+    return found
+
+
+def test_in_an_actors_loss_the_others_do_what_they_did():
+    agent = trained(agent_of("maddpg", critic_lr=0.02))
+    batch = batch_of(TEAM, whole_steps=True)
+    expected = gradients(agent, batch, 0)
+    for parameter in agent._learners["team"].actor.parameters():
+        parameter.data[1:] += 0.5  # what the others would do now is another matter
+    assert same(gradients(agent, batch, 0), expected)
+    batch["team"].action[:, 1] *= -1.0
+    assert not same(gradients(agent, batch, 0), expected)
+
+
+# --------------------------------------------------------------------------- probe environments
+
+
+PAIR = {"pair": (2, 2, 1)}
+WHO = np.broadcast_to(np.eye(2), (probes.WORLDS, 2, 2))  # agents see who they are
+
+
+@pytest.mark.parametrize("name", ["maddpg", "saddpg", "ddpg"])
+def test_probe_a_reward_that_hangs_on_another_agents_action(name):
+    """Critics that see all actions predict it; to a critic that sees its own it is noise."""
+    world = Probe(
+        PAIR,
+        lambda t, o, a: {"pair": a["pair"][:, [1, 1], 0] * [2.0, 0.0]},
+        lambda rng, t: {"pair": WHO},
+    )
+    agent, memory = learn(world, 400, name=name, hidden=(16, 16))
+    batch = memory.sample(1000, whole_steps=True)
+    variance = float(batch["pair"].reward[:, 0].var())
+    loss = float(agent.update(batch)["critic_loss"]) * (2 if name == "saddpg" else 1)
+    assert variance > 0.3
+    assert loss == pytest.approx(variance if name == "ddpg" else 0.0, abs=0.2 * variance)
+
+
+@pytest.mark.parametrize("name", ["ddpg", "maddpg"])
+def test_probe_everybody_has_an_answer_of_its_own(name):
+    """All see the same; only networks of one's own can tell what is right for oneself."""
+    answers = np.array([-0.6, 0.0, 0.6])
+    world = Probe({"g": (3, 1, 1)}, lambda t, o, a: {"g": -np.square(a["g"][..., 0] - answers)})
+    agent, _ = learn(world, 400, name=name, hidden=(16, 16))
+    acts = agent.act({"g": np.zeros((1, 3, 1), np.float32)})["g"]
+    np.testing.assert_allclose(acts[0, :, 0], answers, atol=0.15)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_probe_two_unlike_groups_follow_what_they_see(name):
+    """The one group follows the first of two numbers; the other, with two actions, its number and
+    the opposite."""
+
+    def answers(o):
+        return {"one": o["one"][..., :1], "two": o["two"] * [1.0, -1.0]}
+
+    world = Probe(
+        {"one": (2, 2, 1), "two": (1, 1, 2)},
+        lambda t, o, a: {g: -np.square(a[g] - x).sum(-1) for g, x in answers(o).items()},
+        lambda rng, t: {
+            "one": rng.uniform(-0.7, 0.7, (probes.WORLDS, 2, 2)),
+            "two": rng.uniform(-0.7, 0.7, (probes.WORLDS, 1, 1)),
+        },
+    )
+    agent, _ = learn(world, 300, name=name, hidden=(16, 16))
+    observation = world.reset()
+    acts, right = agent.act(observation), answers(observation)
+    for g, act in acts.items():
+        assert np.abs(act - right[g]).mean() < 0.15
+
+
+def test_probe_one_mind_acts_on_what_another_body_sees():
+    """The first agent is to do what the second sees; the second, nothing."""
+
+    def answer(o):
+        return np.stack([o["pair"][:, 1, 0], np.zeros(probes.WORLDS)], 1)
+
+    world = Probe(
+        {"pair": (2, 1, 1)},
+        lambda t, o, a: {"pair": -2.0 * np.square(a["pair"][..., 0] - answer(o))},
+        lambda rng, t: {"pair": rng.uniform(-0.7, 0.7, (probes.WORLDS, 2, 1))},
+    )
+    agent, _ = learn(world, 500, name="global")
+    observation = world.reset()
+    acts = agent.act(observation)["pair"][..., 0]
+    assert np.abs(acts - answer(observation)).mean() < 0.15
+
+
+# -------------------------------------------------------------------------------- exploring, etc.
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_with_parameter_noise_greedy_actions_are_the_actors_own(name):
+    agent, calm = agent_of(name, kind="psne"), agent_of(name, kind="none")
+    observation = {"team": np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)}
+    explored = [agent.act(observation, explore=True)["team"] for _ in range(2)]
+    assert np.array_equal(*explored)
+    assert np.array_equal(agent.act(observation)["team"], calm.act(observation)["team"])
+    assert not np.isclose(explored[0], agent.act(observation)["team"]).any()
+    agent.reset(np.arange(5) == 2)
+    again = agent.act(observation, explore=True)["team"]
+    changed = ~np.isclose(again, explored[0]).all((1, 2))
+    assert changed.tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "ou", "psne"])
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_row_passes_the_check(name, kind, monkeypatch):
+    monkeypatch.setattr("marl.agents.ddpg.ADAPT_EVERY", 2)
+    check_agent(lambda: agent_of(name, UNLIKE, kind=kind), UNLIKE)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "psne"])
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_row_passes_with_every_option(name, kind, monkeypatch):
+    monkeypatch.setattr("marl.agents.ddpg.ADAPT_EVERY", 2)
+    check_agent(lambda: agent_of(name, PLANE, kind=kind, **EVERYTHING), PLANE)
+
+
+def test_views_can_be_random_with_networks_of_ones_own():
+    team = {"team": PLANE["team"]}
+    settings = {"random_views": {"others": 0}, "normalise": True}
+    check_agent(lambda: agent_of("maddpg", team, **settings), team)
+
+
+@pytest.mark.parametrize("kind", ["ou", "psne"])
+@pytest.mark.parametrize("name", FAMILY)
+def test_after_a_full_reset_there_may_be_another_number_of_worlds(name, kind):
+    agent = agent_of(name, PLANE, kind=kind)
+    hiding = agent_of(name, {"team": PLANE["team"]}, kind=kind, random_views={"others": 0})
+    for worlds in (2, 5):
+        seen = {"team": np.ones((worlds, 3, 8), "f4"), "rivals": np.ones((worlds, 2, 3), "f4")}
+        for each in (agent, hiding):
+            each.reset()
+            assert each.act(seen, explore=True)["team"].shape == (worlds, 3, 2)
+
+
+def test_a_random_view_lasts_for_an_episode():
+    """A reset draws new ones for its worlds only."""
+    settings = {"random_views": {"others": 0}, "kind": "none"}
+    agent = agent_of("maddpg", {"team": PLANE["team"]}, **settings)
+    seen = {"team": np.ones((40, 3, 8), "f4")}
+    first = agent.act(seen, explore=True)["team"]
+    assert np.array_equal(agent.act(seen, explore=True)["team"], first)
+    agent.reset(np.arange(40) >= 20)
+    changed = (agent.act(seen, explore=True)["team"] != first).any(-1)
+    assert not changed[:20].any()
+    assert changed[20:].any(0).all()
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_statistics_are_kept_for_every_network(name):
+    """Agents with networks of their own have statistics of their own; others share."""
+    agent = agent_of(name, normalise=True)
+    rows = np.random.default_rng(0).normal(size=(50, 3, 4)).astype(np.float32)
+    rows += np.arange(3)[:, None]
+    agent.act({"team": rows}, explore=True)
+    expected = {
+        "each": rows.mean(0)[:, None],
+        "one": rows.mean((0, 1))[None, None],
+        "all": rows.reshape(50, 12).mean(0)[None, None],
+    }
+    row = FAMILY[name]
+    mean = agent.weights()["team.normaliser.mean"]
+    kept = expected["all" if row.actor == "all" else row.networks]
+    np.testing.assert_allclose(mean, kept, atol=1e-5)
+
+
+def test_statistics_change_only_while_exploring_and_travel_with_the_weights():
+    agent, other = (agent_of("maddpg", normalise=True, seed=seed) for seed in (0, 1))
+    observation = {"team": 5.0 + np.random.default_rng(0).normal(size=(9, 3, 4)).astype("f4")}
+    fresh = agent.weights()
+    agent.act(observation)
+    agent.update(batch_of(TEAM, whole_steps=True))
+    assert not agent.weights()["team.normaliser.count"].any()
+    agent.act(observation, explore=True)
+    assert (agent.weights()["team.normaliser.count"] == 9).all()
+    assert fresh.keys() == agent.weights().keys()
+    other.load_weights(agent.weights())
+    assert np.array_equal(agent.act(observation)["team"], other.act(observation)["team"])
+
+
+def test_critics_and_actors_learn_from_normalised_observations():
+    """Normalising by hand before the update gives the same losses."""
+    agent, plain = agent_of("maddpg", normalise=True), agent_of("maddpg")
+    rows = np.random.default_rng(0).normal(3.0, 2.0, size=(90, 3, 4)).astype(np.float32)
+    agent.act({"team": rows}, explore=True)
+    batch = batch_of(TEAM, whole_steps=True)
+    mean, deviation = (torch.from_numpy(x) for x in (rows.mean(0), rows.std(0)))
+    normal = {
+        x: (getattr(batch["team"], x) - mean) / deviation
+        for x in ("observation", "next_observation")
+    }
+    expected = plain.update({"team": batch["team"]._replace(**normal)})
+    for name, value in agent.update(batch).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_seeds():
+    weights = [trained(agent_of("saddpg", seed=seed)).weights() for seed in (1, 1, 2)]
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name])
+        assert not torch.equal(tensor, weights[2][name])
+
+
+def test_shared_weights_fit_any_number_of_agents():
+    for name in FAMILY:
+        small, large = (agent_of(name, {"team": group_of(n, 4, 2)}) for n in (2, 5))
+        fits = all(
+            small.weights()[k].shape == tensor.shape for k, tensor in large.weights().items()
+        )
+        assert small.any_number == large.any_number == fits
+        assert small.whole_steps == (name != "atoc")
+
+
+# --------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("name", ["global", "maddpg", "saddpg"])
+def test_a_joint_critic_needs_an_mlp(name):
+    with pytest.raises(ValueError, match=rf"'set', but the critic of '{name}' .* use 'mlp'"):
+        agent_of(name, PLANE, network="set")
+
+
+def test_a_set_network_is_not_normalised():
+    with pytest.raises(ValueError, match=r"agent\.normalise is on, but a 'set' network"):
+        agent_of("atoc", {"team": PLANE["team"]}, network="set", normalise=True)
+
+
+@pytest.mark.parametrize("name", ["ddpg", "atoc"])
+def test_a_set_network_goes_with_critics_that_see_their_own(name):
+    team = {"team": PLANE["team"]}
+    check_agent(lambda: agent_of(name, team, network="set", width=8, kind="psne"), team)
