@@ -61,7 +61,7 @@ def test_settings_do_not_change_their_input():
         ("agent.gamma=1", "agent.gamma is 1, but should be less than 1"),
         ("agent.network=cnn", "agent.network is \"cnn\", but should be 'mlp' or 'set'"),
         ("world.scenario=sprad", "did you mean spread?"),
-        ("agent.name=dqn", 'agent.name is "dqn", but should be atoc'),
+        ("agent.name=dqn", 'agent.name is "dqn", but should be ddpg or global or atoc'),
         ("world=3", "world is 3, but should be an object"),
         ("training=[]", "training is [], but should be an object"),
         ("training.replay_size=3", "should be at least training.num_worlds, 64"),
