@@ -186,8 +186,9 @@ def read_checkpoint(path: Path, kind: str = "weights") -> Checkpoint:
     """
     try:
         with open(path, "rb") as file:
-            start = file.read(2)
-        if start[:1] == b"\x80" or start == b"PK":
+            start = file.read(9)
+        # A safetensors file may begin with the same bytes: its header's length, then the header.
+        if (start[:1] == b"\x80" and start[8:] != b"{") or start[:2] == b"PK":
             raise UserError(
                 f"{path} is a pickle or a PyTorch file; only .safetensors files written by marl "
                 "are loaded, as a pickle could run any code"

@@ -36,6 +36,16 @@ def test_checkpoint_round_trip(tmp_path):
         np.testing.assert_array_equal(read.tensors[name], tensor)
 
 
+def test_a_header_of_any_length_is_read(tmp_path):
+    """A file begins with its header's length, one of which looks like the start of a pickle."""
+    path, first_bytes = tmp_path / "x.safetensors", set()
+    for length in range(0, 256, 8):
+        write_checkpoint(path, "weights", CONFIG, 7, TENSORS, note="x" * length)
+        first_bytes.add(path.read_bytes()[0])
+        assert read_checkpoint(path).step == 7
+    assert 0x80 in first_bytes
+
+
 def test_same_content_same_bytes(tmp_path):
     for name in "ab":
         write_checkpoint(tmp_path / name, "weights", CONFIG, 7, TENSORS)
