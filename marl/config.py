@@ -261,6 +261,8 @@ def _parse(model: type[Model], section: Any, where: str) -> Model:
 def _unknown(key: str, known: Sequence[str], where: str) -> str:
     """The sentence for a key that does not exist, with the nearest one that does."""
     dotted = f"{where}.{key}" if where else key
+    if dotted in setting_names():
+        return f"{dotted} is a setting of another kind of {where}; known here are {_or(known)}"
     guess = _guess(key, known, f"{where}." if where else "")
     if not guess:  # the right key in the wrong section, or none at all
         elsewhere = [name for name in setting_names() if name.rpartition(".")[2] == key]

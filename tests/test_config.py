@@ -40,6 +40,11 @@ def test_parsing_changes_nothing_and_is_stable():
     assert parse_config(stored) == config
 
 
+def test_a_setting_of_another_agent_is_said_to_be_one():
+    sentence = refused("agent.name=atoc_comm", "agent.average=0.9")
+    assert "agent.average is a setting of another kind of agent; known here are name or" in sentence
+
+
 def test_settings_do_not_change_their_input():
     data = {"world": {"num_agents": 7}}
     with_settings(data, ["world.num_agents=8"])
