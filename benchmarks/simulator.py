@@ -107,11 +107,16 @@ class Target:
 # ---------------------------------------------------------------------------------- ours and peers
 
 
+def spread(agents: int) -> Spread:
+    """Without the neighbours' velocities, which the peers' agents do not see either."""
+    return Spread(num_agents=agents, perceive_velocities=False)
+
+
 class Ours:
     """Our worlds, stepped once: that compiles the kernels, or loads them."""
 
     def __init__(self, agents: int, worlds: int, **options: Any) -> None:
-        self.world = ParticleWorld(Spread(num_agents=agents), worlds, **options)
+        self.world = ParticleWorld(spread(agents), worlds, **options)
         batches = random_actions(-1, 1, (worlds, agents, 2))
         self.actions = [{"agents": batch} for batch in batches]
         self.world.reset()
@@ -225,7 +230,7 @@ def memory(agents: int, worlds: int) -> float:
     """Bytes for each agent at the peak of a reset and two steps, actions included."""
     tracemalloc.start()
     actions = {"agents": np.zeros((worlds, agents, 2), np.float32)}
-    world = ParticleWorld(Spread(num_agents=agents), worlds)
+    world = ParticleWorld(spread(agents), worlds)
     world.reset()
     for _ in range(2):
         step = world.step(actions)

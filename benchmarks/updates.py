@@ -57,7 +57,7 @@ PEER_OBSERVATION = 18  # numbers, in VMAS's simple_spread with 4 agents
 NOTES = """
 Timed: agent.update(batch) on a batch that is there: target values, critic and actor forward and
 backward, Adam, target networks. Actor and critic: MLP 128, 64, 32, 32; observations as spread's
-(K=3, L=4), 23 numbers. Ours also works out the statistics for the log, the loop does not.
+(K=3, L=4), 29 numbers. Ours also works out the statistics for the log, the loop does not.
 bf16: ours, the update within torch.autocast("cpu", torch.bfloat16); for information."""
 
 
@@ -162,12 +162,11 @@ class Loop:
         return found
 
     def _in_turn(self, weight: Tensor, i: int) -> Tensor:
-        """The columns of critic i's first layer, from the agent's order of everybody (i, i+1, ...)
-        to ours (0, 1, ...)."""
+        """The columns of critic i's first layer, from the agent's order of actions (i, i+1, ...) to
+        ours (0, 1, ...)."""
         size = self.batch.observation[0].numel()
-        blocks = (weight[:, :size], weight[:, size:])
-        turned = [x.unflatten(1, (self.n, -1)).roll(i, 1).flatten(1) for x in blocks]
-        return torch.cat(turned, 1)
+        turned = weight[:, size:].unflatten(1, (self.n, -1)).roll(i, 1).flatten(1)
+        return torch.cat([weight[:, :size], turned], 1)
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:

@@ -33,7 +33,7 @@ from marl.replay import Batch
 from marl.worlds.base import Arrays, Group
 from marl.worlds.views import JointView
 
-ADAPT_EVERY = 50  # updates between two changes of the parameter noise's size
+ADAPT_EVERY = 10  # updates between two changes of the parameter noise's size
 
 
 @dataclass(frozen=True)
@@ -179,15 +179,21 @@ class DDPG(Agent):
 
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
         rows = {g: self._rows(g, columns) for g, columns in batch.items()}
-        everybody = (
-            {g: r.observation for g, r in rows.items()},
-            {g: r.action for g, r in rows.items()},
-            {g: r.next_observation for g, r in rows.items()},
-            {g: self._learners[g].next_action(r, self._generator) for g, r in rows.items()},
-        )
+        observation = {g: r.observation for g, r in rows.items()}
+        action = {g: r.action for g, r in rows.items()}
+        next_observation = {g: r.next_observation for g, r in rows.items()}
+        next_action = {
+            g: self._learners[g].next_action(r, self._generator) for g, r in rows.items()
+        }
         results = {}
         for g, learner in self._learners.items():
-            result = learner.update(rows[g], *(self._seen_by_critic(x, g) for x in everybody))
+            result = learner.update(
+                rows[g],
+                self._observations_seen(observation, g),
+                self._actions_seen(action, g),
+                self._observations_seen(next_observation, g),
+                self._actions_seen(next_action, g),
+            )
             if g in self._noise:
                 if learner.updates % ADAPT_EVERY == 0:
                     self._noise[g].adapt(learner.stacked(rows[g].seen))
@@ -208,9 +214,18 @@ class DDPG(Agent):
         columns = (observation, action, reward[..., None], next_observation, terminated[..., None])
         return self._learners[g].rows(*columns, self._generator)
 
-    def _seen_by_critic(self, x: dict[str, Tensor], g: str) -> Tensor:
-        """Of everybody's observations or actions, what each critic of the group sees: its own, or
-        all of them with its own first, then those of its group in turn, then the other groups'."""
+    def _observations_seen(self, x: dict[str, Tensor], g: str) -> Tensor:
+        """Of everybody's observations, what each critic of the group sees, [N, B, size]: its own,
+        or all of them. A critic of one's own can tell them apart in any order, so that all critics
+        share one table; to a shared one they come as actions do."""
+        if self.row.critic == "own" or self.row.networks == "one":
+            return self._actions_seen(x, g)
+        table = torch.cat([x[h].transpose(0, 1).flatten(1) for h in sorted(x, key=g.__ne__)], 1)
+        return table.expand(len(x[g]), -1, -1)
+
+    def _actions_seen(self, x: dict[str, Tensor], g: str) -> Tensor:
+        """Of everybody's actions, what each critic of the group sees, [N, B, size]: its own, or all
+        of them with its own first, then those of its group in turn, then the other groups'."""
         own = x[g]
         if self.row.critic == "own":
             return own
@@ -383,7 +398,7 @@ class _Learner(Learner):
         self.action_symmetry: Symmetry | None = None
         self.views: RandomViews | None = None
         if config.augment:
-            if not group.action_parts:
+            if not (parts and group.action_parts):
                 raise ValueError(
                     "agent.augment is on, but the world does not say what its vectors are"
                 )

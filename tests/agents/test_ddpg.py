@@ -209,9 +209,10 @@ def test_making_an_agent_leaves_the_global_generator_alone():
 
 def test_augmentation_needs_to_know_the_vectors():
     group = GROUPS["agents"]
-    bare = {"agents": Group(group.names, group.observation_space, group.action_space)}
-    with pytest.raises(ValueError, match=r"agent\.augment is on"):
-        DDPG(bare, DDPGConfig(augment=True))
+    spaces = (group.names, group.observation_space, group.action_space)
+    for parts in ({}, {"action_parts": group.action_parts}):
+        with pytest.raises(ValueError, match=r"agent\.augment is on"):
+            DDPG({"agents": Group(*spaces, **parts)}, DDPGConfig(augment=True))
 
 
 # ----------------------------------------------------------------------------- probe environments

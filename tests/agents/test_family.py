@@ -42,13 +42,17 @@ def agent_of(name, groups=TEAM, seed=0, kind="gaussian", **settings):
 # -------------------------------------------------------------------------------- losses by hand
 
 
-def critics_view(x, g, i, joint, join):
-    """What agent i's critic sees of everybody's numbers {g: [B, N, size]}: its own first, then its
-    group's in turn, then the other groups'."""
-    n = x[g].shape[1]
-    seen = [x[g][:, (i + j) % n] for j in range(n)]
-    seen += [x[h][:, j] for h in x if h != g for j in range(x[h].shape[1])]
-    return join(seen if joint else seen[:1], -1)
+def critics_view(o, a, g, i, joint, each, join):
+    """What agent i's critic sees of everybody's observations and actions {g: [B, N, size]}: its own
+    first, then its group's in turn, then the other groups'; observations in everybody's own order,
+    where each agent has a critic for itself."""
+    seen = []
+    for x, first in ((o, 0 if joint and each else i), (a, i)):
+        n = x[g].shape[1]
+        own = [x[g][:, (first + j) % n] for j in range(n if joint else 1)]
+        others = [x[h][:, j] for h in x if h != g for j in range(x[h].shape[1])]
+        seen += own + (others if joint else [])
+    return join(seen, -1)
 
 
 def losses_by_hand(before, after, columns, g, joint, each):
@@ -60,8 +64,8 @@ def losses_by_hand(before, after, columns, g, joint, each):
         return layers_of(state, f"{name}.", i if each else 0)
 
     def value(state, critics, o, a, i):
-        seen = [critics_view(x, g, i, joint, np.concatenate) for x in (o, a)]
-        return forward(network(state, f"{g}.{critics}.0", i), np.concatenate(seen, 1))[:, 0]
+        seen = critics_view(o, a, g, i, joint, each, np.concatenate)
+        return forward(network(state, f"{g}.{critics}.0", i), seen)[:, 0]
 
     a2 = {
         h: np.stack(
@@ -176,7 +180,7 @@ def follow(target, source, tau):
         old += tau * (new - old)
 
 
-def plain_update(learners, batch, c, joint, count):
+def plain_update(learners, batch, c, joint, each, count):
     """`learners` {g: one for each agent, or the same for all}; one loop over agents, as it reads
     in the papers."""
     o, a, r, o2, terminated = ({g: x[i] for g, x in batch.items()} for i in range(5))
@@ -188,7 +192,7 @@ def plain_update(learners, batch, c, joint, count):
         a2 = {g: torch.stack(own, 1) for g, own in acts.items()}
 
     def critic_input(o, a, g, i):
-        return torch.cat([critics_view(x, g, i, joint, torch.cat) for x in (o, a)], -1)
+        return critics_view(o, a, g, i, joint, each, torch.cat)
 
     for g, everybody in learners.items():
         for learner in dict.fromkeys(everybody):
@@ -250,7 +254,7 @@ def test_the_stack_learns_what_separate_learners_do(name, groups, options):
         batch = batch_of(groups, rows=8, seed=count, whole_steps=True)
         batch = {g: type(rows)(*[x.double() for x in rows]) for g, rows in batch.items()}
         agent.update(batch)
-        plain_update(learners, batch, c, row.critic == "all", count)
+        plain_update(learners, batch, c, row.critic == "all", row.networks == "each", count)
     for g, everybody in learners.items():
         own = agent._learners[g]
         for k, learner in enumerate(dict.fromkeys(everybody)):

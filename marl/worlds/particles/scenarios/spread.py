@@ -59,7 +59,7 @@ class Spread(Scenario):
     num_perceived_landmarks: int = Field(
         4, ge=1, le=64, description="nearest landmarks each one sees"
     )
-    perceive_velocities: bool = Field(False, description="see the neighbours' velocities too")
+    perceive_velocities: bool = Field(True, description="see the nearest agents' velocities too")
     reward: Literal["shared", "mpe2", "nearest", "assignment"] = Field(
         "shared", description="which reward (see the formulas above)"
     )

@@ -110,7 +110,7 @@ def observe(agents, velocities, landmarks, **parameters):
 def test_observation_is_relative_nearest_first_padded_and_masked():
     """Three agents (two others, one place left) and two landmarks (two places left)."""
     velocities = [(0.1, 0.2), (0.3, 0.4), (0.5, 0.6)]
-    scenario, seen = observe(AGENTS, velocities, LANDMARKS)
+    scenario, seen = observe(AGENTS, velocities, LANDMARKS, perceive_velocities=False)
     padding = [0.0, 0.0, 0.0]
     nothing = [*padding, *padding]
     # fmt: off
@@ -129,7 +129,7 @@ def test_observation_is_relative_nearest_first_padded_and_masked():
 
 def test_perceived_velocities_are_those_of_the_agents_seen():
     velocities = [(0.1, 0.2), (0.3, 0.4), (0.5, 0.6)]
-    scenario, seen = observe(AGENTS, velocities, LANDMARKS, perceive_velocities=True)
+    scenario, seen = observe(AGENTS, velocities, LANDMARKS)
     agents = seen[:, 2:17].reshape(3, 3, 5)
     np.testing.assert_allclose(agents[0, :2, 2:4], [velocities[1], velocities[2]])
     np.testing.assert_allclose(agents[2, :2, 2:4], [velocities[1], velocities[0]])
