@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-learning check bench bench-updates bench-training bench-peers bench-learning clean
+.PHONY: demo test test-learning check bench bench-updates bench-training bench-peers bench-learning bench-comparison clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -32,6 +32,9 @@ bench-training: .venv/with-tests
 
 bench-learning: .venv/with-marl
 	$(BIN)/python benchmarks/learning.py
+
+bench-comparison: .venv/with-marl
+	$(BIN)/python benchmarks/comparison.py
 
 # The libraries we compare with, in an environment of their own.
 bench-peers: benchmarks/peers/requirements.txt

@@ -15,24 +15,15 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from commands import marl, trained
+
 TARGETS = {4: 0.95, 12: 0.92, 80: 0.88, 1000: 0.86}
 REFERENCES = ("random", "greedy", "local-assignment", "assignment")
 THRESHOLD = 0.95
-
-
-def marl(*arguments: str, root: Path) -> None:
-    """Run one `marl` command with its runs kept below `root`; stop with its message if it fails."""
-    command = [sys.executable, "-m", "marl.cli", *arguments]
-    environment = {**os.environ, "MARL_DATA": str(root)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(arguments)} failed: {done.stderr.strip()}")
 
 
 def evaluate(policy: str, agents: list[int], root: Path, *more: str) -> dict[int, dict]:
@@ -43,12 +34,10 @@ def evaluate(policy: str, agents: list[int], root: Path, *more: str) -> dict[int
     return {result["agents"]: result for result in json.loads(file.read_text())}
 
 
-def train(config: str, seed: int, agents: list[int], root: Path) -> dict:
+def train(config: Path, seed: int, agents: list[int], root: Path) -> dict:
     """Train one seed and evaluate it; CPU seconds of the training and until THRESHOLD beside."""
     name = f"seed-{seed}"
-    marl("train", config, "--name", name, "--seed", str(seed), root=root)
-    lines = (root / "stats" / name / "log.jsonl").read_text().splitlines()
-    log = [json.loads(line) for line in lines]
+    log = trained(name, config, seed, root=root)
     reached = [
         line["cpu_seconds"]
         for line in log
@@ -82,13 +71,13 @@ def main() -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=[4, 12, 80, 1000])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="seeds side by side")
     parser.add_argument("--markdown", type=Path, help="write the table here, too")
-    parser.add_argument("--keep", type=Path, help="a folder to keep the runs in; default: none")
+    parser.add_argument("--keep", type=Path, help="a folder in which runs are kept and continued")
     options = parser.parse_args()
     agents = options.agents
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
         root = (options.keep or Path(folder)).resolve()
         root.mkdir(parents=True, exist_ok=True)
-        config = str(Path(options.config).resolve())
+        config = Path(options.config).resolve()
         runs = list(pool.map(lambda seed: train(config, seed, agents, root), options.seeds))
         references = {name: evaluate(name, agents, root) for name in REFERENCES}
 

@@ -1,0 +1,34 @@
+"""marl's own commands, as a benchmark runs them: each in a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from marl.config import load_config
+from marl.runs import data_root, read_log
+
+
+def marl(*arguments: str, root: Path | None = None) -> None:
+    """Run one `marl` command with its runs kept below `root`; stop with its message if it fails."""
+    command = [sys.executable, "-m", "marl.cli", *arguments]
+    environment = {**os.environ, "MARL_DATA": str(root or data_root())}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"marl {' '.join(arguments)} failed: {done.stderr.strip()}")
+
+
+def trained(
+    name: str, config: Path, seed: int, settings: Sequence[str] = (), root: Path | None = None
+) -> list[dict[str, Any]]:
+    """The log of a run that is trained now, or finished if it was interrupted; one that is there
+    already is left as it is."""
+    stats = (root or data_root()) / "stats" / name
+    if not read_log(stats):
+        options = [x for setting in settings for x in ("--set", setting)]
+        marl("train", str(config), "--name", name, "--seed", str(seed), *options, root=root)
+    elif read_log(stats)[-1]["step"] < load_config(config, settings).training.steps:
+        marl("resume", name, root=root)
+    return read_log(stats)
