@@ -190,9 +190,9 @@ class DDPG(Agent):
             result = learner.update(
                 rows[g],
                 self._observations_seen(observation, g),
-                self._actions_seen(action, g),
+                self._own_first(action, g),
                 self._observations_seen(next_observation, g),
-                self._actions_seen(next_action, g),
+                self._own_first(next_action, g),
             )
             if g in self._noise:
                 if learner.updates % ADAPT_EVERY == 0:
@@ -215,16 +215,15 @@ class DDPG(Agent):
         return self._learners[g].rows(*columns, self._generator)
 
     def _observations_seen(self, x: dict[str, Tensor], g: str) -> Tensor:
-        """Of everybody's observations, what each critic of the group sees, [N, B, size]: its own,
-        or all of them. A critic of one's own can tell them apart in any order, so that all critics
-        share one table; to a shared one they come as actions do."""
+        """Of everybody's observations, what each critic of the group sees: [N, B, size]. A critic
+        of one's own can tell agents apart in any order, so that all of them share one table."""
         if self.row.critic == "own" or self.row.networks == "one":
-            return self._actions_seen(x, g)
+            return self._own_first(x, g)
         table = torch.cat([x[h].transpose(0, 1).flatten(1) for h in sorted(x, key=g.__ne__)], 1)
         return table.expand(len(x[g]), -1, -1)
 
-    def _actions_seen(self, x: dict[str, Tensor], g: str) -> Tensor:
-        """Of everybody's actions, what each critic of the group sees, [N, B, size]: its own, or all
+    def _own_first(self, x: dict[str, Tensor], g: str) -> Tensor:
+        """Of everybody's numbers, what each critic of the group sees, [N, B, size]: its own, or all
         of them with its own first, then those of its group in turn, then the other groups'."""
         own = x[g]
         if self.row.critic == "own":
