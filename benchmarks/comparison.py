@@ -1,7 +1,7 @@
 """Which way of controlling N agents learns, and which survives a larger N? Every row of the family.
 
     python benchmarks/comparison.py [--seeds 0 1 2 3 4] [--rows ddpg maddpg ...] [--jobs 2]
-                                    [--out docs/comparison.md]
+                                    [--page] [--out docs/comparison.md]
 
 Trains every row on cooperative navigation with 4 agents, one process and one thread a run, about
 120 CPU-seconds each; evaluates it greedily, on starts used for nothing else; writes a page with a
@@ -42,7 +42,7 @@ class Row:
 
 SHARED = ("world.reward=shared",)
 ROWS = {
-    "atoc-set": Row("one shared policy, set network (`spread.json`)", "spread"),
+    "atoc-set": Row("one shared policy, set network (spread.json)", "spread"),
     "atoc": Row("one shared policy (ATOC without communication)", "atoc_tuned"),
     "atoc-comm": Row("ATOC with communication", "atoc_comm_tuned"),
     "ddpg": Row("independent DDPG", "ddpg_tuned"),
@@ -87,25 +87,32 @@ def interval(values: list[float]) -> str:
 
 
 def results(row: str, seeds: list[int], n: int) -> list[dict[str, Any]]:
+    """The evaluations of those seeds that have one."""
     files = [Run(f"comparison-{row}-{seed}").stats / f"evaluation-{n}.json" for seed in seeds]
     return [json.loads(file.read_text())[0] for file in files if file.exists()]
 
 
+def logs(row: str, seeds: list[int]) -> list[list[dict[str, Any]]]:
+    """The logs of those seeds that are evaluated."""
+    runs = [Run(f"comparison-{row}-{seed}") for seed in seeds]
+    return [read_log(run.stats) for run in runs if (run.stats / "evaluation-4.json").exists()]
+
+
 def table(rows: list[str], seeds: list[int]) -> list[str]:
     """The lines of the Markdown table."""
-    headings = ["row", "coverage, N=4", "worst seed", "collisions", "return per step"]
+    headings = ["row", "seeds", "coverage, N=4", "worst seed", "collisions", "return per step"]
     headings += [f"coverage, N={n}" for n in LARGER] + ["CPU-s"]
     lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
     for row in rows:
         own = results(row, seeds, AGENTS[0])
         coverage = [result["coverage"] for result in own]
-        cells = [ROWS[row].label, interval(coverage), f"{min(coverage):.3f}"]
+        cells = [ROWS[row].label, str(len(own)), interval(coverage), f"{min(coverage):.3f}"]
         cells += [interval([result[key] for result in own]) for key in ("collisions", "reward")]
         for n in LARGER:
             values = [result["coverage"] for result in results(row, seeds, n)]
             cells.append(interval(values) if values else "tied to N=4")
-        logs = [read_log(Run(f"comparison-{row}-{seed}").stats) for seed in seeds]
-        cells.append(f"{np.median([log[-1]['cpu_seconds'] for log in logs]):.0f}")
+        seconds = [log[-1]["cpu_seconds"] for log in logs(row, seeds)]
+        cells.append(f"{np.median(seconds):.0f}")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -118,8 +125,7 @@ def plot(rows: list[str], seeds: list[int], path: Path) -> None:
     axes = figure.subplots()
     for number, row in enumerate(rows):
         curves = []
-        for seed in seeds:
-            log = read_log(Run(f"comparison-{row}-{seed}").stats)
+        for log in logs(row, seeds):
             points = [line for line in log if "evaluation" in line]
             curves.append([(p["cpu_seconds"], p["evaluation"]["coverage"]) for p in points])
         seconds, coverage = np.array(curves).mean(0)[:, 0], np.array(curves)[:, :, 1]
@@ -147,8 +153,9 @@ def page(rows: list[str], seeds: list[int], picture: str) -> str:
             "",
             f"![learning curves]({picture})",
             "",
-            f"Seeds {', '.join(map(str, seeds))}; {versions}. Brackets: 95 % percentile bootstrap "
-            f"interval of the mean over seeds ({RESAMPLES} resamples). Bands: range of the seeds.",
+            f"Seeds from {min(seeds)}; {versions}. Brackets: 95 % percentile bootstrap interval of "
+            f"the mean over seeds ({RESAMPLES} resamples). Bands: range of the seeds. Made by "
+            "`make bench-comparison`, which continues where it was interrupted.",
             "",
         ]
     )
@@ -161,10 +168,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs side by side")
+    parser.add_argument("--page", action="store_true", help="of what is finished; train nothing")
     parser.add_argument("--out", type=Path, default=Path("docs/comparison.md"))
     options = parser.parse_args()
     with ThreadPoolExecutor(options.jobs) as pool:
-        for seed in options.seeds:  # all rows of a seed first: an early look at every row
+        for seed in (
+            [] if options.page else options.seeds
+        ):  # all rows of a seed first: an early look at every row
             list(pool.map(partial(train, seed=seed), options.rows))
     picture = options.out.with_suffix(".png")
     plot(options.rows, options.seeds, picture)

@@ -42,11 +42,20 @@ def test_finished_runs_are_not_run_again(finished, monkeypatch, capsys):
     comparison.main()
     rows = [line for line in out.read_text().splitlines() if line.startswith("| ")]
     shared, independent = rows[-2:]
-    assert "| 0.800 [0.700, 0.900] | 0.700 |" in shared
+    assert "| 2 | 0.800 [0.700, 0.900] | 0.700 |" in shared
     assert "| 0.792 [0.692, 0.892] | 0.724 [0.624, 0.824] | 100 |" in shared
     assert "| tied to N=4 | tied to N=4 |" in independent
     assert out.with_suffix(".png").stat().st_size > 10_000
     assert shared in capsys.readouterr().out
+
+
+def test_a_page_of_what_is_finished(finished, monkeypatch):
+    (finished / "stats" / "comparison-atoc-1" / "evaluation-4.json").unlink()
+    out = finished / "page.md"
+    arguments = ["comparison.py", "--rows", "atoc", "ddpg", "--page", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    comparison.main()
+    assert "| 1 | 0.900 [0.900, 0.900] | 0.900 |" in out.read_text()
 
 
 def test_an_interrupted_run_is_resumed(finished, monkeypatch):
