@@ -128,7 +128,7 @@ def test_neighbours_are_those_of_the_observation():
         assert transition.kept["agents"] is numbers
         assert explore
         assert numbers.shape == (3, 3, 2)
-        seen = rows[..., 2:8].reshape(3, 3, 2, 3)[..., :2]  # where the two nearest are
+        seen = rows[..., 2:12].reshape(3, 3, 2, 5)[..., :2]  # where the two nearest are
         for e, i in np.ndindex(3, 3):
             back = np.flatnonzero(numbers[e, numbers[e, i, 0]] == i)[0]
             np.testing.assert_allclose(seen[e, i, 0], -seen[e, numbers[e, i, 0], back], atol=1e-6)

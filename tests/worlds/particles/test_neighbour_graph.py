@@ -99,9 +99,9 @@ def test_spread_observes_its_agents_in_this_order(n):
     rng = np.random.default_rng(0)
     observation = world.reset()["agents"]
     for _ in range(4):
-        seen = observation[..., 2:11].reshape(2, n, 3, 3)
+        seen = observation[..., 2:17].reshape(2, n, 3, 5)
         numbers = world.neighbours(3)["agents"]
-        assert (seen[..., 2] == 1).all()
+        assert (seen[..., 4] == 1).all()
         places = world.positions()[0]
         for e in range(2):
             relative = places[e][numbers[e]] - places[e][:, None]

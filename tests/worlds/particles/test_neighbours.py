@@ -39,7 +39,7 @@ def naive_observation(agents, landmarks, i, k, count):
 )
 def test_nearest_is_brute_force(num_agents, num_landmarks, stretch, seed):
     """Any number of bodies, crowded, spread out or far outside the square."""
-    scenario = Spread(num_agents=num_agents, num_landmarks=num_landmarks)
+    scenario = Spread(num_agents=num_agents, num_landmarks=num_landmarks, perceive_velocities=False)
     rng = np.random.default_rng(seed)
     size = stretch * scenario.half_size
     agents = rng.uniform(-size, size, (2, num_agents, 2)).astype(np.float32)
