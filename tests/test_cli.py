@@ -84,7 +84,7 @@ def test_flags_that_are_not_typed_do_not_override(data, tmp_path, capsys):
     [
         ("trian x", "choose from"),
         ("train", "required"),
-        ("train nothing", "there is no config 'nothing'; known are atoc, atoc_comm, atoc_comm_tuned"),
+        ("train nothing", "there is no config 'nothing'; known are atoc, atoc_comm"),
         ("train none.json", "there is no file none.json"),
         ("train spread --nam x", "unrecognized arguments: --nam"),
         ("train spread --name ../x", "cannot be the name of a run"),
