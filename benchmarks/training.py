@@ -34,10 +34,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from marl.config import Config, load_config
+from marl.errors import UserError
 from marl.evaluation import one_thread
 from marl.replay import Replay
 from marl.rollout import collect
-from marl.runs import read_log
+from marl.runs import find_config, read_log
 
 T = TypeVar("T")
 
@@ -249,8 +250,12 @@ def main() -> None:
     ]
     print(*about, NOTES, sep="\n", flush=True)
     results, reached = [], []
+    try:
+        paths = [find_config(str(config)) for config in args.configs]
+    except UserError as error:
+        parser.error(str(error))
     with one_thread():
-        for path in args.configs:
+        for path in paths:
             results.append(measure(path, settings, args.steps, args.seconds))
             print("", results[-1], sep="\n", flush=True)
             if original := ORIGINAL.get(path.stem):
