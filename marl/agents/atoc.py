@@ -29,8 +29,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marl.agents.base import Agent
-from marl.agents.ddpg import ADAPT_EVERY, Learner, adam, clip, follow, load_published, published
+from marl.agents.ddpg import ADAPT_EVERY
+from marl.agents.learner import Learner, LearningAgent, adam, below, clip, follow
 from marl.exploration import Exploration, ExplorationConfig, ParameterNoise
 from marl.networks import MLP, StackedLinear, StackedLSTM
 from marl.replay import Batch
@@ -201,7 +201,7 @@ class Actor(nn.Module):
 # ------------------------------------------------------------------------------------------- agent
 
 
-class ATOC(Agent):
+class ATOC(LearningAgent["_Learner"]):
     """A learner for each group of agents, and who communicates with whom in every world."""
 
     whole_steps = True
@@ -323,44 +323,19 @@ class ATOC(Agent):
                 results[name if len(self._learners) == 1 else f"{g}.{name}"] = value
         return results
 
-    def anneal(self, progress: float) -> None:
-        self.exploration.anneal(progress)
-        share = 1.0 + (self.config.final_lr - 1.0) * progress
-        for learner in self._learners.values():
-            learner.scale_rates(share)
-
     # --------------------------------------------------------------------------------- checkpoints
 
-    def weights(self) -> dict[str, Tensor]:
-        return published(self._learners)
-
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
-        load_published(self._learners, weights)
-
     def state_dict(self) -> dict[str, Tensor]:
-        state = {f"exploration.{k}": v for k, v in self.exploration.state_dict().items()}
-        state["generator"] = self._generator.get_state()
-        state["clock"] = torch.from_numpy(self._clock.copy())
+        state = super().state_dict() | {"clock": torch.from_numpy(self._clock.copy())}
         for g, groups in self._in_force.items():
             state[f"in_force.{g}"] = torch.from_numpy(groups.copy())
-        for g, noise in self._noise.items():
-            state |= {f"noise.{g}.{k}": v for k, v in noise.state_dict().items()}
-        for g, learner in self._learners.items():
-            state |= {f"{g}.{k}": v for k, v in learner.state_dict().items()}
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        def below(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-        self.exploration.load_state_dict(below("exploration."))
-        self._generator.set_state(state["generator"])
+        super().load_state_dict(state)
         self._clock = state["clock"].numpy().copy()
-        self._in_force = {g: groups.numpy().copy() for g, groups in below("in_force.").items()}
-        for g, noise in self._noise.items():
-            noise.load_state_dict(below(f"noise.{g}."))
-        for g, learner in self._learners.items():
-            learner.load_state_dict(below(f"{g}."))
+        in_force = below("in_force.", state)
+        self._in_force = {g: groups.numpy().copy() for g, groups in in_force.items()}
 
 
 class _Learner(Learner):

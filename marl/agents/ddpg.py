@@ -15,7 +15,6 @@ agents are drawn, N is 1; so it is where one actor and one critic control all ag
 """
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
@@ -24,7 +23,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from marl.agents.base import Agent
+from marl.agents.learner import Learner, LearningAgent, adam, below, clip, follow
 from marl.agents.normaliser import Normaliser
 from marl.agents.symmetry import RandomViews, Symmetry
 from marl.exploration import Exploration, ExplorationConfig, ParameterNoise
@@ -98,7 +97,7 @@ class DDPGConfig(BaseModel):
     )
 
 
-class DDPG(Agent):
+class DDPG(LearningAgent["_Learner"]):
     """Deterministic policy gradient: a learner for each group, and what they see of each other."""
 
     def __init__(
@@ -234,41 +233,14 @@ class DDPG(Agent):
         others = [v.transpose(0, 1).flatten(1).expand(n, -1, -1) for h, v in x.items() if h != g]
         return torch.cat([turned, *others], -1)
 
-    def anneal(self, progress: float) -> None:
-        self.exploration.anneal(progress)
-        share = 1.0 + (self.config.final_lr - 1.0) * progress
-        for learner in self._learners.values():
-            learner.scale_rates(share)
-
     # --------------------------------------------------------------------------------- checkpoints
 
-    def weights(self) -> dict[str, Tensor]:
-        return published(self._learners)
-
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
-        load_published(self._learners, weights)
-
     def state_dict(self) -> dict[str, Tensor]:
-        state = {f"exploration.{k}": v for k, v in self.exploration.state_dict().items()}
-        state["generator"] = self._generator.get_state()
-        state |= {f"shown.{g}": shown.clone() for g, shown in self._shown.items()}
-        for g, noise in self._noise.items():
-            state |= {f"noise.{g}.{k}": v for k, v in noise.state_dict().items()}
-        for g, learner in self._learners.items():
-            state |= {f"{g}.{k}": v for k, v in learner.state_dict().items()}
-        return state
+        return super().state_dict() | {f"shown.{g}": x.clone() for g, x in self._shown.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        def below(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-        self.exploration.load_state_dict(below("exploration."))
-        self._generator.set_state(state["generator"])
-        self._shown = below("shown.")
-        for g, noise in self._noise.items():
-            noise.load_state_dict(below(f"noise.{g}."))
-        for g, learner in self._learners.items():
-            learner.load_state_dict(below(f"{g}."))
+        super().load_state_dict(state)
+        self._shown = below("shown.", state)
 
 
 class _Rows(NamedTuple):
@@ -281,67 +253,6 @@ class _Rows(NamedTuple):
     terminated: Tensor
     seen: Tensor  # what is shown of the observations to the actor
     next_seen: Tensor
-
-
-class Learner:
-    """Networks and optimisers of one group that are stored together."""
-
-    stored: tuple[str, ...]  # its attributes that are networks
-    optimisers: tuple[str, ...] = ("actor_optimiser", "critic_optimiser")
-    published: nn.Module  # what is needed to act
-    updates = 0
-
-    def scale_rates(self, share: float) -> None:
-        """Learn with this share of the learning rates of the beginning."""
-        for name in self.optimisers:
-            for options in getattr(self, name).param_groups:
-                options["lr"] = options["initial_lr"] * share
-
-    def state_dict(self) -> dict[str, Tensor]:
-        state = {"updates": torch.tensor(self.updates)}
-        for name in self.stored:
-            for key, tensor in getattr(self, name).state_dict().items():
-                state[f"{name}.{key}"] = tensor.clone()
-        for name in self.optimisers:
-            for index, moments in getattr(self, name).state_dict()["state"].items():
-                for key, tensor in moments.items():
-                    state[f"{name}.{index}.{key}"] = tensor.clone()
-        return state
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.updates = int(state["updates"])
-        for name in self.stored:
-            module = getattr(self, name)
-            module.load_state_dict({k: state[f"{name}.{k}"] for k in module.state_dict()})
-        for name in self.optimisers:
-            optimiser = getattr(self, name)
-            moments: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in state.items():
-                if key.startswith(f"{name}."):
-                    _, index, moment = key.split(".")
-                    moments.setdefault(int(index), {})[moment] = tensor.clone()
-            optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
-
-
-def published(learners: Mapping[str, Learner]) -> dict[str, Tensor]:
-    """A copy of what the groups' learners publish."""
-    return {
-        f"{g}.{name}": tensor.detach().clone()
-        for g, learner in learners.items()
-        for name, tensor in learner.published.state_dict().items()
-    }
-
-
-def load_published(learners: Mapping[str, Learner], weights: dict[str, Tensor]) -> None:
-    """Raises ValueError, naming the weight, where one is missing or its shape differs."""
-    for g, learner in learners.items():
-        own = learner.published.state_dict()
-        for name, tensor in own.items():
-            stored = weights.get(f"{g}.{name}")
-            if stored is None or stored.shape != tensor.shape:
-                found = "is missing" if stored is None else f"has shape {tuple(stored.shape)}"
-                raise ValueError(f"weight {g}.{name} {found}; {tuple(tensor.shape)} fits")
-        learner.published.load_state_dict({k: weights[f"{g}.{k}"] for k in own})
 
 
 class _Learner(Learner):
@@ -514,26 +425,3 @@ class _Learner(Learner):
 def _loss(x: Tensor) -> Tensor:
     """Mean over the batch, sum over the stack: [K, rows, size] -> []."""
     return x.mean((1, 2)).sum()
-
-
-def adam(module: nn.Module, rate: float) -> torch.optim.Adam:
-    options = {"params": list(module.parameters()), "initial_lr": rate}
-    return torch.optim.Adam([options], lr=rate, fused=True)
-
-
-def clip(module: nn.Module, limit: float) -> None:
-    """Scale each network's gradient down to the norm `limit`; slice by slice, as stacked networks
-    must not feel each other."""
-    if limit:
-        for part in module if isinstance(module, nn.ModuleList) else [module]:
-            gradients = [p.grad for p in part.parameters() if p.grad is not None]
-            norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
-            scale = (limit / (norm + 1e-6)).clamp(max=1.0)
-            for g in gradients:
-                g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
-
-
-@torch.no_grad()
-def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
-    """target <- target + rate (source - target)."""
-    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)
