@@ -315,7 +315,7 @@ def test_every_part_of_the_actor_has_a_target_that_is_used(part):
         if name.startswith(part):
             parameter.data += 0.3
     one, other = (x.update(batch_of(agent))["critic_loss"] for x in (agent, changed))
-    assert abs(one / other - 1) > 5e-6
+    assert abs(one / other - 1) > 1e-4
 
 
 def test_targets_follow_by_tau():
