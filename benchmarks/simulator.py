@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,12 @@ class Target:
         ok = self.value <= self.wanted if self.at_most else self.value >= self.wanted
         limit = f"at {'most' if self.at_most else 'least'} {self.wanted:,}"
         return f"{'ok' if ok else 'MISSED':>8}  {self.text}: {self.value:,.2f} ({limit})"
+
+
+def write_report(path: Path, about: list[str], **measured: Sequence[Any]) -> None:
+    """All measurements, lists of dataclasses by name, as JSON."""
+    lists = {name: [*map(asdict, items)] for name, items in measured.items()}
+    path.write_text(json.dumps({"about": about, **lists}, indent=1))
 
 
 # ---------------------------------------------------------------------------------- ours and peers
@@ -319,8 +326,7 @@ def main() -> None:
         reached += large_targets(large)
     print("\nTargets", *reached, sep="\n")
     if args.json:
-        measured = {"cases": [*map(asdict, cases)], "targets": [*map(asdict, reached)]}
-        args.json.write_text(json.dumps({"about": about, **measured}, indent=1))
+        write_report(args.json, about, cases=cases, targets=reached)
 
 
 if __name__ == "__main__":

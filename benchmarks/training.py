@@ -11,25 +11,23 @@ time that the matrix products of an update take alone. One core, one thread, CPU
 
 import argparse
 import importlib.metadata
-import json
-import os
 import platform
 import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from commands import marl
 from peers.stepping import seconds_per_step
-from simulator import ROOT, Target, pin, processor
+from simulator import ROOT, Target, pin, processor, write_report
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -217,13 +215,7 @@ def train(path: Path, settings: list[str], steps: int) -> float:
     quiet = ("training.evaluate_every=0", "training.checkpoint_every=0")
     more = [*settings, *quiet, f"training.steps={steps}", f"training.log_every={steps // 10}"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "marl.cli", "train", str(path), "--name", "run"]
-        environment = {**os.environ, "MARL_DATA": folder, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [*command, "--set", *more], env=environment, capture_output=True, text=True
-        )
-        if done.returncode:
-            sys.exit(f"{shlex.join(command)} failed: {done.stderr.strip()}")
+        marl("train", str(path), "--name", "run", "--set", *more, root=Path(folder))
         log = [line for line in read_log(Path(folder, "stats", "run")) if line["step"] >= starts]
     return (log[-1]["step"] - log[0]["step"]) / (log[-1]["cpu_seconds"] - log[0]["cpu_seconds"])
 
@@ -263,8 +255,7 @@ def main() -> None:
                 reached.append(Target(text, results[-1].train / original, 3))
     print("\nTargets", *reached, sep="\n")
     if args.json:
-        measured = {"results": [*map(asdict, results)], "targets": [*map(asdict, reached)]}
-        args.json.write_text(json.dumps({"about": about, **measured}, indent=1))
+        write_report(args.json, about, results=results, targets=reached)
 
 
 if __name__ == "__main__":

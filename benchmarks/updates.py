@@ -13,21 +13,20 @@ import argparse
 import copy
 import importlib.metadata
 import itertools
-import json
 import platform
 import shlex
 import statistics
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box
 from peers.stepping import seconds_per_step
-from simulator import ROOT, Peer, Target, pin, processor
+from simulator import ROOT, Peer, Target, pin, processor, write_report
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -344,8 +343,7 @@ def main() -> None:
             reached.append(Target(f"{text}, times as fast as {peer.name}", ours / theirs, 3))
     print("\nTargets", *reached, sep="\n")
     if args.json:
-        measured = {"cases": [*map(asdict, cases)], "targets": [*map(asdict, reached)]}
-        args.json.write_text(json.dumps({"about": about, **measured}, indent=1))
+        write_report(args.json, about, cases=cases, targets=reached)
 
 
 if __name__ == "__main__":
