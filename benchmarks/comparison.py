@@ -17,6 +17,7 @@ import platform
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 from commands import marl, trained
 
 from marl.config import Config, load_config
-from marl.runs import Run, find_config, read_log, whole_file
+from marl.runs import Run, data_root, find_config, read_log, whole_file
 
 AGENTS = (4, 12, 80)
 LARGER = AGENTS[1:]
@@ -144,7 +145,8 @@ def plot(rows: list[str], seeds: list[int], path: Path) -> None:
 
 def page(rows: list[str], seeds: list[int], picture: str) -> str:
     """The whole page, in Markdown."""
-    versions = f"Python {platform.python_version()}, {platform.machine()}"
+    packages = [f"{name} {version(name)}" for name in ("torch", "numba", "numpy")]
+    versions = ", ".join([f"Python {platform.python_version()}", *packages, platform.machine()])
     return "\n".join(
         [
             (Path(__file__).parent / "comparison.md").read_text().strip(),
@@ -153,8 +155,8 @@ def page(rows: list[str], seeds: list[int], picture: str) -> str:
             "",
             f"![learning curves]({picture})",
             "",
-            f"Seeds from {min(seeds)}; {versions}. Brackets: 95 % percentile bootstrap interval of "
-            f"the mean over seeds ({RESAMPLES} resamples). Bands: range of the seeds. Made by "
+            f"Seeds: the first of {seeds}; {versions}. Brackets: 95 % percentile bootstrap "
+            f"interval of the mean over seeds ({RESAMPLES} resamples). Bands: range of the seeds. Made by "
             "`make bench-comparison`, which continues where it was interrupted.",
             "",
         ]
@@ -172,15 +174,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/comparison.md"))
     options = parser.parse_args()
     with ThreadPoolExecutor(options.jobs) as pool:
-        for seed in (
-            [] if options.page else options.seeds
-        ):  # all rows of a seed first: an early look at every row
+        for seed in [] if options.page else options.seeds:  # an early look at every row
             list(pool.map(partial(train, seed=seed), options.rows))
+    finished = [row for row in options.rows if results(row, options.seeds, AGENTS[0])]
+    if not finished:
+        parser.error(f"no run of --rows and --seeds is finished in {data_root()}")
     picture = options.out.with_suffix(".png")
-    plot(options.rows, options.seeds, picture)
+    plot(finished, options.seeds, picture)
     with whole_file(options.out) as unfinished:
-        unfinished.write_text(page(options.rows, options.seeds, picture.name))
-    print("\n".join(table(options.rows, options.seeds)))
+        unfinished.write_text(page(finished, options.seeds, picture.name))
+    print("\n".join(table(finished, options.seeds)))
 
 
 if __name__ == "__main__":

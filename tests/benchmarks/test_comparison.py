@@ -58,6 +58,18 @@ def test_a_page_of_what_is_finished(finished, monkeypatch):
     assert "| 1 | 0.900 [0.900, 0.900] | 0.900 |" in out.read_text()
 
 
+def test_rows_without_a_finished_run_are_left_out(finished, monkeypatch, capsys):
+    out = finished / "page.md"
+    arguments = ["comparison.py", "--page", "--out", str(out), "--rows", "saddpg"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "atoc"])
+    comparison.main()
+    assert "SADDPG" not in out.read_text().split("| row |")[1]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit, match="2"):
+        comparison.main()
+    assert "no run of --rows and --seeds is finished" in capsys.readouterr().err
+
+
 def test_an_interrupted_run_is_resumed(finished, monkeypatch):
     (finished / "stats" / "comparison-ddpg-0" / "log.jsonl").write_text('{"step": 1}\n')
     run = []
