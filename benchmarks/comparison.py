@@ -156,8 +156,8 @@ def page(rows: list[str], seeds: list[int], picture: str) -> str:
             f"![learning curves]({picture})",
             "",
             f"Seeds: the first of {seeds}; {versions}. Brackets: 95 % percentile bootstrap "
-            f"interval of the mean over seeds ({RESAMPLES} resamples). Bands: range of the seeds. Made by "
-            "`make bench-comparison`, which continues where it was interrupted.",
+            f"interval of the mean over seeds ({RESAMPLES} resamples). Bands: range of the seeds. "
+            "Made by `make bench-comparison`, which continues where it was interrupted.",
             "",
         ]
     )
