@@ -65,9 +65,27 @@ class StackedLayerNorm(nn.Module):
         return F.layer_norm(x, x.shape[-1:]) * self.weight + self.bias
 
 
-class MLP(nn.Module):
-    """A multi-layer perceptron with LeakyReLU between its layers, optionally behind a layer
-    normalisation; `extra` numbers (an action) are appended to the observation."""
+class Hidden(nn.Module):
+    """Layers with LeakyReLU, optionally behind a layer normalisation; `extra` numbers (an action)
+    are appended to the input."""
+
+    def __init__(
+        self, stack: int, inputs: int, hidden: Sequence[int], layer_norm: bool = False
+    ) -> None:
+        super().__init__()
+        sizes = itertools.pairwise([inputs, *hidden])
+        self.layers = nn.ModuleList(StackedLinear(stack, a, b) for a, b in sizes)
+        self.norms = nn.ModuleList(StackedLayerNorm(stack, b) for b in hidden if layer_norm)
+
+    def forward(self, x: Tensor, extra: Tensor | None = None) -> Tensor:
+        for i, layer in enumerate(self.layers):
+            x = layer(x, extra if i == 0 else None)
+            x = F.leaky_relu(self.norms[i](x) if self.norms else x, inplace=True)
+        return x
+
+
+class MLP(Hidden):
+    """A multi-layer perceptron: hidden layers and a linear one."""
 
     def __init__(
         self,
@@ -80,20 +98,11 @@ class MLP(nn.Module):
         width: int,
         layer_norm: bool = False,
     ) -> None:
-        super().__init__()
-        sizes = [inputs + extra, *hidden]
-        self.layers = nn.ModuleList(
-            StackedLinear(stack, a, b) for a, b in itertools.pairwise(sizes)
-        )
-        self.norms = nn.ModuleList(StackedLayerNorm(stack, b) for b in hidden if layer_norm)
-        self.output = StackedLinear(stack, sizes[-1], outputs).small()
+        super().__init__(stack, inputs + extra, hidden, layer_norm)
+        self.output = StackedLinear(stack, hidden[-1], outputs).small()
 
-    def forward(self, observation: Tensor, extra: Tensor | None = None) -> Tensor:
-        x = observation
-        for i, layer in enumerate(self.layers):
-            x = layer(x, extra if i == 0 else None)
-            x = F.leaky_relu(self.norms[i](x) if self.norms else x, inplace=True)
-        return self.output(x)
+    def forward(self, x: Tensor, extra: Tensor | None = None) -> Tensor:
+        return self.output(super().forward(x, extra))
 
 
 class StackedLSTM(nn.Module):

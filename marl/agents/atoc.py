@@ -18,29 +18,25 @@ Shapes: E worlds (or B stored steps) of N agents lie one after another as R = E 
 collaborators with the nearest first, then -1.
 """
 
-import copy
-import itertools
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from numba import njit
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marl.agents.ddpg import ADAPT_EVERY
-from marl.agents.learner import Learner, LearningAgent, adam, below, clip, follow
-from marl.exploration import Exploration, ExplorationConfig, ParameterNoise
-from marl.networks import MLP, StackedLinear, StackedLSTM
+from marl.agents.actor_critic import ActorCritic, ActorCriticConfig
+from marl.agents.learner import LearningAgent, adam, below
+from marl.exploration import ExplorationConfig
+from marl.networks import MLP, Hidden, StackedLSTM
 from marl.replay import Batch
 from marl.worlds.base import Arrays, Group
 
 
-class ATOCConfig(BaseModel):
-    """Settings of ATOC with communication."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ATOCConfig(ActorCriticConfig):
+    """Settings of ATOC with communication; the attention unit learns at the actor's rate."""
 
     name: Literal["atoc_comm"] = "atoc_comm"
     communication: Literal["attention", "off", "forced"] = Field(
@@ -57,18 +53,6 @@ class ATOCConfig(BaseModel):
     collaborators: int = Field(3, ge=1, description="agents that an initiator chooses at most")
     epsilon: float = Field(
         0.1, ge=0, le=1, description="exploring: how often a coin decides who initiates"
-    )
-    gamma: float = Field(0.9, ge=0, lt=1, description="discount factor")
-    tau: float = Field(0.01, gt=0, le=1, description="step of the target networks per update")
-    actor_lr: float = Field(
-        1e-3, gt=0, description="Adam's learning rate of the actor and the attention unit"
-    )
-    critic_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the critic")
-    final_lr: float = Field(
-        1.0, gt=0, le=1, description="learning rates fall in a straight line to this share"
-    )
-    gradient_clip: float = Field(
-        0.0, ge=0, description="largest gradient norm of a network; 0: off"
     )
 
 
@@ -161,18 +145,14 @@ class Actor(nn.Module):
 
     def __init__(self, stack: int, inputs: int, actions: int, config: ATOCConfig) -> None:
         super().__init__()
-        thought = config.thought
-        sizes = itertools.pairwise([inputs, *config.hidden, thought])
-        self.first = nn.ModuleList(StackedLinear(stack, a, b) for a, b in sizes)
+        thought, norm = config.thought, "actor" in config.layer_norm
+        self.first = Hidden(stack, inputs, (*config.hidden, thought), norm)
         self.channel = StackedLSTM(stack, thought, thought)
-        self.second = MLP(stack, (), 2 * thought, 0, actions, (thought,), 0)
+        self.second = MLP(stack, (), 2 * thought, 0, actions, (thought,), 0, norm)
 
     def think(self, observation: Tensor) -> Tensor:
         """[K, R, O] -> [K, R, H]."""
-        x = observation
-        for layer in self.first:
-            x = F.leaky_relu(layer(x))
-        return x
+        return self.first(observation)
 
     def communicate(self, thought: Tensor, rounds: list[Tensor]) -> Tensor:
         """Integrated thoughts [K, R, H]; zero for agents in no group. A group reads what earlier
@@ -214,26 +194,12 @@ class ATOC(LearningAgent["_Learner"]):
         exploration: ExplorationConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self.groups = groups
-        self.config = config
         if config.communication != "off":
             self.perceives = config.neighbours
             self.keeps = dict.fromkeys(groups, (1 + config.collaborators,))
-        weights, noise, choices = map(int, np.random.SeedSequence(seed).generate_state(3))
-        self.exploration = Exploration(
-            exploration or ExplorationConfig(), torch.Generator().manual_seed(noise)
-        )
-        self._generator = torch.Generator().manual_seed(choices)
         self._clock = np.zeros(0, np.int64)  # [E] steps since the episode began
         self._in_force: Arrays = {}  # i64[E, N, 1 + collaborators]; never changed in place
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(weights)
-            self._learners = {g: _Learner(group, config) for g, group in groups.items()}
-        self._noise = {
-            g: ParameterNoise(learner.actor, self.exploration)
-            for g, learner in self._learners.items()
-            if self.exploration.config.kind == "psne"
-        }
+        super().__init__(groups, config, exploration, seed, lambda g: _Learner(groups[g], config))
 
     # ------------------------------------------------------------------------------------- acting
 
@@ -250,8 +216,10 @@ class ATOC(LearningAgent["_Learner"]):
         actions = {}
         with torch.no_grad():
             for g, learner in self._learners.items():
+                actor = cast(Actor, learner.actor if explore else learner.greedy)
                 rows = torch.as_tensor(observation[g], dtype=torch.float32)
-                thought = learner.actor.think(rows.flatten(0, 1)[None])
+                rows = learner.normalised(rows, learn=explore)
+                thought = actor.think(rows.flatten(0, 1)[None])
                 if due.any():
                     near = None if neighbours is None else neighbours[g]
                     groups = self._decided(learner, thought, sizes[g], near, explore)
@@ -263,8 +231,8 @@ class ATOC(LearningAgent["_Learner"]):
                     action = action.transpose(0, 1)
                 else:
                     rounds = rounds_of(_side_by_side(groups))
-                    integrated = learner.actor.communicate(thought, rounds)
-                    action = learner.actor.decide(thought, integrated).tanh().view(*sizes[g], -1)
+                    integrated = actor.communicate(thought, rounds)
+                    action = actor.decide(thought, integrated).tanh().view(*sizes[g], -1)
                 actions[g] = self.exploration.disturb(g, action) if explore else action
         self._clock = self._clock + 1
         return {g: action.numpy() for g, action in actions.items()}
@@ -312,15 +280,10 @@ class ATOC(LearningAgent["_Learner"]):
     # ------------------------------------------------------------------------------------ learning
 
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
-        results = {}
+        results: dict[str, Tensor] = {}
         for g, learner in self._learners.items():
-            rounds, result = learner.update(batch[g])
-            if g in self._noise:
-                if learner.updates % ADAPT_EVERY == 0:
-                    self._noise[g].adapt(batch[g].observation.flatten(0, 1)[None], rounds)
-                result["parameter_noise"] = self._noise[g].sigma.mean()
-            for name, value in result.items():
-                results[name if len(self._learners) == 1 else f"{g}.{name}"] = value
+            result, *seen = learner.update(batch[g], self._generator)
+            results |= self._adapted(g, result, *seen)
         return results
 
     # --------------------------------------------------------------------------------- checkpoints
@@ -338,66 +301,55 @@ class ATOC(LearningAgent["_Learner"]):
         self._in_force = {g: groups.numpy().copy() for g, groups in in_force.items()}
 
 
-class _Learner(Learner):
-    """Networks, targets and optimisers of one group of agents."""
-
-    stored = ("actor", "critic", "attention", "target_actor", "target_critic")
-    optimisers = ("actor_optimiser", "critic_optimiser", "attention_optimiser")
+class _Learner(ActorCritic):
+    """The learner of one group: one actor, critic and attention unit."""
 
     def __init__(self, group: Group, config: ATOCConfig) -> None:
-        self.config = config
         (inputs,), (actions,) = group.observation_space.shape, group.action_space.shape
         thought = config.thought
-        self.actor = Actor(1, inputs, actions, config)
         layers = (*config.hidden, thought, thought)  # as many as the actor has
-        self.critic = MLP(1, (), inputs, actions, 1, layers, 0)
-        self.attention = MLP(1, (), thought, 0, 1, (thought,), 0)
-        self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
-        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self.actor_optimiser = adam(self.actor, config.actor_lr)
-        self.critic_optimiser = adam(self.critic, config.critic_lr)
-        self.attention_optimiser = adam(self.attention, config.actor_lr)
-        self.published = nn.ModuleDict({"actor": self.actor, "attention": self.attention})
 
-    def update(self, batch: Batch) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """One update from B steps of N agents; returns their rounds, too."""
-        c = self.config
-        o, a, o2 = (x.flatten(0, 1)[None] for x in (batch[0], batch[1], batch[3]))  # [1, B N, size]
+        def critic() -> nn.Module:
+            return MLP(1, (), inputs, actions, 1, layers, 0, "critic" in config.layer_norm)
+
+        super().__init__(config, group, 1, Actor(1, inputs, actions, config), critic)
+        self.communication = config.communication
+        self.attention = MLP(1, (), thought, 0, 1, (thought,), 0)
+        self.attention_optimiser = adam(self.attention, config.actor_lr)
+        self.stored += ("attention",)
+        self.optimisers += ("attention_optimiser",)
+        self.published.add_module("attention", self.attention)
+
+    def update(
+        self, batch: Batch, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], Tensor, list[Tensor]]:
+        """One update from B steps of N agents; returns also what their actor saw, observations
+        and rounds."""
+        o, a, o2 = self.turned(batch.observation, batch.action, batch.next_observation)
+        o, o2 = self.normalised(o), self.normalised(o2)
+        o, a, o2 = (x.flatten(0, 1)[None] for x in (o, a, o2))  # [1, B N, size]
         reward, terminated = (x.reshape(1, -1, 1) for x in (batch.reward, batch.terminated))
         groups = None if batch.kept is None else _side_by_side(batch.kept.numpy().astype(np.int64))
         rounds = [] if groups is None else rounds_of(groups)
-        self.updates += 1
 
-        # Critic: one step towards y
         with torch.no_grad():
-            value = self.target_critic(o2, self.target_actor(o2, rounds).tanh())
-            target = reward + c.gamma * (1.0 - terminated) * value
-        estimate = self.critic(o, a)
-        critic_loss = (estimate - target).square().mean()
-        self._step("critic", critic_loss)
-        result = {"critic_loss": critic_loss.detach(), "value": estimate.detach().mean()}
-
-        # Actor and channel: one step up the critic's slope, every agent's action being the actor's
-        thought = self.actor.think(o)
-        own = self.actor.decide(thought, self.actor.communicate(thought, rounds)).tanh()
-        thought = thought.detach()
-        with torch.no_grad():
-            silent = self.actor.decide(thought, torch.zeros_like(thought)).tanh()
-        values = self.critic(o, own)
-        actor_loss = -values.mean()
-        self._step("actor", actor_loss)
-        result["actor_loss"] = actor_loss.detach()
-        result["saturated"] = (own.detach().abs() > 0.99).float().mean()
-
-        # Attention unit: one step towards what communication was worth to one's group
-        if groups is not None:
+            a2 = self.smoothed(self.target_actor(o2, rounds).tanh(), generator)
+        result = self.improve_critics(o, a, reward, o2, a2, terminated)
+        if self.actors_turn:
+            # Actor and channel: every agent's action is the actor's
+            actor = cast(Actor, self.actor)
+            thought = actor.think(o)
+            output = actor.decide(thought, actor.communicate(thought, rounds))
+            thought = thought.detach()
             with torch.no_grad():
-                gain = (values - self.critic(o, silent))[0, :, 0]
-            self._attend(thought, gain, torch.from_numpy(groups[0]), result)
-
-        follow(self.target_actor, self.actor, c.tau)
-        follow(self.target_critic, self.critic, c.tau)
-        return rounds, result
+                silent = actor.decide(thought, torch.zeros_like(thought)).tanh()
+            values = self.improve_actor(output, o, a, result)
+            # Attention unit: one step towards what communication was worth to one's group
+            if groups is not None:
+                with torch.no_grad():
+                    gain = (values - self.critics[0](o, silent))[0, :, 0]
+                self._attend(thought, gain, torch.from_numpy(groups[0]), result)
+        return result, o, rounds
 
     def _attend(
         self, thought: Tensor, gain: Tensor, groups: Tensor, result: dict[str, Tensor]
@@ -412,19 +364,9 @@ class _Learner(Learner):
         gains = (gain[members.clamp(min=0)] * there).sum(1) / there.sum(1)
         result["delta_q"] = gains.mean()
         low, high = gains.aminmax()
-        if self.config.communication == "attention" and high > low:
+        if self.communication == "attention" and high > low:
             aim = (gains - low) / (high - low)
             logit = self.attention(thought[:, initiators])[0, :, 0]
             loss = F.binary_cross_entropy_with_logits(logit, aim)
-            self._step("attention", loss)
+            self.descend(self.attention, self.attention_optimiser, loss)
             result["attention_loss"] = loss.detach()
-
-    def _step(self, name: str, loss: Tensor) -> None:
-        """Gradients of one network, and no other's; a part that had none to give stays."""
-        network: nn.Module = getattr(self, name)
-        parameters = list(network.parameters())
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        clip(network, self.config.gradient_clip)
-        getattr(self, f"{name}_optimiser").step()

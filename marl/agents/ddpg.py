@@ -1,38 +1,29 @@
 """Deep deterministic policy gradient (Lillicrap et al. 2015, algorithm 1) for many agents.
 
-    y   = r + gamma (1 - terminated) min_i Q'_i(o', mu'(o') + smoothing noise)
-    Q_i <- minimise mean (Q_i(o, a) - y)^2
-    mu  <- maximise mean Q_1(o, mu(o))                     every `actor_delay` updates
-    Q', mu' <- (1 - tau) Q', mu' + tau Q, mu
-
 Three choices span the family: what the actor sees, what the critic sees, and whether every agent
 has networks of its own or all share one (`FAMILY`). Networks of their own are stacked, so there is
-no loop over agents; the loss is a mean over the batch and a sum over the stack, which is what K
-separate learners would do.
+no loop over agents. How actor and critic are improved is in `actor_critic`.
 
 Shapes: N agents of a group, B transitions, [N, B, size] throughout. Where transitions of single
 agents are drawn, N is 1; so it is where one actor and one critic control all agents together.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from marl.agents.learner import Learner, LearningAgent, adam, below, clip, follow
-from marl.agents.normaliser import Normaliser
-from marl.agents.symmetry import RandomViews, Symmetry
-from marl.exploration import Exploration, ExplorationConfig, ParameterNoise
+from marl.agents.actor_critic import ActorCritic, ActorCriticConfig
+from marl.agents.learner import LearningAgent, below
+from marl.agents.symmetry import RandomViews
+from marl.exploration import ExplorationConfig
 from marl.networks import NETWORKS
 from marl.replay import Batch
 from marl.worlds.base import Arrays, Group
 from marl.worlds.views import JointView
-
-ADAPT_EVERY = 10  # updates between two changes of the parameter noise's size
 
 
 @dataclass(frozen=True)
@@ -53,10 +44,8 @@ FAMILY = {
 }
 
 
-class DDPGConfig(BaseModel):
+class DDPGConfig(ActorCriticConfig):
     """Settings of the DDPG family."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["ddpg", "global", "atoc", "maddpg", "saddpg"] = "atoc"
     network: Literal["mlp", "set"] = Field("mlp", description="kind of actor and critic network")
@@ -64,34 +53,6 @@ class DDPGConfig(BaseModel):
         (128, 64, 32, 32), min_length=1, description="mlp: units of the hidden layers"
     )
     width: int = Field(64, ge=1, description="set: units of every layer")
-    layer_norm: tuple[Literal["actor", "critic"], ...] = Field(
-        (), description="networks whose hidden layers are normalised"
-    )
-    normalise: bool = Field(
-        False, description="mlp: shift and scale observations by their running statistics"
-    )
-    gamma: float = Field(0.9, ge=0, lt=1, description="discount factor")
-    tau: float = Field(0.01, gt=0, le=1, description="step of the target networks per update")
-    actor_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the actor")
-    critic_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the critic")
-    final_lr: float = Field(
-        1.0, gt=0, le=1, description="learning rates fall in a straight line to this share"
-    )
-    average: float = Field(
-        0.0, ge=0, lt=1, description="act greedily with the actor's running average; 0: off"
-    )
-    twin_critics: bool = Field(False, description="TD3: two critics, the smaller value counts")
-    actor_delay: int = Field(1, ge=1, description="TD3: critic updates for each of the actor")
-    target_smoothing: float = Field(
-        0.0, ge=0, description="TD3: deviation of the noise on target actions (clipped at 2.5)"
-    )
-    gradient_clip: float = Field(
-        0.0, ge=0, description="largest gradient norm of a network; 0: off"
-    )
-    action_penalty: float = Field(
-        0.0, ge=0, description="cost of the actor's squared outputs before tanh"
-    )
-    augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
     random_views: dict[str, NonNegativeInt] = Field(
         {}, description="smallest number of items of each part to show, at random, in training"
     )
@@ -107,28 +68,14 @@ class DDPG(LearningAgent["_Learner"]):
         exploration: ExplorationConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self.groups = groups
-        self.config = config
         self.row = FAMILY[config.name]
         # Only where nobody's networks need to know whose transition it was may agents be mixed.
         self.whole_steps = config.name != "atoc"
         self.any_number = self.row.actor == "own" and self.row.networks == "one"
-        weights, noise, batches = map(int, np.random.SeedSequence(seed).generate_state(3))
-        self.exploration = Exploration(
-            exploration or ExplorationConfig(), torch.Generator().manual_seed(noise)
-        )
-        self._generator = torch.Generator().manual_seed(batches)
         self._shown: dict[str, Tensor] = {}  # with random views: items shown, [N, E, parts]
         self._views = {g: JointView(groups[g]) for g in groups if self.row.actor == "all"}
         seen = {g: self._views[g].group if self._views else group for g, group in groups.items()}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(weights)
-            self._learners = {g: _Learner(g, seen, config) for g in groups}
-        self._noise = {
-            g: ParameterNoise(learner.actor, self.exploration)
-            for g, learner in self._learners.items()
-            if self.exploration.config.kind == "psne"
-        }
+        super().__init__(groups, config, exploration, seed, lambda g: _Learner(g, seen, config))
 
     # ------------------------------------------------------------------------------------- acting
 
@@ -184,7 +131,7 @@ class DDPG(LearningAgent["_Learner"]):
         next_action = {
             g: self._learners[g].next_action(r, self._generator) for g, r in rows.items()
         }
-        results = {}
+        results: dict[str, Tensor] = {}
         for g, learner in self._learners.items():
             result = learner.update(
                 rows[g],
@@ -193,12 +140,7 @@ class DDPG(LearningAgent["_Learner"]):
                 self._observations_seen(next_observation, g),
                 self._own_first(next_action, g),
             )
-            if g in self._noise:
-                if learner.updates % ADAPT_EVERY == 0:
-                    self._noise[g].adapt(learner.stacked(rows[g].seen))
-                result["parameter_noise"] = self._noise[g].sigma.mean()
-            for name, value in result.items():
-                results[name if len(batch) == 1 else f"{g}.{name}"] = value
+            results |= self._adapted(g, result, learner.stacked(rows[g].seen))
         return results
 
     def _rows(self, g: str, batch: Batch) -> "_Rows":
@@ -255,13 +197,12 @@ class _Rows(NamedTuple):
     next_seen: Tensor
 
 
-class _Learner(Learner):
-    """Networks, targets and optimisers of one group; stacked, where each agent has its own."""
+class _Learner(ActorCritic):
+    """The learner of one group; stacked, where each agent has networks of its own."""
 
     def __init__(self, g: str, groups: dict[str, Group], config: DDPGConfig) -> None:
-        self.config = config
         row, group = FAMILY[config.name], groups[g]
-        self.stack = len(group) if row.networks == "each" else 1
+        stack = len(group) if row.networks == "each" else 1
         parts = group.observation_parts
         (inputs,), (actions,) = group.observation_space.shape, group.action_space.shape
         critic_parts, critic_inputs, critic_actions = parts, inputs, actions
@@ -274,65 +215,26 @@ class _Learner(Learner):
             critic_parts = ()
             critic_inputs = sum(len(x) * x.observation_space.shape[0] for x in groups.values())
             critic_actions = sum(len(x) * x.action_space.shape[0] for x in groups.values())
+        if config.normalise and config.network == "set":
+            raise ValueError(
+                "agent.normalise is on, but a 'set' network compares positions, which scaling "
+                "them one by one would distort; use 'mlp'"
+            )
 
         def network(parts: tuple, inputs: int, extra: int, outputs: int, of: str) -> nn.Module:
             shape = (config.hidden, config.width, of in config.layer_norm)
-            return NETWORKS[config.network](self.stack, parts, inputs, extra, outputs, *shape)
+            return NETWORKS[config.network](stack, parts, inputs, extra, outputs, *shape)
 
-        def twin(of: nn.Module) -> nn.Module:
-            return copy.deepcopy(of).requires_grad_(False)
+        def critic() -> nn.Module:
+            return network(critic_parts, critic_inputs, critic_actions, 1, "critic")
 
-        self.actor = network(parts, inputs, 0, actions, "actor")
-        self.critics = nn.ModuleList(
-            network(critic_parts, critic_inputs, critic_actions, 1, "critic")
-            for _ in range(1 + config.twin_critics)
-        )
-        self.target_actor, self.target_critics = twin(self.actor), twin(self.critics)
-        self.greedy = twin(self.actor) if config.average else self.actor
-        self.actor_optimiser = adam(self.actor, config.actor_lr)
-        self.critic_optimiser = adam(self.critics, config.critic_lr)
-        self.stored = ("actor", "critics", "target_actor", "target_critics", "greedy")
-        self.normaliser: Normaliser | None = None
-        if config.normalise:
-            if config.network == "set":
-                raise ValueError(
-                    "agent.normalise is on, but a 'set' network compares positions, which scaling "
-                    "them one by one would distort; use 'mlp'"
-                )
-            self.normaliser = Normaliser(self.stack, inputs, parts)
-        self.published = nn.ModuleDict({"actor": self.greedy})
-        if self.normaliser:
-            self.published["normaliser"] = self.normaliser
-            self.stored += ("normaliser",)
-        self.symmetry: Symmetry | None = None
-        self.action_symmetry: Symmetry | None = None
-        self.views: RandomViews | None = None
-        if config.augment:
-            if not (parts and group.action_parts):
-                raise ValueError(
-                    "agent.augment is on, but the world does not say what its vectors are"
-                )
-            self.symmetry = Symmetry(parts)
-            self.action_symmetry = Symmetry(group.action_parts)
-        if config.random_views:
-            self.views = RandomViews(parts, config.random_views)
-
-    def stacked(self, x: Tensor) -> Tensor:
-        """[N, B, size] as the networks take it, [K, rows, size]."""
-        return x.reshape(self.stack, -1, x.shape[-1])
+        super().__init__(config, group, stack, network(parts, inputs, 0, actions, "actor"), critic)
+        views = config.random_views
+        self.views: RandomViews | None = RandomViews(parts, views) if views else None
 
     def act(self, actor: nn.Module, seen: Tensor) -> Tensor:
         """Actions [N, B, A] for what agents see, [N, B, O] (normalised)."""
         return actor(self.stacked(seen)).tanh().view(*seen.shape[:2], -1)
-
-    def normalised(self, observation: Tensor, learn: bool = False) -> Tensor:
-        """[N, B, O] -> [N, B, O]; `learn`: take note of them first."""
-        if self.normaliser is None:
-            return observation
-        rows = self.stacked(observation)
-        if learn:
-            self.normaliser.observe(rows)
-        return self.normaliser(rows).view_as(observation)
 
     def rows(
         self,
@@ -344,10 +246,7 @@ class _Learner(Learner):
         generator: torch.Generator,
     ) -> _Rows:
         """A batch [B, N, size], turned, reflected, normalised and partly hidden as configured."""
-        if self.symmetry and self.action_symmetry:
-            observation = self.symmetry(observation)
-            next_observation = self.symmetry(next_observation)
-            action = self.action_symmetry(action)
+        observation, action, next_observation = self.turned(observation, action, next_observation)
         columns = (observation, action, reward, next_observation, terminated)
         observation, action, reward, next_observation, terminated = (
             x.transpose(0, 1) for x in columns
@@ -362,12 +261,8 @@ class _Learner(Learner):
 
     @torch.no_grad()
     def next_action(self, rows: _Rows, generator: torch.Generator) -> Tensor:
-        """What the target actor does next, smoothed by clipped noise if configured: [N, B, A]."""
-        action = self.act(self.target_actor, rows.next_seen)
-        if self.config.target_smoothing:
-            noise = torch.randn(action.shape, generator=generator).clamp(-2.5, 2.5)
-            action = (action + self.config.target_smoothing * noise).clamp(-1.0, 1.0)
-        return action
+        """What the target actor does next, smoothed by noise if configured: [N, B, A]."""
+        return self.smoothed(self.act(self.target_actor, rows.next_seen), generator)
 
     def update(
         self,
@@ -378,50 +273,9 @@ class _Learner(Learner):
         next_action: Tensor,
     ) -> dict[str, Tensor]:
         """One update; the four tensors are what the critics see."""
-        c = self.config
         o, a, o2, a2 = map(self.stacked, (observation, action, next_observation, next_action))
         reward, terminated = self.stacked(rows.reward), self.stacked(rows.terminated)
-        self.updates += 1
-
-        # Critic: one step towards y
-        with torch.no_grad():
-            values = [q(o2, a2) for q in self.target_critics.children()]
-            value = values[0] if len(values) == 1 else torch.minimum(*values)
-            target = reward + c.gamma * (1.0 - terminated) * value
-        estimates = [q(o, a) for q in self.critics.children()]
-        critic_loss = torch.stack([_loss((q - target).square()) for q in estimates]).sum()
-        self.critic_optimiser.zero_grad()
-        critic_loss.backward()
-        clip(self.critics, c.gradient_clip)
-        self.critic_optimiser.step()
-        result = {"critic_loss": critic_loss.detach(), "value": estimates[0].detach().mean()}
-
-        # Actor: one step up the critic's slope, everybody else's actions being those of the batch
-        if self.updates % c.actor_delay == 0:
-            output = self.actor(self.stacked(rows.seen))
-            own = output.tanh()
-            actions = torch.cat([own, a[..., own.shape[-1] :]], -1)
-            actor_loss = -_loss(self.critics[0](o, actions))
-            if c.action_penalty:
-                actor_loss = actor_loss + c.action_penalty * _loss(output.square())
-            parameters = list(self.actor.parameters())
-            for p, gradient in zip(
-                parameters, torch.autograd.grad(actor_loss, parameters), strict=True
-            ):
-                p.grad = gradient
-            clip(self.actor, c.gradient_clip)
-            self.actor_optimiser.step()
-            result["actor_loss"] = actor_loss.detach()
-            result["saturated"] = (own.detach().abs() > 0.99).float().mean()
-            follow(self.target_actor, self.actor, c.tau)
-            if c.average:
-                # a plain mean at first, so that the start does not linger
-                rate = max(1.0 - c.average, 1.0 / (self.updates // c.actor_delay))
-                follow(self.greedy, self.actor, rate)
-        follow(self.target_critics, self.critics, c.tau)
+        result = self.improve_critics(o, a, reward, o2, a2, terminated)
+        if self.actors_turn:
+            self.improve_actor(self.actor(self.stacked(rows.seen)), o, a, result)
         return result
-
-
-def _loss(x: Tensor) -> Tensor:
-    """Mean over the batch, sum over the stack: [K, rows, size] -> []."""
-    return x.mean((1, 2)).sum()

@@ -1,20 +1,26 @@
-"""What the agents that descend from DDPG have in common: a learner for each group of agents, and
-how learners are stored, published and slowed down."""
+"""What learning agents have in common: a learner for each group of agents, noise, and how learners
+are stored, published and slowed down."""
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from marl.agents.base import Agent
-from marl.exploration import Exploration, ParameterNoise
+from marl.exploration import Exploration, ExplorationConfig, ParameterNoise
+from marl.worlds.base import Group
+
+ADAPT_EVERY = 10  # updates between two changes of the parameter noise's size
 
 
 class Learner:
     """Networks and optimisers of one group that are stored together."""
 
     stored: tuple[str, ...]  # its attributes that are networks
-    optimisers: tuple[str, ...] = ("actor_optimiser", "critic_optimiser")
+    optimisers: tuple[str, ...]  # and those that are optimisers
+    actor: nn.Module  # that explores, and to which parameter noise is added
     published: nn.Module  # what is needed to act
     updates = 0
 
@@ -56,11 +62,39 @@ L = TypeVar("L", bound=Learner)
 class LearningAgent(Agent, Generic[L]):
     """An agent that has a learner for each group, noise on actions, and parameter noise if any."""
 
-    config: Any
-    exploration: Exploration
-    _generator: torch.Generator
-    _learners: dict[str, L]
-    _noise: dict[str, ParameterNoise]
+    def __init__(
+        self,
+        groups: dict[str, Group],
+        config: Any,
+        exploration: ExplorationConfig | None,
+        seed: int,
+        make_learner: Callable[[str], L],
+    ) -> None:
+        """`make_learner` makes the learner of a group from its name."""
+        self.groups = groups
+        self.config = config
+        weights, noise, rest = map(int, np.random.SeedSequence(seed).generate_state(3))
+        self.exploration = Exploration(
+            exploration or ExplorationConfig(), torch.Generator().manual_seed(noise)
+        )
+        self._generator = torch.Generator().manual_seed(rest)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(weights)
+            self._learners = {g: make_learner(g) for g in groups}
+        self._noise = {
+            g: ParameterNoise(learner.actor, self.exploration)
+            for g, learner in self._learners.items()
+            if self.exploration.config.kind == "psne"
+        }
+
+    def _adapted(self, g: str, result: dict[str, Tensor], *seen: Any) -> dict[str, Tensor]:
+        """What an update of a group logs, once its parameter noise was adapted to what was seen."""
+        if g in self._noise:
+            if self._learners[g].updates % ADAPT_EVERY == 0:
+                self._noise[g].adapt(*seen)
+            result["parameter_noise"] = self._noise[g].sigma.mean()
+        prefix = f"{g}." if len(self._learners) > 1 else ""
+        return {f"{prefix}{name}": value for name, value in result.items()}
 
     def anneal(self, progress: float) -> None:
         self.exploration.anneal(progress)
@@ -111,18 +145,6 @@ def below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def adam(module: nn.Module, rate: float) -> torch.optim.Adam:
     options = {"params": list(module.parameters()), "initial_lr": rate}
     return torch.optim.Adam([options], lr=rate, fused=True)
-
-
-def clip(module: nn.Module, limit: float) -> None:
-    """Scale each network's gradient down to the norm `limit`; slice by slice, as stacked networks
-    must not feel each other."""
-    if limit:
-        for part in module if isinstance(module, nn.ModuleList) else [module]:
-            gradients = [p.grad for p in part.parameters() if p.grad is not None]
-            norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
-            scale = (limit / (norm + 1e-6)).clamp(max=1.0)
-            for g in gradients:
-                g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.exploration import ExplorationConfig
 from marl.replay import Batch, Replay
 from marl.rollout import collect
-from marl.worlds.base import Group, Step, World
+from marl.worlds.base import Group, Part, Step, World
 
 WORLDS = 16
 
@@ -34,6 +34,25 @@ def group_of(agents, sees, does, parts=(), action_parts=()):
         parts,
         action_parts,
     )
+
+
+VECTORS = (Part("velocity", vectors=1), Part("others", 2, vectors=1, scalars=1, masked=True))
+PLANE = {
+    "team": group_of(3, 8, 2, VECTORS, (Part("force", vectors=1),)),
+    "rivals": group_of(2, 3, 2, (Part("place", vectors=1, scalars=1),), (Part("push", vectors=1),)),
+}
+EVERYTHING = {
+    "layer_norm": ("actor", "critic"),
+    "normalise": True,
+    "action_penalty": 0.01,
+    "gradient_clip": 1.0,
+    "twin_critics": True,
+    "actor_delay": 2,
+    "target_smoothing": 0.2,
+    "average": 0.9,
+    "augment": True,
+}
+"""Every option of an actor and a critic at once."""
 
 
 def batch_of(groups, rows=6, seed=0, whole_steps=False):

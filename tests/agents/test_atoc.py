@@ -2,20 +2,20 @@
 agents and groups, memory of an episode, and probes in which only a message helps."""
 
 import itertools
-import operator
 import signal
 
 import numpy as np
 import pytest
 import torch
 from agents import probes
-from agents.probes import Probe, forward, group_of, layers_of
+from agents.probes import EVERYTHING, PLANE, Probe, forward, group_of, layers_of
 from tiny import TINY
 from torch import nn
 
 from marl import training
 from marl.agents.atoc import ATOC, Actor, ATOCConfig, _side_by_side, choose_groups, rounds_of
 from marl.agents.check import check_agent
+from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.config import parse_config, with_settings
 from marl.exploration import ExplorationConfig
 from marl.networks import StackedLSTM
@@ -29,6 +29,7 @@ from marl.worlds.particles.world import ParticleWorld
 _one_thread = probes.one_thread
 TEAM = {"g": group_of(5, 3, 2)}
 SMALL = {"hidden": (8,), "thought": 6}
+PARTS = PLANE["team"].observation_parts, PLANE["team"].action_parts
 
 
 def agent_of(groups=TEAM, seed=0, kind="gaussian", sigma=0.2, **settings):
@@ -60,9 +61,9 @@ def trained(agent, updates=4):
     """Targets lag behind by now, and actions and values are no longer near zero, so that mistaking
     one network for another shows."""
     for learner in agent._learners.values():
-        for name in ("actor.second", "target_actor.second", "critic", "target_critic", "attention"):
-            module = operator.attrgetter(name)(learner)
-            module.output.weight.data *= 100.0
+        nets = [learner.actor.second, learner.target_actor.second, learner.attention]
+        for network in [*nets, *learner.critics, *learner.target_critics]:
+            network.output.weight.data *= 100.0
     for seed in range(updates):
         agent.update(batch_of(agent, seed=10 + seed))
     return agent
@@ -262,9 +263,10 @@ def q(state, prefix, o, a):
     return forward(layers_of(state, f"{prefix}."), np.concatenate([o, a], 1))[:, 0]
 
 
-def test_one_update_is_the_one_computed_by_hand():
+@pytest.mark.parametrize("twin", [False, True])
+def test_one_update_is_the_one_computed_by_hand(twin):
     """Loops over worlds, agents and groups; only the LSTM is PyTorch's."""
-    agent = trained(agent_of(tau=0.1, actor_lr=0.02, critic_lr=0.05))
+    agent = trained(agent_of(tau=0.1, actor_lr=0.02, critic_lr=0.05, twin_critics=twin))
     batch = batch_of(agent)
     before = agent.state_dict()
     result = agent.update(batch)
@@ -274,12 +276,13 @@ def test_one_update_is_the_one_computed_by_hand():
     columns = [x.numpy() for x in (*batch["g"], batch["g"].kept)]
     for o, a, r, o2, terminated, groups in zip(*columns, strict=True):
         _, a2, _ = acted(before, "g.target_actor", o2, groups)
-        y = r + 0.9 * (1 - terminated) * q(before, "g.target_critic", o2, a2)
-        critic_errors.append(q(before, "g.critic", o, a) - y)
+        futures = [q(before, f"g.target_critics.{k}", o2, a2) for k in range(1 + twin)]
+        y = r + 0.9 * (1 - terminated) * np.min(futures, 0)
+        critic_errors.append([q(before, f"g.critics.{k}", o, a) - y for k in range(1 + twin)])
         # the rest is judged by the critic after its step
         thoughts, own, silent = acted(before, "g.actor", o, groups)
-        values.append(q(after, "g.critic", o, own))
-        gain = values[-1] - q(after, "g.critic", o, silent)
+        values.append(q(after, "g.critics.0", o, own))
+        gain = values[-1] - q(after, "g.critics.0", o, silent)
         untalked += [gain[j] for j in range(5) if j not in groups]
         for i, members in enumerate(groups):
             if members[0] >= 0:
@@ -292,7 +295,7 @@ def test_one_update_is_the_one_computed_by_hand():
     assert 0.3 < len(gains) / 35 < 0.9
     np.testing.assert_allclose(untalked, 0, atol=1e-6)
     for name, expected in (
-        ("critic_loss", np.square(critic_errors).mean()),
+        ("critic_loss", np.square(critic_errors).mean((0, 2)).sum()),
         ("actor_loss", -np.mean(values)),
         ("delta_q", gains.mean()),
         ("attention_loss", attention_loss),
@@ -364,7 +367,7 @@ def test_learning_rates_fall():
     before = agent.state_dict()
     agent.update(batch_of(agent))
     after = agent.state_dict()
-    for name, rate in (("actor", 0.01), ("critic", 0.02), ("attention", 0.01)):
+    for name, rate in (("actor", 0.01), ("critics", 0.02), ("attention", 0.01)):
         moved = [(after[k] - before[k]).abs().max() for k in before if k.startswith(f"g.{name}.")]
         assert float(max(moved)) == pytest.approx(0.6 * rate, rel=1e-2)
 
@@ -480,6 +483,45 @@ def test_check_agent(kind, communication):
     for period in (2, 15):
         settings = {"communication": communication, "period": period, "gradient_clip": 0.5}
         check_agent(lambda s=settings: agent_of(groups, kind=kind, **s), groups)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "psne"])
+def test_check_agent_with_every_option(kind, monkeypatch):
+    monkeypatch.setattr("marl.agents.learner.ADAPT_EVERY", 2)
+    check_agent(lambda: agent_of(PLANE, kind=kind, **EVERYTHING), PLANE)
+
+
+def test_in_silence_it_learns_as_atoc_without_communication_does():
+    """Step for step and with every option: without groups the actor is one MLP."""
+    alone = {"g": group_of(1, 8, 2, *PARTS)}
+    options = EVERYTHING | {"actor_lr": 0.02, "critic_lr": 0.05, "tau": 0.1}
+    agent = agent_of(alone, communication="off", **options)
+    plain = DDPG(alone, DDPGConfig(hidden=(8, 6, 6), **options), ExplorationConfig(), seed=0)
+    own, other = agent._learners["g"], plain._learners["g"]
+    for mine, theirs in ((own.actor, other.actor), (own.target_actor, other.target_actor)):
+        second = mine.second.layers[0].weight.data
+        weights = {f"layers.{i}.{k}": v for i, layer in enumerate(mine.first.layers)
+                   for k, v in layer.state_dict().items()}  # fmt: skip
+        weights["layers.2.weight"] = second[:, :6]  # of the thought; of no integrated thought: rest
+        weights["layers.2.bias"] = mine.second.layers[0].bias
+        weights |= {k: v for k, v in mine.second.state_dict().items() if k.startswith("output")}
+        weights |= {k: v for k, v in theirs.state_dict().items() if k.startswith("norms")}
+        theirs.load_state_dict(weights)
+    other.critics.load_state_dict(own.critics.state_dict())
+    other.target_critics.load_state_dict(own.target_critics.state_dict())
+    look = {"g": np.random.default_rng(0).normal(1.0, 2.0, size=(20, 1, 8)).astype("f4")}
+    look["g"][..., [4, 7]] = 1.0  # these say that an item is there
+    for each in (agent, plain):
+        each.act(look, explore=True)
+    for seed in range(6):
+        batch = probes.batch_of(alone, 16, seed)
+        batch["g"].observation[..., [4, 7]] = batch["g"].next_observation[..., [4, 7]] = 1.0
+        one, two = agent.update(batch), plain.update(batch)
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            torch.testing.assert_close(value, two[name], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(agent.act(look)["g"], plain.act(look)["g"], atol=1e-5)
+    assert np.abs(agent.act(look)["g"]).max() > 0.05
 
 
 @pytest.mark.parametrize("n", [1, 80, 1000])
@@ -599,7 +641,8 @@ def error_after(communication, judge, updates=300):
     config = {"hidden": (32,), "thought": 16, "gamma": 0.0, "actor_lr": 3e-3, "critic_lr": 5e-3}
     agent = agent_of(world.groups, sigma=0.3, communication=communication, **config)
     if judge:
-        agent._learners["g"].critic = agent._learners["g"].target_critic = Judge()
+        critics = nn.ModuleList([Judge()])
+        agent._learners["g"].critics = agent._learners["g"].target_critics = critics
     memory = Replay(world.groups, 4000, torch.Generator().manual_seed(0), agent.keeps)
     for transition, _ in itertools.islice(collect(world, agent, True), updates):
         memory.add(transition)

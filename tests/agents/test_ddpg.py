@@ -9,8 +9,8 @@ import torch
 from agents import probes
 from agents.probes import forward, layers_of, trained
 
+from marl.agents.actor_critic import clip
 from marl.agents.ddpg import DDPG, DDPGConfig
-from marl.agents.learner import clip
 from marl.exploration import ExplorationConfig
 from marl.networks import MLP
 from marl.replay import Batch

@@ -4,32 +4,25 @@ import numpy as np
 import pytest
 import torch
 from agents import probes
-from agents.probes import Probe, batch_of, forward, group_of, layers_of, learn, trained
+from agents.probes import (
+    EVERYTHING,
+    PLANE,
+    Probe,
+    batch_of,
+    forward,
+    group_of,
+    layers_of,
+    learn,
+    trained,
+)
 from torch import nn
 
 from marl.agents.check import check_agent
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.exploration import ExplorationConfig
-from marl.worlds.base import Part
 
 TEAM = {"team": group_of(3, 4, 2)}
 UNLIKE = TEAM | {"rivals": group_of(2, 3, 1)}
-VECTORS = (Part("velocity", vectors=1), Part("others", 2, vectors=1, scalars=1, masked=True))
-PLANE = {
-    "team": group_of(3, 8, 2, VECTORS, (Part("force", vectors=1),)),
-    "rivals": group_of(2, 3, 2, (Part("place", vectors=1, scalars=1),), (Part("push", vectors=1),)),
-}
-EVERYTHING = {
-    "layer_norm": ("actor", "critic"),
-    "normalise": True,
-    "action_penalty": 0.01,
-    "gradient_clip": 1.0,
-    "twin_critics": True,
-    "actor_delay": 2,
-    "target_smoothing": 0.2,
-    "average": 0.9,
-    "augment": True,
-}
 _one_thread = probes.one_thread
 groups = pytest.mark.parametrize("groups", [TEAM, UNLIKE], ids=["one group", "two groups"])
 
@@ -406,14 +399,14 @@ def test_with_parameter_noise_greedy_actions_are_the_actors_own(name):
 @pytest.mark.parametrize("kind", ["gaussian", "ou", "psne"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_every_row_passes_the_check(name, kind, monkeypatch):
-    monkeypatch.setattr("marl.agents.ddpg.ADAPT_EVERY", 2)
+    monkeypatch.setattr("marl.agents.learner.ADAPT_EVERY", 2)
     check_agent(lambda: agent_of(name, UNLIKE, kind=kind), UNLIKE)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "psne"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_every_row_passes_with_every_option(name, kind, monkeypatch):
-    monkeypatch.setattr("marl.agents.ddpg.ADAPT_EVERY", 2)
+    monkeypatch.setattr("marl.agents.learner.ADAPT_EVERY", 2)
     check_agent(lambda: agent_of(name, PLANE, kind=kind, **EVERYTHING), PLANE)
 
 

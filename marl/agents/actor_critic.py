@@ -1,0 +1,196 @@
+"""Actor and critic of the DDPG family: how they are improved (Lillicrap et al. 2015, algorithm 1)
+and what can be switched on besides.
+
+    y   = r + gamma (1 - terminated) min_i Q'_i(o', mu'(o') + smoothing noise)
+    Q_i <- minimise mean (Q_i(o, a) - y)^2
+    mu  <- maximise mean Q_1(o, mu(o))                     every `actor_delay` updates
+    Q', mu' <- (1 - tau) Q', mu' + tau Q, mu
+
+Shapes: K stacked networks (K = 1: all share one), [K, rows, size] throughout; the loss is a mean
+over the rows and a sum over the stack, which is what K separate learners would do.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from marl.agents.learner import Learner, adam, follow
+from marl.agents.normaliser import Normaliser
+from marl.agents.symmetry import Symmetry
+from marl.worlds.base import Group
+
+
+class ActorCriticConfig(BaseModel):
+    """Settings that every agent with an actor and a critic has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layer_norm: tuple[Literal["actor", "critic"], ...] = Field(
+        (), description="networks whose hidden layers are normalised"
+    )
+    normalise: bool = Field(
+        False, description="mlp: shift and scale observations by their running statistics"
+    )
+    gamma: float = Field(0.9, ge=0, lt=1, description="discount factor")
+    tau: float = Field(0.01, gt=0, le=1, description="step of the target networks per update")
+    actor_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the actor")
+    critic_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the critic")
+    final_lr: float = Field(
+        1.0, gt=0, le=1, description="learning rates fall in a straight line to this share"
+    )
+    average: float = Field(
+        0.0, ge=0, lt=1, description="act greedily with the actor's running average; 0: off"
+    )
+    twin_critics: bool = Field(False, description="TD3: two critics, the smaller value counts")
+    actor_delay: int = Field(1, ge=1, description="TD3: critic updates for each of the actor")
+    target_smoothing: float = Field(
+        0.0, ge=0, description="TD3: deviation of the noise on target actions (clipped at 2.5)"
+    )
+    gradient_clip: float = Field(
+        0.0, ge=0, description="largest gradient norm of a network; 0: off"
+    )
+    action_penalty: float = Field(
+        0.0, ge=0, description="cost of the actor's squared outputs before tanh"
+    )
+    augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
+
+
+class ActorCritic(Learner):
+    """Networks, targets and optimisers of one group of agents."""
+
+    def __init__(
+        self,
+        config: ActorCriticConfig,
+        group: Group,
+        stack: int,
+        actor: nn.Module,
+        make_critic: Callable[[], nn.Module],
+    ) -> None:
+        """`group` is as the actor sees it. Raises ValueError where the config does not fit it."""
+        self.config = config
+        self.stack = stack
+        self.actor = actor
+        self.critics = nn.ModuleList(make_critic() for _ in range(1 + config.twin_critics))
+        self.target_actor, self.target_critics = _frozen(self.actor), _frozen(self.critics)
+        self.greedy = _frozen(self.actor) if config.average else self.actor
+        self.actor_optimiser = adam(self.actor, config.actor_lr)
+        self.critic_optimiser = adam(self.critics, config.critic_lr)
+        self.optimisers = ("actor_optimiser", "critic_optimiser")
+        self.stored = ("actor", "critics", "target_actor", "target_critics", "greedy")
+        self.published = nn.ModuleDict({"actor": self.greedy})
+        parts = group.observation_parts
+        self.normaliser: Normaliser | None = None
+        if config.normalise:
+            self.normaliser = Normaliser(stack, group.observation_space.shape[0], parts)
+            self.published.add_module("normaliser", self.normaliser)
+            self.stored += ("normaliser",)
+        self._symmetries: tuple[Symmetry, Symmetry] | None = None
+        if config.augment:
+            if not (parts and group.action_parts):
+                raise ValueError(
+                    "agent.augment is on, but the world does not say what its vectors are"
+                )
+            self._symmetries = Symmetry(parts), Symmetry(group.action_parts)
+
+    def stacked(self, x: Tensor) -> Tensor:
+        """[N, B, size] as the networks take it, [K, rows, size]."""
+        return x.reshape(self.stack, -1, x.shape[-1])
+
+    def normalised(self, observation: Tensor, learn: bool = False) -> Tensor:
+        """[N, B, O] -> [N, B, O]; `learn`: take note of them first."""
+        if self.normaliser is None:
+            return observation
+        rows = self.stacked(observation)
+        if learn:
+            self.normaliser.observe(rows)
+        return self.normaliser(rows).view_as(observation)
+
+    def turned(self, o: Tensor, a: Tensor, o2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations and actions [B, N, size], turned and reflected if configured."""
+        if self._symmetries is None:
+            return o, a, o2
+        of_observations, of_actions = self._symmetries
+        return of_observations(o), of_actions(a), of_observations(o2)
+
+    def smoothed(self, action: Tensor, generator: torch.Generator) -> Tensor:
+        """A target action, disturbed by clipped noise if configured."""
+        if not self.config.target_smoothing:
+            return action
+        noise = torch.randn(action.shape, generator=generator).clamp(-2.5, 2.5)
+        return (action + self.config.target_smoothing * noise).clamp(-1.0, 1.0)
+
+    def improve_critics(
+        self, o: Tensor, a: Tensor, reward: Tensor, o2: Tensor, a2: Tensor, terminated: Tensor
+    ) -> dict[str, Tensor]:
+        """One step towards y; o, a, o2 and a2 as the critics see them."""
+        c = self.config
+        self.updates += 1
+        with torch.no_grad():
+            values = [q(o2, a2) for q in self.target_critics.children()]
+            value = values[0] if len(values) == 1 else torch.minimum(*values)
+            target = reward + c.gamma * (1.0 - terminated) * value
+        estimates = [q(o, a) for q in self.critics.children()]
+        loss = torch.stack([mean_and_sum((q - target).square()) for q in estimates]).sum()
+        self.descend(self.critics, self.critic_optimiser, loss)
+        follow(self.target_critics, self.critics, c.tau)
+        return {"critic_loss": loss.detach(), "value": estimates[0].detach().mean()}
+
+    @property
+    def actors_turn(self) -> bool:
+        """Is the actor to be improved after this step of the critics?"""
+        return self.updates % self.config.actor_delay == 0
+
+    def improve_actor(
+        self, output: Tensor, o: Tensor, a: Tensor, result: dict[str, Tensor]
+    ) -> Tensor:
+        """One step up the critic's slope, from what the actor gave before tanh; everybody else's
+        actions, which stand in `a` behind one's own, stay. Returns the values, [K, rows, 1]."""
+        c = self.config
+        own = output.tanh()
+        values = self.critics[0](o, torch.cat([own, a[..., own.shape[-1] :]], -1))
+        loss = -mean_and_sum(values)
+        if c.action_penalty:
+            loss = loss + c.action_penalty * mean_and_sum(output.square())
+        self.descend(self.actor, self.actor_optimiser, loss)
+        follow(self.target_actor, self.actor, c.tau)
+        if c.average:
+            # a plain mean at first, so that the start does not linger
+            follow(self.greedy, self.actor, max(1.0 - c.average, c.actor_delay / self.updates))
+        result["actor_loss"] = loss.detach()
+        result["saturated"] = (own.detach().abs() > 0.99).float().mean()
+        return values.detach()
+
+    def descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor) -> None:
+        """One step down the slope of one network, and no other; a part that took none in the loss
+        stays."""
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        clip(network, self.config.gradient_clip)
+        optimiser.step()
+
+
+def mean_and_sum(x: Tensor) -> Tensor:
+    """Mean over the rows, sum over the stack: [K, rows, size] -> []."""
+    return x.mean((1, 2)).sum()
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(network).requires_grad_(False)
+
+
+def clip(module: nn.Module, limit: float) -> None:
+    """Scale each network's gradient down to the norm `limit`; slice by slice, as stacked networks
+    must not feel each other."""
+    if limit:
+        for part in module if isinstance(module, nn.ModuleList) else [module]:
+            gradients = [p.grad for p in part.parameters() if p.grad is not None]
+            norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+            scale = (limit / (norm + 1e-6)).clamp(max=1.0)
+            for g in gradients:
+                g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
