@@ -3,11 +3,12 @@
     python benchmarks/learning.py [--config data/json/spread.json] [--seeds 0 1 2 3 4]
                                   [--agents 4 12 80 1000] [--markdown FILE]
 
-Each seed trains in a process of its own, on one core and one thread, CPU seconds being those of
-the training process without its evaluations. Greedy evaluation at step 100 on fixed starts: 400
-episodes at N=4, elsewhere about 20 000 agents' worth. Prints a Markdown table: median and worst of
-the seeds, the reference policies on the same starts, and when a seed's coverage at N=4 first
-reached 0.95.
+Each seed trains in a process of its own, on one core and one thread; CPU seconds are those of that
+process, with the evaluations that it makes now and then. Greedy evaluation at step 100 on fixed
+starts: 2000 episodes at N=4, elsewhere about 20 000 agents' worth. Prints a Markdown table: median
+and worst of the seeds, the reference policies on the same starts, and when a seed's coverage at N=4
+was first found to have reached 0.36, where the original of the main experiment stood after 960
+CPU seconds (360 000 steps, one seed), and 0.95.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from commands import marl, trained
 
 TARGETS = {4: 0.95, 12: 0.92, 80: 0.88, 1000: 0.86}
 REFERENCES = ("random", "greedy", "local-assignment", "assignment")
-THRESHOLD = 0.95
+ORIGINAL, ORIGINAL_SECONDS = 0.36, 960
+GOAL = 0.95
 
 
 def evaluate(policy: str, agents: list[int], root: Path, *more: str) -> dict[int, dict]:
@@ -35,18 +37,23 @@ def evaluate(policy: str, agents: list[int], root: Path, *more: str) -> dict[int
 
 
 def train(config: Path, seed: int, agents: list[int], root: Path) -> dict:
-    """Train one seed and evaluate it; CPU seconds of the training and until THRESHOLD beside."""
+    """Train one seed and evaluate it; CPU seconds of the training, and until coverage had reached
+    ORIGINAL and GOAL, beside."""
     name = f"seed-{seed}"
     log = trained(name, config, seed, root=root)
-    reached = [
-        line["cpu_seconds"]
+    found = [
+        (line["cpu_seconds"], line["evaluation"]["coverage"])
         for line in log
-        if "evaluation" in line and line["evaluation"]["coverage"] >= THRESHOLD
+        if "evaluation" in line
     ]
+
+    def first(least: float) -> float:
+        return min((t for t, coverage in found if coverage >= least), default=float("inf"))
+
     return {
         "seed": seed,
         "cpu": log[-1]["cpu_seconds"],
-        "first": min(reached, default=float("inf")),
+        "first": {least: first(least) for least in (ORIGINAL, GOAL)},
         "evaluation": evaluate(name, agents, root),
     }
 
@@ -101,9 +108,13 @@ def main() -> None:
             verdict = "reached" if median >= TARGETS[n] else "MISSED"
             lines.append(f"\nN={n}: median {median:.3f}, target {TARGETS[n]}: {verdict}")
     seconds = ", ".join(f"{run['cpu']:.0f}" for run in runs)
-    first = statistics.median(run["first"] for run in runs)
-    lines.append(f"\nTraining took {seconds} CPU seconds on one core; coverage at N=4 first at or")
-    lines.append(f"above {THRESHOLD} after {first:.0f} CPU seconds (median).")
+    lines.append(f"\nTraining took {seconds} CPU seconds on one core.")
+    first = {x: statistics.median(run["first"][x] for run in runs) for x in (ORIGINAL, GOAL)}
+    lines.append(
+        f"Coverage at N=4 was first at or above {GOAL} after {first[GOAL]:.0f} CPU seconds"
+    )
+    lines.append(f"(median), at or above {ORIGINAL} after {first[ORIGINAL]:.1f}: the original's")
+    lines.append(f"{ORIGINAL_SECONDS} are {ORIGINAL_SECONDS / first[ORIGINAL]:.0f} times that.")
     lines.append(
         f"\nSeeds {options.seeds}, Python {platform.python_version()}, {platform.machine()}."
     )

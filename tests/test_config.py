@@ -41,8 +41,9 @@ def test_parsing_changes_nothing_and_is_stable():
 
 
 def test_a_setting_of_another_agent_is_said_to_be_one():
-    sentence = refused("agent.name=atoc_comm", "agent.average=0.9")
-    assert "agent.average is a setting of another kind of agent; known here are name or" in sentence
+    sentence = refused("agent.name=atoc_comm", "agent.width=9")
+    assert "agent.width is a setting of another kind of agent; known here are" in sentence
+    assert "communication" in sentence
 
 
 def test_settings_do_not_change_their_input():

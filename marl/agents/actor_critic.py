@@ -57,6 +57,13 @@ class ActorCriticConfig(BaseModel):
         0.0, ge=0, description="cost of the actor's squared outputs before tanh"
     )
     augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the matrix products of an update; weights stay float32"
+    )
+
+    def autocast(self) -> torch.autocast:
+        """The context of an update."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 class ActorCritic(Learner):
@@ -130,10 +137,10 @@ class ActorCritic(Learner):
         c = self.config
         self.updates += 1
         with torch.no_grad():
-            values = [q(o2, a2) for q in self.target_critics.children()]
+            values = [q(o2, a2).to(reward.dtype) for q in self.target_critics.children()]
             value = values[0] if len(values) == 1 else torch.minimum(*values)
             target = reward + c.gamma * (1.0 - terminated) * value
-        estimates = [q(o, a) for q in self.critics.children()]
+        estimates = [q(o, a).to(reward.dtype) for q in self.critics.children()]
         loss = torch.stack([mean_and_sum((q - target).square()) for q in estimates]).sum()
         self.descend(self.critics, self.critic_optimiser, loss)
         follow(self.target_critics, self.critics, c.tau)
@@ -150,16 +157,19 @@ class ActorCritic(Learner):
         """One step up the critic's slope, from what the actor gave before tanh; everybody else's
         actions, which stand in `a` behind one's own, stay. Returns the values, [K, rows, 1]."""
         c = self.config
+        output = output.to(a.dtype)
         own = output.tanh()
-        values = self.critics[0](o, torch.cat([own, a[..., own.shape[-1] :]], -1))
+        values = self.critics[0](o, torch.cat([own, a[..., own.shape[-1] :]], -1)).to(a.dtype)
         loss = -mean_and_sum(values)
         if c.action_penalty:
             loss = loss + c.action_penalty * mean_and_sum(output.square())
         self.descend(self.actor, self.actor_optimiser, loss)
         follow(self.target_actor, self.actor, c.tau)
         if c.average:
-            # a plain mean at first, so that the start does not linger
-            follow(self.greedy, self.actor, max(1.0 - c.average, c.actor_delay / self.updates))
+            # At first what was later counts for more, so that the start does not linger: the n-th
+            # actor has the weight n (n + 1) (n + 2) (Shamir & Zhang 2013, with eta = 3).
+            n = self.updates // c.actor_delay
+            follow(self.greedy, self.actor, max(1.0 - c.average, 4 / (n + 3)))
         result["actor_loss"] = loss.detach()
         result["saturated"] = (own.detach().abs() > 0.99).float().mean()
         return values.detach()

@@ -282,7 +282,8 @@ class ATOC(LearningAgent["_Learner"]):
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
         results: dict[str, Tensor] = {}
         for g, learner in self._learners.items():
-            result, *seen = learner.update(batch[g], self._generator)
+            with self.config.autocast():
+                result, *seen = learner.update(batch[g], self._generator)
             results |= self._adapted(g, result, *seen)
         return results
 
@@ -333,7 +334,7 @@ class _Learner(ActorCritic):
         rounds = [] if groups is None else rounds_of(groups)
 
         with torch.no_grad():
-            a2 = self.smoothed(self.target_actor(o2, rounds).tanh(), generator)
+            a2 = self.smoothed(self.target_actor(o2, rounds).to(a.dtype).tanh(), generator)
         result = self.improve_critics(o, a, reward, o2, a2, terminated)
         if self.actors_turn:
             # Actor and channel: every agent's action is the actor's

@@ -124,6 +124,10 @@ class DDPG(LearningAgent["_Learner"]):
     # ------------------------------------------------------------------------------------ learning
 
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
+        with self.config.autocast():
+            return self._update(batch)
+
+    def _update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
         rows = {g: self._rows(g, columns) for g, columns in batch.items()}
         observation = {g: r.observation for g, r in rows.items()}
         action = {g: r.action for g, r in rows.items()}
@@ -234,7 +238,7 @@ class _Learner(ActorCritic):
 
     def act(self, actor: nn.Module, seen: Tensor) -> Tensor:
         """Actions [N, B, A] for what agents see, [N, B, O] (normalised)."""
-        return actor(self.stacked(seen)).tanh().view(*seen.shape[:2], -1)
+        return actor(self.stacked(seen)).to(seen.dtype).tanh().view(*seen.shape[:2], -1)
 
     def rows(
         self,

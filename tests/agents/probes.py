@@ -51,6 +51,7 @@ EVERYTHING = {
     "target_smoothing": 0.2,
     "average": 0.9,
     "augment": True,
+    "precision": "bfloat16",
 }
 """Every option of an actor and a critic at once."""
 

@@ -489,6 +489,23 @@ def test_critics_and_actors_learn_from_normalised_observations():
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", FAMILY)
+def test_bfloat16_is_nearly_float32(name):
+    """Products are rounded to 8 bits, weights, targets and what is logged are not."""
+    exact, rough = (agent_of(name, precision=p) for p in ("float32", "bfloat16"))
+    for agent in (exact, rough):
+        for learner in agent._learners.values():
+            for network in (learner.actor, *learner.critics, *learner.target_critics):
+                network.output.weight.data *= 100.0
+    batch = batch_of(TEAM, rows=64, whole_steps=exact.whole_steps)
+    one, two = exact.update(batch), rough.update(batch)
+    for key, value in one.items():
+        assert two[key].dtype == torch.float32
+        torch.testing.assert_close(two[key], value, rtol=0.03, atol=0.01)
+    assert not torch.equal(one["critic_loss"], two["critic_loss"])
+    assert all(w.dtype == torch.float32 for w in rough.weights().values())
+
+
 def test_seeds():
     weights = [trained(agent_of("saddpg", seed=seed)).weights() for seed in (1, 1, 2)]
     for name, tensor in weights[0].items():
