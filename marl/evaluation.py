@@ -170,10 +170,11 @@ def evaluate(
         seed: of the episodes and of policies that draw.
 
     Returns:
-        agents, episodes, seed; the world's metrics at the last step (coverage, with the ends of its
-        95 % confidence interval over episodes or None for a single one, coverage_015,
-        mean_distance), but collisions (overlapping others per agent) averaged over all steps;
-        reward per agent and step. They depend on nothing but the arguments.
+        agents, episodes, seed; the world's metrics at the last step (in spread coverage,
+        coverage_015, mean_distance), but collisions (overlapping others per agent) averaged over
+        all steps; for the first of the metrics, NAME_ci95, the ends of its 95 % confidence interval
+        over episodes, or None for a single one; reward per agent and step. They depend on nothing
+        but the arguments.
     """
     scenario = parse_scenario({**world, "num_agents": num_agents}, "world")
     if episodes is None:
@@ -189,9 +190,14 @@ def evaluate(
     result: dict[str, Any] = {"agents": num_agents, "episodes": episodes, "seed": seed}
     for name, column in values.items():
         result[name] = float(column.mean())
-        if name == "coverage":
-            result["coverage_ci95"] = _interval(column)
+        if headline(result) is None and name != "reward":
+            result[f"{name}_ci95"] = _interval(column)
     return result
+
+
+def headline(result: dict[str, Any]) -> str | None:
+    """The name of what counts most in an evaluation, its world's first metric, if there is any."""
+    return next((key.removesuffix("_ci95") for key in result if key.endswith("_ci95")), None)
 
 
 def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
@@ -221,26 +227,29 @@ def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
 
 
 def _interval(values: np.ndarray) -> list[float] | None:
-    """The ends of the 95 % confidence interval of the mean of fractions."""
+    """The ends of the 95 % confidence interval of a mean, of fractions within 0 and 1."""
     if len(values) < 2:
         return None
     half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
-    return [max(0.0, float(values.mean() - half)), min(1.0, float(values.mean() + half))]
+    low, high = float(values.mean() - half), float(values.mean() + half)
+    if values.min() >= 0 and values.max() <= 1:
+        low, high = max(0.0, low), min(1.0, high)
+    return [low, high]
 
 
 def scenes(
     subject: Subject, num_agents: int, steps: int | None = None, seed: int = 0
 ) -> Iterator[Scene]:
-    """What one world looks like after each step, with the coverage in the caption; `steps` of them,
-    or one episode."""
+    """What one world looks like after each step, with its first metric in the caption; `steps` of
+    them, or one episode."""
     scenario = parse_scenario(subject.world_for(num_agents), "world")
     world = ParticleWorld(scenario, 1, seed)
     policy = subject.policy(world, seed)
     for turn in islice(collect(world, policy), steps or scenario.episode_length):
         scene = world.scene()
         caption = scene.caption
-        if "coverage" in turn.step.metrics:
-            caption += f"   coverage {turn.step.metrics['coverage'][0]:.2f}"
+        for name, value in islice(turn.step.metrics.items(), 1):
+            caption += f"   {name} {value[0]:.2f}"
         yield replace(scene, caption=caption)
 
 

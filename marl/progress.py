@@ -3,9 +3,12 @@
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from marl.evaluation import headline
+
 
 class Display:
-    """Shows steps per second, the time left and the coverage so far; for a `with` statement."""
+    """Shows steps per second, the time left and the world's first metric so far; for a `with`
+    statement."""
 
     def __init__(self, name: str, steps: int, done: int) -> None:
         self._steps, self._begun = steps, done
@@ -15,12 +18,12 @@ class Display:
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%  {task.fields[speed]} steps/s  left"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[coverage]}"),
+            TextColumn("{task.fields[metric]}"),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(name, total=steps, completed=done, speed="-", coverage="")
-        self._coverage = ""
+        self._task = self._bar.add_task(name, total=steps, completed=done, speed="-", metric="")
+        self._metric = ""
 
     def __enter__(self) -> "Display":
         self._bar.start()
@@ -31,17 +34,17 @@ class Display:
 
     def evaluated(self, result: dict) -> None:
         """Take in an evaluation."""
-        if "coverage" in result:
-            self._coverage = f"coverage {result['coverage']:.3f}"
+        if name := headline(result):
+            self._metric = f"{name} {result[name]:.3f}"
 
     def logged(self, step: int, steps_per_second: float) -> None:
         """Show where the run is."""
         speed = f"{steps_per_second:,.0f}"
-        self._bar.update(self._task, completed=step, speed=speed, coverage=self._coverage)
+        self._bar.update(self._task, completed=step, speed=speed, metric=self._metric)
         if self._bar.disable and steps_per_second:
             left = max(self._steps - step, 0) / steps_per_second
             columns = [f"step {step} of {self._steps}", f"{speed} steps/s", f"{left:.0f} s left"]
-            self.say("   ".join([*columns, *([self._coverage] if self._coverage else [])]))
+            self.say("   ".join([*columns, *([self._metric] if self._metric else [])]))
 
     def say(self, text: str) -> None:
         """A line of its own."""

@@ -9,35 +9,36 @@ from rich.console import Console
 from rich.table import Table
 
 from marl.errors import UserError
+from marl.evaluation import headline
 from marl.runs import Run, read_log, whole_file
 
-COLUMNS = {  # of the table: key of a result, heading
-    "coverage": "coverage",
-    "coverage_015": "at 0.15",
-    "collisions": "collisions",
-    "mean_distance": "distance",
-    "reward": "reward",
-}
-PANELS = (("coverage", (0.0, 1.02)), ("collisions", (0.0, None)), ("reward", (None, None)))
+HEADINGS = {"coverage_015": "at 0.15", "mean_distance": "distance"}  # where not as in a result
+LIMITS = {"coverage": (0.0, 1.02), "collisions": (0.0, None)}
 
 
 def print_table(rows: Sequence[tuple[str, dict[str, Any]]], console: Console | None = None) -> None:
-    """Print evaluations, (policy, result of `evaluate`) each, one line each; coverage with half the
-    width of its 95 % confidence interval."""
-    names = [name for name in COLUMNS if any(name in result for _, result in rows)]
+    """Print evaluations, (policy, result of `evaluate`) each, one line each; the first metric with
+    half the width of its 95 % confidence interval."""
+    names = list(dict.fromkeys(name for _, result in rows for name in _measured(result)))
     table = Table("policy", box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("agents", "episodes", *(COLUMNS[name] for name in names)):
+    for heading in ("agents", "episodes", *(HEADINGS.get(name, name) for name in names)):
         table.add_column(heading, justify="right", no_wrap=True)
     for policy, result in rows:
         cells = [_cell(result.get(name)) for name in names]
-        interval = result.get("coverage_ci95")
-        if interval:
-            cells[names.index("coverage")] += f" ±{(interval[1] - interval[0]) / 2:.3f}"
+        first = headline(result)
+        if first and (interval := result[f"{first}_ci95"]):
+            cells[names.index(first)] += f" ±{(interval[1] - interval[0]) / 2:.3f}"
         table.add_row(policy, str(result["agents"]), str(result["episodes"]), *cells)
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, 160)  # a pipe has no width of its own
     console.print(table)
+
+
+def _measured(result: dict[str, Any]) -> list[str]:
+    """The metrics in a result, and the reward."""
+    about = ("agents", "episodes", "seed")
+    return [name for name in result if name not in about and not name.endswith("_ci95")]
 
 
 def _cell(value: float | None) -> str:
@@ -47,8 +48,8 @@ def _cell(value: float | None) -> str:
 
 
 def plot_run(name: str) -> Path:
-    """Draw a run's coverage, collisions and reward over environment steps into curve.png beside its
-    log, and return the file. Raises UserError where there is no log."""
+    """Draw a run's first metric, collisions and reward over environment steps into curve.png beside
+    its log, and return the file. Raises UserError where there is no log."""
     from matplotlib.figure import Figure  # takes half a second
     from matplotlib.ticker import EngFormatter
 
@@ -56,12 +57,13 @@ def plot_run(name: str) -> Path:
     lines = read_log(folder)
     if not lines:
         raise UserError(f"the run {name!r} has no log in {folder}")
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
-    for axes, (panel, limits) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+    panels = _panels(lines)
+    figure = Figure(figsize=(1 + 3.4 * len(panels), 3.4), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for label, curve in _curves(lines, panel).items():
             if curve:
                 axes.plot(*zip(*curve, strict=True), label=label, marker="." * (len(curve) < 30))
-        axes.set(title=panel, xlabel="environment steps", ylim=limits)
+        axes.set(title=panel, xlabel="environment steps", ylim=LIMITS.get(panel, (None, None)))
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_formatter(EngFormatter())
     figure.axes[0].legend()
@@ -72,6 +74,12 @@ def plot_run(name: str) -> Path:
     with whole_file(path) as partial:
         partial.write_bytes(picture.getvalue())
     return path
+
+
+def _panels(lines: list[dict[str, Any]]) -> list[str]:
+    """What is worth a picture: the world's first metric, collisions and reward."""
+    metrics = next((list(line["metrics"]) for line in lines if line.get("metrics")), [])
+    return [*metrics[:1], *(name for name in metrics[1:] if name == "collisions"), "reward"]
 
 
 def _curves(lines: list[dict[str, Any]], panel: str) -> dict[str, list[tuple[int, float]]]:

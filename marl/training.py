@@ -24,7 +24,7 @@ from torch import Tensor
 from marl.agents import Agent
 from marl.config import Config, parse_config, with_settings
 from marl.errors import UserError
-from marl.evaluation import evaluate, one_thread
+from marl.evaluation import evaluate, headline, one_thread
 from marl.progress import Display
 from marl.replay import Replay
 from marl.reports import plot_run
@@ -121,7 +121,7 @@ class _Session:
         self.step = self.updates = 0
         self.done = np.zeros(t.num_worlds, bool)  # worlds to be reset before the next turn
         self.best: dict[str, Tensor] = {}  # training.publish "best": the weights with ...
-        self.best_coverage = -1.0  # ... the highest coverage in an evaluation so far
+        self.best_score: float | None = None  # ... the highest first metric in an evaluation so far
         self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
         if checkpoint is None:
             self.world.reset()
@@ -190,9 +190,10 @@ class _Session:
         agents = len([name for group in self.world.groups.values() for name in group.names])
         result = evaluate(copy, world, agents, EVALUATION_EPISODES, self._evaluation_seed)
         self._log.write({"step": self.step, **self._seconds(), "evaluation": result})
-        coverage = result.get("coverage", 0.0)
-        if self.config.training.publish == "best" and coverage >= self.best_coverage:
-            self.best, self.best_coverage = weights, coverage
+        score = result[headline(result) or "reward"]
+        best = self.best_score is None or score >= self.best_score
+        if self.config.training.publish == "best" and best:
+            self.best, self.best_score = weights, score
         return result
 
     def _seconds(self) -> dict[str, float]:
@@ -245,7 +246,7 @@ class _Session:
         state = {f"{part}.{k}": v for part, values in parts.items() for k, v in values.items()}
         counters = {
             "updates": self.updates,
-            "best_coverage": self.best_coverage,
+            "best_score": self.best_score,
             **self._seconds(),
         }
         write_checkpoint(self.run.state, "state", self.config, self.step, state, counters=counters)
@@ -265,7 +266,7 @@ class _Session:
             self.done = arrays["loop.done"]
             counters = dict(checkpoint.extra["counters"])
             self.updates = counters.pop("updates")
-            self.best_coverage = counters.pop("best_coverage")
+            self.best_score = counters.pop("best_score")
             self.best = as_tensors(arrays, "best.")
         except (KeyError, ValueError, RuntimeError, IndexError) as error:
             raise UserError(

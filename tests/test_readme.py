@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import marl
+from marl.evaluation import evaluate, headline
+from marl.policies import BUILTIN
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -23,3 +25,6 @@ def test_the_scenario_is_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     world = marl.make("rendezvous:Rendezvous", num_agents=5, num_worlds=3)
     marl.check_world(world)
+    result = evaluate(BUILTIN["still"], {"scenario": "rendezvous:Rendezvous"}, 5, 4, 0)
+    assert headline(result) == "arrived"
+    assert 0 <= result["arrived"] < 0.5

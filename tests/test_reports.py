@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 
 from marl.errors import UserError
-from marl.reports import plot_run, print_table
-from marl.runs import Log, Run
+from marl.reports import _panels, plot_run, print_table
+from marl.runs import Log, Run, read_log
 
 RESULT = {
     "agents": 80,
@@ -37,6 +37,22 @@ def test_plot(data):
     log.close()
     assert plot_run("a") == run.stats / "curve.png"
     assert (run.stats / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_world_of_ones_own_shows_its_own_metric(data, recwarn):
+    result = {"agents": 3, "episodes": 9, "arrived": 0.25, "arrived_ci95": [0.15, 0.35]}
+    output = io.StringIO()
+    print_table([("a", result), ("b", {**RESULT})], Console(file=output, width=80))
+    heading, own, other = output.getvalue().splitlines()
+    assert heading.split() == "policy agents episodes arrived coverage collisions reward".split()
+    assert own.split()[3:] == ["0.250", "±0.100", "-", "-", "-"]
+    assert other.split()[3] == "-"
+    log = Log(Run("a").stats, 0)
+    log.write({"step": 10, "reward": -1.0, "metrics": {"arrived": 0.1}})
+    log.close()
+    assert _panels(read_log(Run("a").stats)) == ["arrived", "reward"]
+    assert plot_run("a").exists()
+    assert not recwarn.list
 
 
 def test_no_log_no_plot(data):
