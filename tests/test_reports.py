@@ -44,7 +44,15 @@ def test_a_world_of_ones_own_shows_its_own_metric(data, recwarn):
     output = io.StringIO()
     print_table([("a", result), ("b", {**RESULT})], Console(file=output, width=80))
     heading, own, other = output.getvalue().splitlines()
-    assert heading.split() == "policy agents episodes arrived coverage collisions reward".split()
+    assert heading.split() == [
+        "policy",
+        "agents",
+        "episodes",
+        "arrived",
+        "coverage",
+        "collisions",
+        "reward",
+    ]
     assert own.split()[3:] == ["0.250", "±0.100", "-", "-", "-"]
     assert other.split()[3] == "-"
     log = Log(Run("a").stats, 0)
