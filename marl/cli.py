@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from marl.errors import UserError
+from marl.errors import RunsFailed, UserError
 
 INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 
@@ -25,7 +25,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0 done, 2 bad input, 130 interrupted."""
+    """Run a command and exit: 0 done, 1 some runs of a sweep failed, 2 bad input, 130
+    interrupted."""
     run_command(lambda: _run(arguments))
 
 
@@ -38,6 +39,9 @@ def run_command(command) -> NoReturn:
         status = 0
     except UserError as error:
         _complain(str(error))
+    except RunsFailed as error:
+        _complain(str(error))
+        status = 1
     except KeyboardInterrupt as stop:
         print(str(stop) or "Interrupted", file=sys.stderr)
         status = INTERRUPTED
@@ -88,6 +92,13 @@ def _parser() -> Parser:
     command = add("resume", resume, "continue a stopped or killed run with the config stored in it")
     command.add_argument("name", metavar="NAME", help="of the run")
     _add_settings(command, "change a setting on the way, as training.steps=4000000")
+
+    command = add("sweep", sweep, "train many runs: configs times settings times seeds")
+    command.add_argument("file", metavar="SWEEP.json", type=Path, help="see `marl/sweeps.py`")
+    command.add_argument("--name", help="of the sweep; otherwise the file's")
+    command.add_argument(
+        "--workers", type=whole(1), metavar="W", help="runs at once; else one a core"
+    )
 
     command = add("evaluate", evaluate, "measure a policy on any number of agents")
     command.add_argument("name", metavar="RUN_OR_FILE_OR_POLICY", help=policy)
@@ -162,6 +173,24 @@ def resume(name: str, settings: Sequence[str]) -> None:
 
     training.resume(name, settings)
     print(f"Done: see it with `marl render {name}`, measure it with `marl evaluate {name}`")
+
+
+def sweep(file: Path, name: str | None, workers: int | None) -> None:
+    """Train what is not finished of a sweep."""
+    import os
+
+    from marl.progress import SweepDisplay
+    from marl.sweeps import load_sweep, run_sweep
+
+    sweep = load_sweep(file, name)
+    with SweepDisplay(sweep) as display:
+        for states in run_sweep(sweep, workers or os.cpu_count() or 1):
+            display.look(states)
+    if sweep.failures:
+        raise RunsFailed(
+            f"{len(sweep.failures)} of {len(sweep.jobs)} runs failed; the same command tries them "
+            "again"
+        )
 
 
 def evaluate(
@@ -239,7 +268,8 @@ def show_list() -> None:
     """Show what can be named in configs and commands."""
     from marl.agents import REGISTRY
     from marl.policies import BUILTIN
-    from marl.runs import config_names, describe_run, run_names
+    from marl.reports import describe_run
+    from marl.runs import config_names, run_names
     from marl.worlds.registry import SCENARIOS
 
     for title, names in (

@@ -189,8 +189,8 @@ def parse_config(data: dict[str, Any]) -> Config:
     world = _named(data.get("world", {}), "world", "scenario", tuple(SCENARIOS), "spread")
     scenario = parse_scenario(world, "world")
     agent = _named(data.get("agent", {}), "agent", "name", tuple(REGISTRY), "atoc")
-    agent_config = _parse(REGISTRY[agent["name"]].config, agent, "agent")
-    evaluation = _parse(EvaluationConfig, data.get("evaluation", {}), "evaluation")
+    agent_config = parse_section(REGISTRY[agent["name"]].config, agent, "agent")
+    evaluation = parse_section(EvaluationConfig, data.get("evaluation", {}), "evaluation")
     for number in evaluation.agents:
         if number < 1:
             raise UserError(f"evaluation.agents holds {number}, but each should be at least 1")
@@ -202,7 +202,7 @@ def parse_config(data: dict[str, Any]) -> Config:
     if "world" not in data.get("evaluation", {}):
         replaced = {k: v for k, v in replaced.items() if k in type(scenario).model_fields}
     parse_scenario({**world, **replaced}, "evaluation.world")
-    training = _parse(TrainingConfig, data.get("training", {}), "training")
+    training = parse_section(TrainingConfig, data.get("training", {}), "training")
     if training.replay_size < training.num_worlds:
         raise UserError(
             f"training.replay_size is {training.replay_size}, but should be at least "
@@ -211,7 +211,7 @@ def parse_config(data: dict[str, Any]) -> Config:
     return Config(
         world={"scenario": world["scenario"], **scenario.model_dump(mode="json")},
         agent={"name": agent["name"], **agent_config.model_dump(mode="json")},
-        exploration=_parse(ExplorationConfig, data.get("exploration", {}), "exploration"),
+        exploration=parse_section(ExplorationConfig, data.get("exploration", {}), "exploration"),
         training=training,
         evaluation=evaluation.model_copy(update={"world": replaced}),
     )
@@ -224,7 +224,7 @@ def parse_scenario(world: dict[str, Any], where: str) -> Scenario:
         scenario = find_scenario(world["scenario"])
     except ValueError as error:
         raise UserError(f"{where}.scenario: {error}") from error
-    return _parse(scenario, parameters, where)
+    return parse_section(scenario, parameters, where)
 
 
 def _named(section: Any, where: str, key: str, known: tuple[str, ...], default: str) -> dict:
@@ -239,8 +239,9 @@ def _named(section: Any, where: str, key: str, known: tuple[str, ...], default: 
     return {**section, key: name}
 
 
-def _parse(model: type[Model], section: Any, where: str) -> Model:
-    """Check one section: strictly, as JSON, so that "4" is no number and true is no 1."""
+def parse_section(model: type[Model], section: Any, where: str) -> Model:
+    """Check one section of a config, or another piece of JSON that `where` names: strictly, so that
+    "4" is no number and true is no 1. Raises UserError."""
     try:
         return model.model_validate_json(json.dumps(section), strict=True)
     except ValidationError as error:

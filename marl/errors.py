@@ -3,3 +3,7 @@
 
 class UserError(ValueError):
     """One sentence that names the field or file and what is allowed; shown without a traceback."""
+
+
+class RunsFailed(Exception):
+    """Some runs of a sweep failed, though not because the command was wrong: exit status 1."""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from marl.errors import UserError
 from marl.evaluation import headline
-from marl.runs import Run, read_log, whole_file
+from marl.runs import Run, find_weights, read_header, read_log, run_state, whole_file
 
 HEADINGS = {"coverage_015": "at 0.15", "mean_distance": "distance"}  # where not as in a result
 LIMITS = {"coverage": (0.0, 1.02), "collisions": (0.0, None)}
@@ -45,6 +45,29 @@ def _cell(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3f}"
+
+
+def describe_run(name: str) -> str:
+    """A few words on a run: state, steps, seed, first metric when last evaluated, age."""
+    state = run_state(name)
+    if state.state == "new":  # it came with the package
+        config, step = read_header(find_weights(name))
+        return f"shipped   step {step} of {config.training.steps}   seed {config.training.seed}"
+    if state.config is None:
+        return f"{state.state}: {state.problem}"
+    training = state.config.training
+    words = [state.state, f"step {state.step} of {training.steps}", f"seed {training.seed}"]
+    if state.evaluation and (first := headline(state.evaluation)):
+        words.append(f"{first} {state.evaluation[first]:.3f}")
+    return "   ".join([*words, f"{_duration(state.age)} ago"])
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there is at least one."""
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def plot_run(name: str) -> Path:

@@ -88,15 +88,6 @@ def run_names() -> list[str]:
     return sorted({path.parent.name for path in paths})
 
 
-def describe_run(name: str) -> str:
-    """A few words on how far a run has come."""
-    try:
-        checkpoint = read_checkpoint(find_weights(name))
-    except UserError as error:
-        return str(error)
-    return f"step {checkpoint.step} of {checkpoint.config.training.steps}"
-
-
 def _listed(names: list[str]) -> str:
     return ", ".join(names) or "none"
 
@@ -184,6 +175,23 @@ def read_checkpoint(path: Path, kind: str = "weights") -> Checkpoint:
     Raises UserError for a file that is missing, damaged or not ours, and for numbers in it that are
     not finite.
     """
+    with _opened(path, kind) as (config, step, header, stored):
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    for name, array in tensors.items():
+        if not _finite(array):
+            raise UserError(f"{path} holds numbers that are not finite, in {name}")
+    return Checkpoint(config, step, tensors, header)
+
+
+def read_header(path: Path) -> tuple[Config, int]:
+    """Config and step of a weights file, without its tensors; errors as in `read_checkpoint`."""
+    with _opened(path, "weights") as (config, step, _, _):
+        return config, step
+
+
+@contextmanager
+def _opened(path: Path, kind: str) -> Iterator[tuple[Config, int, dict[str, Any], Any]]:
+    """Config, step and header of a file of ours, checked, and the open file."""
     try:
         with open(path, "rb") as file:
             start = file.read(9)
@@ -204,8 +212,7 @@ def read_checkpoint(path: Path, kind: str = "weights") -> Checkpoint:
                 )
             if header["kind"] != kind:
                 raise UserError(f"{path} holds {header['kind']}, but {kind} are needed here")
-            config, step = _stored_config(path, header["config"]), int(header["step"])
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            yield _stored_config(path, header["config"]), int(header["step"]), header, stored
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
     except OSError as error:
@@ -214,10 +221,6 @@ def read_checkpoint(path: Path, kind: str = "weights") -> Checkpoint:
         raise UserError(f"{path} is cut short, or no .safetensors file at all: {error}") from error
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} has a damaged header: {error}") from error
-    for name, array in tensors.items():
-        if not _finite(array):
-            raise UserError(f"{path} holds numbers that are not finite, in {name}")
-    return Checkpoint(config, step, tensors, header)
 
 
 def _stored_config(path: Path, data: Any) -> Config:
@@ -291,9 +294,7 @@ class Run:
             if run.state.exists():
                 checkpoint = read_checkpoint(run.state, "state")
                 return run, checkpoint.config, checkpoint
-            stored = read_json(started)
-            data = stored.get("config") if isinstance(stored, dict) else None
-            return run, _stored_config(started, data), None
+            return run, _started_config(started), None
         except BaseException:
             run.close()
             raise
@@ -305,11 +306,15 @@ class Run:
             self._file = open(self.models / "lock", "w")  # noqa: SIM115 (held until close)
         except OSError as error:
             raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise RunExists(f"another process is training the run {self.name!r}") from error
+        for patience in (9, 8, 7, 6, 5, 4, 3, 2, 1, 0):  # somebody may just be looking
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if not patience:
+                    self._file.close()
+                    raise RunExists(f"another process is training the run {self.name!r}") from error
+            time.sleep(0.02)
 
     def close(self) -> None:
         """Let other processes have the run."""
@@ -320,6 +325,62 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run has come."""
+
+    state: str  # new, running, stopped, finished, damaged
+    config: Config | None = None  # None: new or damaged
+    step: int = 0
+    evaluation: dict[str, Any] | None = None  # the last one
+    age: float = 0.0  # seconds since it was last written to
+    problem: str = ""  # what is damaged
+
+
+def run_state(name: str) -> RunState:
+    """The state of a run in `data_root()`, from its files; a run without any is new."""
+    run = Run(name)
+    started = run.stats / "config.json"
+    paths = [path for path in (run.weights, run.state, run.stats / "log.jsonl", started)
+             if path.exists()]  # fmt: skip
+    if not paths:
+        return RunState("new")
+    age = time.time() - max(path.stat().st_mtime for path in paths)
+    step = 0
+    try:
+        if run.weights.exists():
+            config, step = read_header(run.weights)
+        else:
+            config = _started_config(started)
+    except UserError as error:
+        return RunState("damaged", age=age, problem=str(error))
+    log = read_log(run.stats)
+    evaluations = [line["evaluation"] for line in log if "evaluation" in line]
+    if _locked(run.models / "lock"):
+        state, step = "running", max([step, *(line["step"] for line in log[-1:])])
+    else:
+        state = "finished" if step >= config.training.steps else "stopped"
+    return RunState(state, config, step, evaluations[-1] if evaluations else None, age)
+
+
+def _started_config(path: Path) -> Config:
+    """The config of a run that was killed before its first checkpoint."""
+    stored = read_json(path)
+    return _stored_config(path, stored.get("config") if isinstance(stored, dict) else None)
+
+
+def _locked(path: Path) -> bool:
+    """Does another process hold this lock?"""
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 class RunExists(UserError):

@@ -1,0 +1,207 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from test_cli import refused, run
+from tiny import TINY, start, write_tiny
+
+from marl.config import parse_config, with_settings
+from marl.errors import UserError
+from marl.runs import Run, run_state
+from marl.sweeps import load_sweep, run_sweep, runs_of, sweep_names
+from marl.training import train
+
+
+def write_sweep(folder, name="nets", **changed):
+    """Four runs of the tiny config: two networks, two seeds."""
+    sweep = {"base": str(write_tiny(folder)), "grid": {"agent.hidden": [[8], [4, 8]]}, "seeds": 2}
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(sweep | changed))
+    return path
+
+
+NAMES = ["nets-8-0", "nets-8-1", "nets-4_8-0", "nets-4_8-1"]
+
+
+def weights(names=NAMES):
+    return [Run(name).weights.read_bytes() for name in names]
+
+
+def uninterrupted():
+    """The same four runs, trained alone."""
+    names = []
+    for hidden in ("[8]", "[4,8]"):
+        for seed in (0, 1):
+            names.append(f"alone-{len(names)}")
+            settings = [f"agent.hidden={hidden}", f"training.seed={seed}"]
+            train(parse_config(with_settings(TINY, settings)), names[-1])
+    return weights(names)
+
+
+def test_a_grid_of_configs_values_and_seeds(data, tmp_path):
+    path = write_sweep(
+        tmp_path,
+        base=[str(write_tiny(tmp_path)), "maddpg"],
+        settings={"training.steps": 80},
+        grid={"world.num_agents": [2, 3], "world.reward": ["shared", "nearest"]},
+        seeds=[5, 7],
+    )
+    jobs = {job.name: job for job in load_sweep(path).jobs}
+    assert len(jobs) == 16
+    job = jobs["nets-maddpg-3-nearest-7"]
+    assert job.point == {"base": "maddpg", "world.num_agents": 3, "world.reward": "nearest"}
+    config = job.config
+    assert (config.agent["name"], config.world["num_agents"]) == ("maddpg", 3)
+    assert (config.world["reward"], config.training.steps) == ("nearest", 80)
+    assert (config.training.seed, job.seed) == (7, 7)
+    assert jobs["nets-tiny-2-shared-5"].config.agent["hidden"] == [8]
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"grit": {}}, "sweep.grit is not a known setting; did you mean sweep.grid?"),
+        ({"grid": {"agent.hiden": [[8]]}}, "agent.hiden is not a known setting; did you mean"),
+        ({"grid": {"agent.hidden": []}}, "sweep.agent.hidden names nothing to train"),
+        ({"grid": {"agent.hidden": [[8], [8]]}}, "sweep.agent.hidden holds a value twice"),
+        ({"grid": {"agent.hidden": [8]}}, "agent.hidden is 8, but should be a valid"),
+        ({"grid": {"agent.hidden": 8}}, "sweep.grid.agent.hidden is 8, but should be a valid"),
+        ({"grid": {"a": [1], "agent.hidden": [[8]]}}, "a is not a known setting"),
+        ({"seeds": 0}, "sweep.seeds names nothing to train"),
+        ({"seeds": [1, 1]}, "sweep.seeds holds a value twice"),
+        ({"seeds": [-1]}, "training.seed is -1, but should be"),
+        ({"seeds": "many"}, "sweep.seeds"),
+        ({"base": "no-such"}, "there is no config 'no-such'"),
+        ({"base": []}, "sweep.base names nothing to train"),
+        ({"base": ["spread", "data/json/spread.json"]}, "would both be called"),
+    ],
+)
+def test_a_bad_sweep_is_refused_before_anything_is_trained(data, tmp_path, changed, sentence):
+    with pytest.raises(UserError) as error:
+        load_sweep(write_sweep(tmp_path, **changed))
+    assert sentence in str(error.value)
+    assert not data.exists()
+
+
+def test_runs_are_what_they_are_alone_and_are_not_trained_twice(data, tmp_path, capsys):
+    path = str(write_sweep(tmp_path))
+    status, out, _ = run(capsys, "sweep", path, "--workers", "2")
+    assert status == 0
+    assert out.splitlines()[0] == "sweep nets: 4 runs, 0 of them finished"
+    assert sorted(line.split()[0] for line in out.splitlines()[1:5]) == sorted(NAMES)
+    assert weights() == uninterrupted()
+    assert sweep_names() == ["nets"]
+    assert [(x["name"], x["point"], x["seed"]) for x in runs_of("nets")][2] == (
+        "nets-4_8-0", {"agent.hidden": [4, 8]}, 0
+    )  # fmt: skip
+    before = [Run(name).weights.stat().st_mtime_ns for name in NAMES]
+    status, out, _ = run(capsys, "sweep", path)
+    assert status == 0
+    assert "4 of them finished" in out
+    assert [Run(name).weights.stat().st_mtime_ns for name in NAMES] == before
+    # more seeds: only these are trained
+    list(run_sweep(load_sweep(write_sweep(tmp_path, seeds=3)), 2))
+    assert [Run(name).weights.stat().st_mtime_ns for name in NAMES] == before
+    assert run_state("nets-8-2").state == "finished"
+
+
+def test_a_run_that_fails_says_why_and_the_others_go_on(data, tmp_path, capsys):
+    grid = {"training.learning_starts": [16, 10000]}  # the second never learns
+    settings = {"agent.critic_lr": 1e38}
+    path = write_sweep(tmp_path, grid=grid, seeds=1, settings=settings)
+    status, out, error = run(capsys, "sweep", str(path), "--workers", "1")
+    assert status == 1
+    assert error == "marl: 1 of 2 runs failed; the same command tries them again\n"
+    failed = next(line for line in out.splitlines() if " failed " in line)
+    assert "nets-16-0" in failed
+    assert "is no longer a finite number at step" in failed
+    assert run_state("nets-10000-0").state == "finished"
+
+
+def test_a_process_that_dies_takes_only_its_run_with_it(data, tmp_path):
+    path = write_sweep(tmp_path, settings={"training.steps": 4000}, seeds=1)
+    sweep = load_sweep(path)
+    killed = False
+    for _ in run_sweep(sweep, 1):
+        if not killed and Run("nets-8-0").weights.exists():
+            (process,) = children()
+            os.kill(process, signal.SIGKILL)
+            killed = True
+    assert sweep.failures == {"nets-8-0": "its process was killed by SIGKILL"}
+    assert run_state("nets-4_8-0").state == "finished"
+    list(run_sweep(sweep, 1))
+    assert run_state("nets-8-0").state == "finished"
+
+
+def children():
+    """The processes that we started and that train."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid() and b"marl.sweeps" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def test_another_config_under_the_same_name_is_refused(data, tmp_path, capsys):
+    train(parse_config(TINY), "nets-8-1")
+    before = weights(["nets-8-1"])
+    sentence = refused(capsys, "sweep", str(write_sweep(tmp_path)))
+    assert "there is a run 'nets-8-1' already, with training.seed 0 instead of 1" in sentence
+    assert weights(["nets-8-1"]) == before
+    assert run_state("nets-8-0").state == "new"
+
+
+def test_two_sweeps_on_one_folder(data, tmp_path, capsys):
+    path = write_sweep(tmp_path)
+    first = run_sweep(load_sweep(path), 1)
+    next(first)
+    assert (
+        refused(capsys, "sweep", str(path)) == "marl: another process works on the sweep 'nets'\n"
+    )
+    first.close()
+    assert run(capsys, "sweep", str(path))[0] == 0
+
+
+def test_ctrl_c_saves_and_the_same_command_continues(data, tmp_path):
+    path = write_sweep(tmp_path, settings={"training.steps": 4000}, seeds=1)
+    process = start("sweep", str(path), "--workers", "1")
+    wait_until(lambda: Run("nets-8-0").weights.exists())
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.startswith("Stopped; all runs are saved: the same command continues the sweep")
+    assert [run_state(f"nets-{x}-0").state for x in ("8", "4_8")] == ["stopped", "new"]
+    list(run_sweep(load_sweep(path), 1))
+    assert [run_state(f"nets-{x}-0").state for x in ("8", "4_8")] == ["finished", "finished"]
+
+
+def test_killed_at_random_moments_it_continues_and_nothing_is_lost(data, tmp_path):
+    """The sweep's own process; its runs notice, save and stop, so that the next can have them."""
+    path = write_sweep(tmp_path)
+    dice = random.Random(time.time_ns())
+    for _ in range(3):
+        process = start("sweep", str(path), "--workers", "2")
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=dice.uniform(2.0, 6.0))
+        finished = {name for name in NAMES if run_state(name).state == "finished"}
+        process.kill()
+        process.communicate()
+        assert all(run_state(name).state == "finished" for name in finished)
+    list(run_sweep(load_sweep(path), 2))
+    assert weights() == uninterrupted()
+
+
+def wait_until(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not happen")
