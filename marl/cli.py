@@ -100,6 +100,19 @@ def _parser() -> Parser:
         "--workers", type=whole(1), metavar="W", help="runs at once; else one a core"
     )
 
+    command = add("compare", compare, "set runs side by side: intervals, tests, curves, one page")
+    command.add_argument("names", metavar="RUN_OR_SWEEP", nargs="+", help="see `marl list`")
+    command.add_argument("--metric", help="what counts; otherwise the world's first metric")
+    command.add_argument(
+        "--by", nargs="+", default=[], metavar="KEY",
+        help="runs that agree in these settings belong together; otherwise in all but the seed",
+    )  # fmt: skip
+    command.add_argument(
+        "--agents", type=whole(1), nargs="+", default=[], metavar="N",
+        help="numbers of agents to measure with; otherwise as trained",
+    )  # fmt: skip
+    command.add_argument("--out", type=Path, metavar="DIR", help="otherwise data/comparisons/NAMES")
+
     command = add("evaluate", evaluate, "measure a policy on any number of agents")
     command.add_argument("name", metavar="RUN_OR_FILE_OR_POLICY", help=policy)
     command.add_argument(
@@ -191,6 +204,33 @@ def sweep(file: Path, name: str | None, workers: int | None) -> None:
             f"{len(sweep.failures)} of {len(sweep.jobs)} runs failed; the same command tries them "
             "again"
         )
+
+
+def compare(
+    names: Sequence[str],
+    metric: str | None,
+    by: Sequence[str],
+    agents: Sequence[int],
+    out: Path | None,
+) -> None:
+    """Measure runs alike and write what they say."""
+    from marl import comparison
+    from marl.pages import Comparison
+    from marl.reports import print_rows
+    from marl.runs import check_writable, data_root
+
+    title = "-".join(names) if len(names) < 4 else f"{names[0]}-and-{len(names) - 1}-more"
+    folder = out or data_root() / "comparisons" / title
+    check_writable(folder / "comparison.html")
+    groups, left_out = comparison.gather(names, by)
+    for what in comparison.measure(groups, agents):
+        print(f"measuring {what}", file=sys.stderr)
+    page = Comparison(title, groups, metric or comparison.default_metric(groups), left_out)
+    for n in page.numbers:
+        print_rows(f"{n} agents", *page.scores(n))
+        if len(groups) > 1:
+            print_rows("", *page.improvements(n))
+    print(page.write(folder))
 
 
 def evaluate(

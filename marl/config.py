@@ -87,6 +87,18 @@ class Config(BaseModel):
     training: TrainingConfig
     evaluation: EvaluationConfig
 
+    def flat(self) -> dict[str, Any]:
+        """Every setting as {dotted key: value}."""
+
+        def leaves(data: dict[str, Any], where: str) -> Iterator[tuple[str, Any]]:
+            for key, value in data.items():
+                if isinstance(value, dict) and value:
+                    yield from leaves(value, f"{where}{key}.")
+                else:
+                    yield f"{where}{key}", value
+
+        return dict(leaves(self.model_dump(mode="json"), ""))
+
     def make_world(
         self, num_worlds: int, seed: int, staggered: bool = False, **replaced: Any
     ) -> ParticleWorld:

@@ -29,10 +29,22 @@ def print_table(rows: Sequence[tuple[str, dict[str, Any]]], console: Console | N
         if first and (interval := result[f"{first}_ci95"]):
             cells[names.index(first)] += f" ±{(interval[1] - interval[0]) / 2:.3f}"
         table.add_row(policy, str(result["agents"]), str(result["episodes"]), *cells)
+    _print(table, console)
+
+
+def print_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of text under a title."""
+    table = Table(title, *headings[1:], box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    _print(table, None)
+
+
+def _print(table: Table, console: Console | None) -> None:
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, 160)  # a pipe has no width of its own
-    console.print(table)
+    console.print(table, markup=False)
 
 
 def _measured(result: dict[str, Any]) -> list[str]:

@@ -188,21 +188,13 @@ def _finished(job: Job) -> bool:
     """Raises UserError where a run of that name has another config."""
     state = run_state(job.name)
     if state.config is not None and state.config != job.config:
-        was, now = (dict(_flat(c.model_dump(mode="json"))) for c in (state.config, job.config))
+        was, now = state.config.flat(), job.config.flat()
         key = next(key for key in sorted({*was, *now}) if was.get(key) != now.get(key))
         raise UserError(
             f"there is a run {job.name!r} already, with {key} {was.get(key)} instead of "
             f"{now.get(key)}: give the sweep another --name, or remove the run"
         )
     return state.state == "finished"
-
-
-def _flat(data: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(data, dict):
-        for key, value in data.items():
-            yield from _flat(value, f"{where}.{key}" if where else key)
-    else:
-        yield where, data
 
 
 class _Processes:

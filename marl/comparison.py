@@ -1,0 +1,223 @@
+"""Runs side by side: groups of runs that differ in their seed only, measured alike.
+
+Every run's final weights play greedy episodes on the same starts, which serve for nothing else
+(`evaluation.seed`), with the numbers of agents asked for. The numbers are kept beside the run's
+statistics, in evaluation-N.json, until there are newer weights.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from marl import evaluation
+from marl.config import Config, read_json
+from marl.errors import UserError
+from marl.evaluation import headline
+from marl.runs import Run, data_root, read_log, run_state, write_json
+from marl.statistics import interval, iqm, median, paired_test, probability_of_improvement
+from marl.sweeps import runs_of, sweep_names
+
+SEED = "training.seed"
+CURVE_RESAMPLES = 500  # at every point of a curve
+
+
+@dataclass
+class Group:
+    """Runs that differ in their seed only. `results[N]` holds an evaluation for each of them, or
+    `refused[N]` the sentence why there is none."""
+
+    label: str
+    runs: list[str]
+    seeds: list[int]
+    config: Config
+    results: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
+
+    def scores(self, agents: int, metric: str) -> np.ndarray:
+        """f64[R, 1]: the metric of each run. Raises UserError where there is no such metric."""
+        results = self.results[agents]
+        known = [key for key, value in results[0].items() if isinstance(value, int | float)]
+        if metric not in known:
+            raise UserError(f"--metric is {metric}, but should be {' or '.join(known[3:])}")
+        return np.array([[result[metric]] for result in results])
+
+
+# --------------------------------------------------------------------------------------- gathering
+
+
+def gather(names: Sequence[str], by: Sequence[str] = ()) -> tuple[list[Group], list[str]]:
+    """The runs with these names and those of the sweeps with these names, as groups: those whose
+    configs agree in all but the seed, or in the dotted keys of `by`. Runs of a sweep that are not
+    finished are left out; a sentence says so of each.
+
+    Raises UserError where a name is unknown, a run given by its own name is not finished, or
+    nothing is left.
+    """
+    runs: dict[str, Config] = {}
+    left_out = []
+    for name in names:
+        is_sweep = name in sweep_names()
+        for run in [x["name"] for x in runs_of(name)] if is_sweep else [name]:
+            problem, config = _unfinished(run)
+            if config is not None:
+                runs[run] = config
+            elif is_sweep:
+                left_out.append(f"Left out: {problem}.")
+            else:
+                raise UserError(problem)
+    if not runs:
+        raise UserError(f"no run of {', '.join(names)} is finished; first {left_out[0][10:-1]}")
+    flat = {name: settings(config) for name, config in runs.items()}
+    for key in by:
+        if not any(key in values for values in flat.values()):
+            raise UserError(f"--by is {key}, but should be a setting, as agent.network")
+    keys = list(by) or differences(list(runs.values()))
+    groups: dict[str, Group] = {}
+    for name, config in runs.items():
+        values = [f"{key.rpartition('.')[2]} {flat[name].get(key)}" for key in keys]
+        label = ", ".join(values) or " and ".join(names)
+        group = groups.setdefault(label, Group(label, [], [], config))
+        group.runs.append(name)
+        group.seeds.append(config.training.seed)
+    return list(groups.values()), left_out
+
+
+def _unfinished(name: str) -> tuple[str, Config | None]:
+    """What keeps a run from being compared, or its config."""
+    state = run_state(name)
+    if state.state == "finished":
+        return "", state.config
+    if state.state == "new":
+        return f"there is no run or sweep {name!r} in {data_root()}", None
+    if state.config is None:
+        return state.problem, None
+    steps = f"step {state.step} of {state.config.training.steps}"
+    return f"the run {name!r} has not been trained to its end: {steps}", None
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """{dotted key: value}, without the seed."""
+    return {key: value for key, value in config.flat().items() if key != SEED}
+
+
+def differences(configs: Sequence[Config]) -> list[str]:
+    """The dotted keys in which they differ, apart from the seed."""
+    flat = [settings(config) for config in configs]
+    keys = dict.fromkeys(key for values in flat for key in values)
+    return [k for k in keys if len({json.dumps(values.get(k, "-")) for values in flat}) > 1]
+
+
+def measure(groups: Sequence[Group], agents: Sequence[int]) -> Iterator[str]:
+    """Evaluate every run of every group with each number of agents, unless that was done before;
+    without numbers, with the one that each was trained with. Yields what is measured next."""
+    for group in groups:
+        numbers = list(agents) or [group.config.world["num_agents"]]
+        for n in numbers:
+            results = []
+            for name in group.runs:
+                file = Run(name).stats / f"evaluation-{n}.json"
+                if not _up_to_date(file, Run(name).weights):
+                    yield f"{name}, N={n}"
+                    subject = evaluation.subject(name)
+                    defaults = subject.config.evaluation
+                    try:
+                        result = evaluation.evaluate(
+                            subject.policy, subject.world_for(n), n, defaults.episodes,
+                            defaults.seed,
+                        )  # fmt: skip
+                    except UserError as error:
+                        group.refused[n] = str(error).rpartition("does not fit: ")[2]
+                        break
+                    write_json(file, [result])
+                results.append(read_json(file)[0])
+            else:
+                group.results[n] = results
+
+
+def _up_to_date(file: Path, weights: Path) -> bool:
+    return file.exists() and file.stat().st_mtime >= weights.stat().st_mtime
+
+
+# ----------------------------------------------------------------------------------------- numbers
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of the runs of a group, with one number of agents."""
+
+    runs: int
+    iqm: float
+    iqm_interval: tuple[float, float]
+    median: float
+    worst: float
+    collisions: float | None
+    reward: float
+
+
+def summarise(group: Group, agents: int, metric: str) -> Summary:
+    """What the runs of a group reach."""
+    scores = group.scores(agents, metric)
+    results = group.results[agents]
+    collisions = [r["collisions"] for r in results if "collisions" in r]
+    return Summary(
+        len(scores), iqm(scores), interval(iqm, scores), median(scores), float(scores.min()),
+        float(np.mean(collisions)) if collisions else None,
+        float(np.mean([r["reward"] for r in results])),
+    )  # fmt: skip
+
+
+def curve(group: Group, metric: str) -> dict[str, np.ndarray]:
+    """Of the evaluations during training: steps [P], CPU seconds [P] (mean of the runs), iqm [P]
+    and the ends of its interval, low [P] and high [P]; as far as all runs have come."""
+    logs = [read_log(Run(name).stats) for name in group.runs]
+    points = [[line for line in log if metric in line.get("evaluation", {})] for log in logs]
+    length = min(map(len, points))
+    columns = list(zip(*(row[:length] for row in points), strict=True))  # [P][R]
+    values = [np.array([[line["evaluation"][metric]] for line in column]) for column in columns]
+    intervals = [interval(iqm, column, resamples=CURVE_RESAMPLES) for column in values]
+    return {
+        "steps": np.array([column[0]["step"] for column in columns]),
+        "cpu": np.array([np.mean([line["cpu_seconds"] for line in column]) for column in columns]),
+        "iqm": np.array([iqm(column) for column in values]),
+        "low": np.array([low for low, _ in intervals]),
+        "high": np.array([high for _, high in intervals]),
+    }
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """Of one group over another: how often one of its runs is better, and the p-value of the test
+    over seeds that both have (None: fewer than two)."""
+
+    probability: float
+    interval: tuple[float, float]
+    pairs: int
+    p_value: float | None
+
+
+def improvement(group: Group, other: Group, agents: int, metric: str) -> Improvement:
+    """Is a group better than another?"""
+    x, y = group.scores(agents, metric), other.scores(agents, metric)
+    common = sorted({*group.seeds} & {*other.seeds})
+    unique = all(len(set(g.seeds)) == len(g.seeds) for g in (group, other))
+    p_value = None
+    if unique and len(common) > 1:
+        pairs = [
+            [scores[g.seeds.index(seed), 0] for seed in common]
+            for g, scores in ((group, x), (other, y))
+        ]
+        p_value = paired_test(np.array(pairs[0]), np.array(pairs[1]))
+    return Improvement(
+        probability_of_improvement(x, y), interval(probability_of_improvement, x, y),
+        len(common) if unique else 0, p_value,
+    )  # fmt: skip
+
+
+def default_metric(groups: Sequence[Group]) -> str:
+    """The first metric of the groups' worlds; the reward where there is none."""
+    results = [rows[0] for group in groups for rows in group.results.values()]
+    return next((name for result in results if (name := headline(result))), "reward")
