@@ -99,20 +99,21 @@ def test_the_kind_of_exploration_can_be_typed(data, tmp_path, monkeypatch, capsy
 
 @pytest.mark.parametrize("agents", [4, 12])
 @pytest.mark.parametrize("kind", ["atoc", "ddpg", "global", "maddpg", "saddpg"])
-def test_batch_scripts_run_five_seeds(data, tmp_path, kind, agents):
+def test_batch_scripts_are_sweeps_of_five_seeds(data, tmp_path, kind, agents):
     """With a `python` on the path that only notes how it was called."""
     python = tmp_path / "python"
-    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.write_text('#!/bin/sh\necho "$PWD" "$@"\n')
     python.chmod(0o755)
     script = FOLDER / f"batch_run_{kind}_{agents}.sh"
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [script, "--num-steps", "9"], capture_output=True, text=True, check=True, env=environment
+        [script, "--workers", "9"], capture_output=True, text=True, check=True, env=environment
     )
-    lines = done.stdout.splitlines()
-    assert len(lines) == 5
-    for seed, line in enumerate(lines):
-        assert f"--seed {seed} " in line
-        assert f"--num-agents {agents} " in line
-        assert f"--type {kind.upper()} " in line
-        assert line.endswith("--num-steps 9")
+    file = f"experiments/{kind}_{agents}.json"
+    assert done.stdout == f"{FOLDER.parent} -m marl.cli sweep {file} --workers 9\n"
+    sweep = load_sweep(FOLDER.parent / file)
+    assert [job.seed for job in sweep.jobs] == [0, 1, 2, 3, 4]
+    for job in sweep.jobs:
+        assert job.config.agent["name"] == kind
+        assert job.config.world["num_agents"] == agents
+        assert job.config.training.steps == {4: 2_000_000, 12: 350_000}[agents]
