@@ -10,6 +10,7 @@ from tiny import TINY, write_tiny
 from marl import cli
 from marl.config import load_config, parse_config
 from marl.runs import Run, find_config, read_checkpoint
+from marl.sweeps import load_sweep
 from marl.training import train
 
 FOLDER = Path(__file__).parent.parent / "experiments"
