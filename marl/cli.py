@@ -132,6 +132,15 @@ def _parser() -> Parser:
     command.add_argument("--window", action="store_true", help="open a live window")
     _add_settings(command, world_settings)
 
+    command = add("export-stats", export_stats, "write the logs of runs as one table")
+    command.add_argument("names", metavar="RUN_OR_SWEEP", nargs="+", help="see `marl list`")
+    command.add_argument(
+        "--out", type=Path, metavar="FILE.csv|.parquet", required=True, help="what to write"
+    )
+
+    command = add("clean", clean, "remove what nobody needs, after saying what that is")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+
     add("list", show_list, "show agents, scenarios, policies, configs and runs")
 
     command = add(
@@ -302,6 +311,40 @@ def render(
         except ValueError as error:
             raise UserError(str(error)) from error
         print(path)
+
+
+def export_stats(names: Sequence[str], out: Path) -> None:
+    """Write the logs of runs as one table."""
+    from marl.housekeeping import export, statistics
+    from marl.runs import check_writable
+
+    check_writable(out)
+    rows = statistics(names)
+    export(rows, out)
+    print(f"{out}: {len(rows)} rows")
+
+
+def clean(yes: bool) -> None:
+    """Say what can be removed, ask, remove."""
+    from marl.housekeeping import leftovers, remove
+
+    found = leftovers()
+    for leftover in found:
+        print(f"{leftover.size / 1e6:9.1f} MB  {leftover.path}  ({leftover.reason})")
+    if not found:
+        print("There is nothing to remove.")
+        return
+    total = sum(leftover.size for leftover in found) / 1e6
+    if not yes:
+        if not sys.stdin.isatty():
+            print(f"{total:9.1f} MB in all. Nothing is removed without --yes.")
+            return
+        if input(f"{total:9.1f} MB in all. Remove? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("Nothing is removed.")
+            return
+    for leftover in found:
+        remove(leftover)
+    print(f"{total:9.1f} MB removed.")
 
 
 def show_list() -> None:

@@ -19,7 +19,7 @@ from marl.errors import UserError
 from marl.evaluation import headline
 from marl.runs import Run, data_root, read_log, run_state, write_json
 from marl.statistics import interval, iqm, median, paired_test, probability_of_improvement
-from marl.sweeps import runs_of, sweep_names
+from marl.sweeps import sweep_names, sweep_or_run
 
 SEED = "training.seed"
 CURVE_RESAMPLES = 500  # at every point of a curve
@@ -60,12 +60,11 @@ def gather(names: Sequence[str], by: Sequence[str] = ()) -> tuple[list[Group], l
     runs: dict[str, Config] = {}
     left_out = []
     for name in names:
-        is_sweep = name in sweep_names()
-        for run in [x["name"] for x in runs_of(name)] if is_sweep else [name]:
+        for run in sweep_or_run(name):
             problem, config = _unfinished(run)
             if config is not None:
                 runs[run] = config
-            elif is_sweep:
+            elif name in sweep_names():
                 left_out.append(f"Left out: {problem}.")
             else:
                 raise UserError(problem)

@@ -289,6 +289,8 @@ class Run:
         started = run.stats / "config.json"
         if not run.state.exists() and not started.exists():
             raise UserError(f"there is no run {name!r} to resume in {data_root()}")
+        if not run.state.exists() and run.weights.exists():  # to begin anew would overwrite them
+            raise UserError(f"the run {name!r} cannot be trained further: {run.state} was removed")
         run._lock()
         try:
             if run.state.exists():
@@ -437,7 +439,7 @@ class Log:
         try:
             self._lines.write(json.dumps(line) + "\n")
             self._lines.flush()
-            for name, value in _leaves(line):
+            for name, value in leaves(line):
                 if name != "step":
                     self._write_event(step=line["step"], summary=scalar(name, value))
             self._events.flush()
@@ -452,10 +454,11 @@ class Log:
         self._events.close()
 
 
-def _leaves(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def leaves(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in a line of a log, as "losses/critic_loss", value."""
     for name, value in line.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}/")
+            yield from leaves(value, f"{prefix}{name}/")
         elif isinstance(value, int | float):
             yield prefix + name, value
 

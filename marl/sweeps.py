@@ -139,6 +139,11 @@ def runs_of(name: str) -> list[dict[str, Any]]:
     return stored["runs"]
 
 
+def sweep_or_run(name: str) -> list[str]:
+    """The runs of a sweep, or the one run of that name."""
+    return [run["name"] for run in runs_of(name)] if name in sweep_names() else [name]
+
+
 def sweep_names() -> list[str]:
     """Every sweep that was begun."""
     return sorted(path.parent.name for path in data_root().glob("sweeps/*/sweep.json"))

@@ -14,12 +14,17 @@ from pathlib import Path
 import numba
 
 
+def _parents() -> list[Path]:
+    """Where folders of kernels may be, best first."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return [Path(home) / "marl", Path(tempfile.gettempdir()) / f"marl-{os.getuid()}"]
+
+
 def _folder() -> Path | None:
     """Where kernels are kept, or None where no folder can be written."""
     sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     name = hashlib.sha256(sources).hexdigest()[:16]
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    for parent in (Path(home) / "marl", Path(tempfile.gettempdir()) / f"marl-{os.getuid()}"):
+    for parent in _parents():
         try:
             folder = parent / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -44,3 +49,9 @@ def kernel(function: Callable) -> Callable:
         return numba.njit(nogil=True, cache=True)(function)
     finally:
         numba.config.CACHE_DIR = configured  # type: ignore[attr-defined]
+
+
+def kernel_folders() -> list[Path]:
+    """Folders with kernels of other versions of these sources."""
+    folders = [path for parent in _parents() for path in sorted(parent.glob("[0-9a-f]" * 16))]
+    return [path for path in folders if path != _FOLDER]
