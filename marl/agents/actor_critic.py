@@ -133,7 +133,8 @@ class ActorCritic(Learner):
     def improve_critics(
         self, o: Tensor, a: Tensor, reward: Tensor, o2: Tensor, a2: Tensor, terminated: Tensor
     ) -> dict[str, Tensor]:
-        """One step towards y; o, a, o2 and a2 as the critics see them."""
+        """One step towards y; o, a, o2 and a2 as the critics see them. Returns what is worth
+        logging, [K] each."""
         c = self.config
         self.updates += 1
         with torch.no_grad():
@@ -141,10 +142,10 @@ class ActorCritic(Learner):
             value = values[0] if len(values) == 1 else torch.minimum(*values)
             target = reward + c.gamma * (1.0 - terminated) * value
         estimates = [q(o, a).to(reward.dtype) for q in self.critics.children()]
-        loss = torch.stack([mean_and_sum((q - target).square()) for q in estimates]).sum()
-        self.descend(self.critics, self.critic_optimiser, loss)
+        errors = torch.stack([_each((q - target).square()) for q in estimates])
+        self.descend(self.critics, self.critic_optimiser, errors.sum(1).sum())
         follow(self.target_critics, self.critics, c.tau)
-        return {"critic_loss": loss.detach(), "value": estimates[0].detach().mean()}
+        return {"critic_loss": errors.detach().sum(0), "value": _each(estimates[0].detach())}
 
     @property
     def actors_turn(self) -> bool:
@@ -160,10 +161,10 @@ class ActorCritic(Learner):
         output = output.to(a.dtype)
         own = output.tanh()
         values = self.critics[0](o, torch.cat([own, a[..., own.shape[-1] :]], -1)).to(a.dtype)
-        loss = -mean_and_sum(values)
+        loss = -_each(values)
         if c.action_penalty:
-            loss = loss + c.action_penalty * mean_and_sum(output.square())
-        self.descend(self.actor, self.actor_optimiser, loss)
+            loss = loss + c.action_penalty * _each(output.square())
+        self.descend(self.actor, self.actor_optimiser, loss.sum())
         follow(self.target_actor, self.actor, c.tau)
         if c.average:
             # At first what was later counts for more, so that the start does not linger: the n-th
@@ -171,7 +172,7 @@ class ActorCritic(Learner):
             n = self.updates // c.actor_delay
             follow(self.greedy, self.actor, max(1.0 - c.average, 4 / (n + 3)))
         result["actor_loss"] = loss.detach()
-        result["saturated"] = (own.detach().abs() > 0.99).float().mean()
+        result["saturated"] = _each((own.detach().abs() > 0.99).float())
         return values.detach()
 
     def descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor) -> None:
@@ -185,9 +186,15 @@ class ActorCritic(Learner):
         optimiser.step()
 
 
-def mean_and_sum(x: Tensor) -> Tensor:
-    """Mean over the rows, sum over the stack: [K, rows, size] -> []."""
-    return x.mean((1, 2)).sum()
+def _each(x: Tensor) -> Tensor:
+    """Mean over the rows: [K, rows, size] -> [K]."""
+    return x.mean((1, 2))
+
+
+def of_all(result: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What is logged of K networks together: losses are sums, as they were minimised."""
+    means = ("value", "saturated")
+    return {k: x.mean() if k in means else x.sum() for k, x in result.items()}
 
 
 def _frozen(network: nn.Module) -> nn.Module:

@@ -27,7 +27,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marl.agents.actor_critic import ActorCritic, ActorCriticConfig
+from marl.agents.actor_critic import ActorCritic, ActorCriticConfig, of_all
 from marl.agents.learner import LearningAgent, adam, below
 from marl.exploration import ExplorationConfig
 from marl.networks import MLP, Hidden, StackedLSTM
@@ -284,7 +284,7 @@ class ATOC(LearningAgent["_Learner"]):
         for g, learner in self._learners.items():
             with self.config.autocast():
                 result, *seen = learner.update(batch[g], self._generator)
-            results |= self._adapted(g, result, *seen)
+            results |= self.logged(g, of_all(result), *seen)
         return results
 
     # --------------------------------------------------------------------------------- checkpoints

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from marl.agents.actor_critic import ActorCritic, ActorCriticConfig
+from marl.agents.actor_critic import ActorCritic, ActorCriticConfig, of_all
 from marl.agents.learner import LearningAgent, below
 from marl.agents.symmetry import RandomViews
 from marl.exploration import ExplorationConfig
@@ -83,21 +83,28 @@ class DDPG(LearningAgent["_Learner"]):
         actions = {}
         with torch.no_grad():
             for g, learner in self._learners.items():
-                rows = torch.as_tensor(observation[g], dtype=torch.float32)
-                if self._views:
-                    rows = self._views[g].join(rows)
-                rows = learner.normalised(rows.transpose(0, 1), learn=explore)  # [N, E, O]
-                if explore:
-                    rows = self._half_hidden(g, rows)
+                rows = self.seen(g, observation, explore)
                 if explore and g in self._noise:
                     action = self._noise[g].act(rows)
                 else:
                     action = learner.act(learner.actor if explore else learner.greedy, rows)
-                action = action.transpose(0, 1)
-                if self._views:
-                    action = self._views[g].split(action)
-                actions[g] = self.exploration.disturb(g, action) if explore else action
-        return {g: action.numpy() for g, action in actions.items()}
+                actions[g] = self.done(g, action, explore)
+        return actions
+
+    def seen(self, g: str, observation: Arrays, explore: bool) -> Tensor:
+        """What the actors of a group see, [N, E, O]."""
+        rows = torch.as_tensor(observation[g], dtype=torch.float32)
+        if self._views:
+            rows = self._views[g].join(rows)
+        rows = self._learners[g].normalised(rows.transpose(0, 1), learn=explore)
+        return self._half_hidden(g, rows) if explore else rows
+
+    def done(self, g: str, action: Tensor, explore: bool) -> np.ndarray:
+        """What the agents of a group do in the end, from what their actors say, [N, E, A]."""
+        action = action.transpose(0, 1)
+        if self._views:
+            action = self._views[g].split(action)
+        return (self.exploration.disturb(g, action) if explore else action).numpy()
 
     def _half_hidden(self, g: str, rows: Tensor) -> Tensor:
         """With random views: what is shown, the same view for a whole episode, so that learning
@@ -124,30 +131,18 @@ class DDPG(LearningAgent["_Learner"]):
     # ------------------------------------------------------------------------------------ learning
 
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
-        with self.config.autocast():
-            return self._update(batch)
-
-    def _update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
-        rows = {g: self._rows(g, columns) for g, columns in batch.items()}
-        observation = {g: r.observation for g, r in rows.items()}
-        action = {g: r.action for g, r in rows.items()}
-        next_observation = {g: r.next_observation for g, r in rows.items()}
-        next_action = {
-            g: self._learners[g].next_action(r, self._generator) for g, r in rows.items()
-        }
         results: dict[str, Tensor] = {}
-        for g, learner in self._learners.items():
-            result = learner.update(
-                rows[g],
-                self._observations_seen(observation, g),
-                self._own_first(action, g),
-                self._observations_seen(next_observation, g),
-                self._own_first(next_action, g),
-            )
-            results |= self._adapted(g, result, learner.stacked(rows[g].seen))
+        with self.config.autocast():
+            rows = {g: self.rows(g, columns) for g, columns in batch.items()}
+            next_action = {
+                g: self._learners[g].next_action(r, self._generator) for g, r in rows.items()
+            }
+            for g, learner in self._learners.items():
+                result = learner.update(rows[g], *self.judged(g, rows, next_action))
+                results |= self.logged(g, of_all(result), learner.stacked(rows[g].seen))
         return results
 
-    def _rows(self, g: str, batch: Batch) -> "_Rows":
+    def rows(self, g: str, batch: Batch) -> "Rows":
         """A batch [B, N, ...] as the learner of the group takes it."""
         observation, action, reward, next_observation, terminated = batch
         if self._views:  # one mind gets the mean reward, and is done when all are
@@ -158,6 +153,20 @@ class DDPG(LearningAgent["_Learner"]):
             reward, terminated = reward.mean(1, True), terminated.amin(1, True)
         columns = (observation, action, reward[..., None], next_observation, terminated[..., None])
         return self._learners[g].rows(*columns, self._generator)
+
+    def judged(
+        self, g: str, rows: dict[str, "Rows"], next_action: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the critics of a group see: observations, actions, the next of both."""
+        observation = {h: r.observation for h, r in rows.items()}
+        action = {h: r.action for h, r in rows.items()}
+        next_observation = {h: r.next_observation for h, r in rows.items()}
+        return (
+            self._observations_seen(observation, g),
+            self._own_first(action, g),
+            self._observations_seen(next_observation, g),
+            self._own_first(next_action, g),
+        )
 
     def _observations_seen(self, x: dict[str, Tensor], g: str) -> Tensor:
         """Of everybody's observations, what each critic of the group sees: [N, B, size]. A critic
@@ -189,7 +198,7 @@ class DDPG(LearningAgent["_Learner"]):
         self._shown = below("shown.", state)
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """A batch as a learner takes it, [N, B, size]."""
 
     observation: Tensor
@@ -248,7 +257,7 @@ class _Learner(ActorCritic):
         next_observation: Tensor,
         terminated: Tensor,
         generator: torch.Generator,
-    ) -> _Rows:
+    ) -> Rows:
         """A batch [B, N, size], turned, reflected, normalised and partly hidden as configured."""
         observation, action, next_observation = self.turned(observation, action, next_observation)
         columns = (observation, action, reward, next_observation, terminated)
@@ -261,16 +270,16 @@ class _Learner(ActorCritic):
             # The critic, which serves in training only, sees all that there is.
             mask = self.views.mask(self.views.draw(observation.shape[:2], generator))
             seen, next_seen = observation * mask, next_observation * mask
-        return _Rows(observation, action, reward, next_observation, terminated, seen, next_seen)
+        return Rows(observation, action, reward, next_observation, terminated, seen, next_seen)
 
     @torch.no_grad()
-    def next_action(self, rows: _Rows, generator: torch.Generator) -> Tensor:
+    def next_action(self, rows: Rows, generator: torch.Generator) -> Tensor:
         """What the target actor does next, smoothed by noise if configured: [N, B, A]."""
         return self.smoothed(self.act(self.target_actor, rows.next_seen), generator)
 
     def update(
         self,
-        rows: _Rows,
+        rows: Rows,
         observation: Tensor,
         action: Tensor,
         next_observation: Tensor,

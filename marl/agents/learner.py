@@ -87,7 +87,7 @@ class LearningAgent(Agent, Generic[L]):
             if self.exploration.config.kind == "psne"
         }
 
-    def _adapted(self, g: str, result: dict[str, Tensor], *seen: Any) -> dict[str, Tensor]:
+    def logged(self, g: str, result: dict[str, Tensor], *seen: Any) -> dict[str, Tensor]:
         """What an update of a group logs, once its parameter noise was adapted to what was seen."""
         if g in self._noise:
             if self._learners[g].updates % ADAPT_EVERY == 0:
