@@ -1,12 +1,15 @@
 """A sweep: configs times settings times seeds, a run for each, side by side on this machine.
 
     {"base": "spread", "settings": {"training.steps": 40000},
-     "grid": {"agent.network": ["mlp", "set"], "world.num_agents": [4, 12]}, "seeds": 5}
+     "grid": {"agent.network": ["mlp", "set"], "world.num_agents": [4, 12]}, "seeds": 5,
+     "seeds_per_process": 5}
 
 `base` is a config or a list of configs (files, or names from `marl list`), `settings` apply to all
 runs, `grid` holds the values to be combined, `seeds` is a list, or how many to use from 0. Each run
-is one like any other, called SWEEP-BASE-VALUES-SEED (the base only where there are several), in a
-process of its own with one torch thread. data/sweeps/NAME/sweep.json says which runs belong to it.
+is one like any other, called SWEEP-BASE-VALUES-SEED (the base only where there are several).
+Processes with one torch thread each train one run after the other, or `seeds_per_process` seeds of
+a config side by side on one stack of networks. data/sweeps/NAME/sweep.json says which runs belong
+to a sweep.
 """
 
 import fcntl
@@ -20,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -46,6 +49,7 @@ class SweepFile(BaseModel):
     settings: dict[str, Any] = Field({}, description="dotted keys and values, for every run")
     grid: dict[str, list[Any]] = Field({}, description="dotted keys and the values to combine")
     seeds: int | list[int] = Field(1, description="a list, or how many from 0")
+    seeds_per_process: int = Field(1, ge=1, description="seeds that are trained side by side")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Sweep:
 
     name: str
     jobs: list[Job]
+    seeds_per_process: int = 1
     failures: dict[str, str] = field(default_factory=dict)  # of this process: run, reason
 
     @property
@@ -89,6 +94,15 @@ class Sweep:
             except OSError as error:
                 raise UserError(f"another process works on the sweep {self.name!r}") from error
             yield
+
+    def batches(self, jobs: Sequence[Job]) -> list[list[Job]]:
+        """Jobs that are trained side by side: of one point in the grid, as many as allowed."""
+        batches = []
+        for _, same in itertools.groupby(jobs, lambda job: json.dumps(job.point)):
+            row = list(same)
+            starts = range(0, len(row), self.seeds_per_process)
+            batches += [row[i : i + self.seeds_per_process] for i in starts]
+        return batches
 
     def write(self) -> None:
         """Say on the disk which runs belong to it."""
@@ -124,7 +138,7 @@ def load_sweep(path: Path, name: str | None = None) -> Sweep:
     names = [job.name for job in jobs]
     if twice := next((x for x in names if names.count(x) > 1), None):
         raise UserError(f"two runs of the sweep would both be called {twice!r}")
-    return Sweep(name, jobs)
+    return Sweep(name, jobs, file.seeds_per_process)
 
 
 def _word(value: Any) -> str:
@@ -165,15 +179,17 @@ def run_sweep(sweep: Sweep, workers: int) -> Iterator[dict[str, str]]:
         sweep.write()
         processes = _Processes()
 
-        def train(job: Job) -> None:
+        def train(jobs: list[Job]) -> None:
             if stop.is_set():
                 return
-            states[job.name] = "training"
-            if reason := processes.train(job):
-                sweep.failures[job.name] = reason
-            states[job.name] = "failed" if reason else "finished"
+            states.update({job.name: "training" for job in jobs})
+            failures = processes.train(jobs)
+            sweep.failures.update(failures)
+            for job in jobs:
+                states[job.name] = "failed" if job.name in failures else "finished"
 
-        pending = {threads.submit(train, job) for job in sweep.jobs if not finished[job.name]}
+        jobs = [job for job in sweep.jobs if not finished[job.name]]
+        pending = {threads.submit(train, batch) for batch in sweep.batches(jobs)}
         try:
             while pending and not stop.is_set():
                 yield dict(states)
@@ -209,10 +225,10 @@ class _Processes:
         self._all: list[subprocess.Popen] = []
         self._idle: list[subprocess.Popen] = []
 
-    def train(self, job: Job) -> str:
-        """Train or resume a run; returns why that failed, or nothing."""
+    def train(self, jobs: Sequence[Job]) -> dict[str, str]:
+        """Train runs side by side, or go on with them; returns why some failed, by name."""
         process = self._idle.pop() if self._idle else self._start()
-        task = {"name": job.name, "config": job.config.model_dump(mode="json")}
+        task = {job.name: job.config.model_dump(mode="json") for job in jobs}
         answer = ""
         with suppress(BrokenPipeError):
             cast(IO[str], process.stdin).write(json.dumps(task) + "\n")
@@ -220,11 +236,12 @@ class _Processes:
             answer = cast(IO[str], process.stdout).readline()
         if answer:
             self._idle.append(process)
-            return json.loads(answer)["failure"]
+            return json.loads(answer)
         status = process.wait()
+        reason = "its process was stopped"
         if status < 0:
-            return f"its process was killed by {signal.Signals(-status).name}"
-        return "its process was stopped"
+            reason = f"its process was killed by {signal.Signals(-status).name}"
+        return {job.name: reason for job in jobs}
 
     def _start(self) -> subprocess.Popen:
         """It has a session of its own, so that Ctrl-C reaches it through us only; and when we are
@@ -264,8 +281,9 @@ def _stopping() -> Iterator[threading.Event]:
 
 
 def _work() -> None:
-    """What such a process does: train or resume each {name, config} on its standard input, a line
-    each, and answer {failure}. When no more lines can come, the sweep is gone: save and stop."""
+    """What such a process does: train the {name: config} on each line of its standard input, and
+    answer which failed, {name: why}. When no more lines can come, the sweep is gone: save and
+    stop."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what training says would be in the way
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -277,28 +295,32 @@ def _work() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     while True:
-        answers.write(json.dumps({"failure": _trained(tasks.get())}) + "\n")
+        answers.write(json.dumps(_failures(tasks.get())) + "\n")
         answers.flush()
 
 
-def _trained(task: dict[str, Any]) -> str:
-    """Train a run or go on with it; returns why that failed, or nothing."""
-    from marl.training import resume, train
+def _failures(task: dict[str, Any]) -> dict[str, str]:
+    """Train runs, {name: config}; returns why some failed. The others go on from their last
+    checkpoint."""
+    from marl.training import NotFinite, train_together
 
-    failure = ""
-    for _ in range(PATIENCE):
+    failures: dict[str, str] = {}
+    patience = PATIENCE
+    while configs := {k: parse_config(v) for k, v in task.items() if k not in failures}:
         try:
-            if run_state(task["name"]).config is None:
-                train(parse_config(task["config"]), task["name"])
-            else:
-                resume(task["name"])
-            return ""
-        except RunExists as error:  # perhaps what a killed sweep left behind is still saving
-            failure = str(error)
-            time.sleep(POLL)
+            train_together(configs)
+            break
+        except NotFinite as error:
+            failures[error.run] = str(error)
         except Exception as error:
-            return " ".join(str(error).split()) or type(error).__name__
-    return failure
+            if isinstance(error, RunExists) and patience:
+                # perhaps what a killed sweep left behind is still saving
+                patience -= 1
+                time.sleep(POLL)
+                continue
+            reason = " ".join(str(error).split()) or type(error).__name__
+            return failures | dict.fromkeys(configs, reason)
+    return failures
 
 
 if __name__ == "__main__":

@@ -13,15 +13,17 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from marl.agents import Agent
+from marl.agents.ddpg import DDPG
+from marl.agents.side_by_side import SideBySide
 from marl.config import Config, parse_config, with_settings
 from marl.errors import UserError
 from marl.evaluation import evaluate, headline, one_thread
@@ -29,8 +31,9 @@ from marl.progress import Display
 from marl.replay import Replay
 from marl.reports import plot_run
 from marl.rollout import collect
-from marl.runs import Checkpoint, Log, Run, as_tensors, create_run, write_checkpoint
+from marl.runs import Checkpoint, Log, Run, as_tensors, create_run, run_state, write_checkpoint
 from marl.worlds.base import Step, World
+from marl.worlds.side_by_side import SideBySideWorlds, split
 
 EVALUATION_EPISODES = 200  # of each evaluation during training, on starts used for nothing else
 
@@ -42,6 +45,14 @@ class Stopped(KeyboardInterrupt):
         super().__init__(f"Stopped at step {step}; continue with: marl resume {name}")
 
 
+class NotFinite(UserError):
+    """A number of this run is no longer finite."""
+
+    def __init__(self, run: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.run = run
+
+
 def train(config: Config, name: str | None = None, stem: str = "run") -> str:
     """Train a new run and return its name: `name`, or `stem` with a number where that is taken.
 
@@ -49,7 +60,7 @@ def train(config: Config, name: str | None = None, stem: str = "run") -> str:
     finite; Stopped after Ctrl-C, once all is saved.
     """
     with create_run(config, name, stem) as run:
-        _learn(run, config, None)
+        _learn([_Session(run, config, None)])
         return run.name
 
 
@@ -62,43 +73,96 @@ def resume(name: str, settings: Sequence[str] = ()) -> str:
     with run:
         if settings:
             config = parse_config(with_settings(config.model_dump(mode="json"), settings))
-        _learn(run, config, checkpoint)
+        _learn([_Session(run, config, checkpoint)])
         return run.name
 
 
-def _learn(run: Run, config: Config, checkpoint: Checkpoint | None) -> None:
-    t = config.training
-    with one_thread(), interruptible() as stop:
-        session = _Session(run, config, checkpoint)
-        world, agent, replay = session.world, session.agent, session.replay
-        if checkpoint is None:
-            session.save()
-        observation = world.reset(session.done)
-        agent.reset(session.done)
+def train_together(configs: Mapping[str, Config]) -> None:
+    """Train runs of these names to their end, or go on with them: configs that differ in their seed
+    only side by side on one stack of networks, where their agents can (see `side_by_side`).
+
+    Raises UserError as `train` does; `NotFinite` says which run it was.
+    """
+    with ExitStack() as runs:
+        sessions = []
+        for name, config in configs.items():
+            if run_state(name).config is None:
+                run, checkpoint = runs.enter_context(Run.create(name, config)), None
+            else:
+                run, config, checkpoint = Run.open(name)
+                runs.enter_context(run)
+            sessions.append(_Session(run, config, checkpoint))
+        for together in _of_one_kind(sessions):
+            _learn(together)
+
+
+def _of_one_kind(sessions: Sequence["_Session"]) -> list[list["_Session"]]:
+    """Those that can be trained side by side: as far as each other, and alike but for the seed."""
+    kinds: dict[Any, list[_Session]] = {}
+    for number, session in enumerate(sessions):
+        stackable = isinstance(session.agent, DDPG)
+        settings = {k: v for k, v in session.config.flat().items() if k != "training.seed"}
+        kind = (session.step, session.updates, str(settings)) if stackable else number
+        kinds.setdefault(kind, []).append(session)
+    return list(kinds.values())
+
+
+def _learn(sessions: Sequence["_Session"]) -> None:
+    """Train one run to its end, or several side by side."""
+    first, t = sessions[0], sessions[0].config.training
+    world: World = first.world
+    agent: Any = first.agent
+    if len(sessions) > 1:
+        world = SideBySideWorlds([session.world for session in sessions])
+        agent = SideBySide([cast(DDPG, session.agent) for session in sessions])
+        for session in sessions:
+            session.share = 1 / len(sessions)
+
+    def update() -> list[dict[str, Tensor]]:
+        batches = [
+            session.replay.sample(t.batch_size, session.agent.whole_steps) for session in sessions
+        ]
+        return agent.update(batches) if len(sessions) > 1 else [agent.update(batches[0])]
+
+    with one_thread(), interruptible() as stop, ExitStack() as open_logs:
+        for session in sessions:
+            open_logs.enter_context(session)
+        done = np.concatenate([session.done for session in sessions])
+        observation = world.reset(done)
+        agent.reset(done)
         turns = collect(world, agent, explore=True, observation=observation)
 
-        with session, Display(run.name, t.steps, session.step) as display:
-            display.say(f"run {run.name}: {run.weights}")
-            while session.step < t.steps and not stop.is_set():
-                agent.anneal(session.step / t.steps)
+        with Display(first.run.name, t.steps, first.step) as display:
+            for session in sessions:
+                display.say(f"run {session.run.name}: {session.run.weights}")
+            while first.step < t.steps and not stop.is_set():
+                agent.anneal(first.step / t.steps)
                 turn = next(turns)
-                replay.add(turn.transition)
-                due = session.advance(turn.step, t.num_worlds)
-                if session.step >= t.learning_starts:
+                for session, own in zip(sessions, split(turn, len(sessions)), strict=True):
+                    session.replay.add(own.transition)
+                    due = session.advance(own.step, t.num_worlds)
+                if first.step >= t.learning_starts:
                     for _ in range(due(t.update_every) * t.updates):
-                        batch = replay.sample(t.batch_size, agent.whole_steps)
-                        session.learnt(agent.update(batch))
-                finished = session.step >= t.steps
-                if due(t.evaluate_every) or (finished and t.evaluate_every):
-                    display.evaluated(session.evaluate())
-                if due(t.log_every) or finished:
-                    display.logged(session.step, session.log())
-                if due(t.checkpoint_every) and not finished:
-                    session.save()
-            session.save()
-        if session.step < t.steps:
-            raise Stopped(run.name, session.step)
-        plot_run(run.name)
+                        for session, result in zip(sessions, update(), strict=True):
+                            session.learnt(result)
+                finished = first.step >= t.steps
+                evaluating = due(t.evaluate_every) or (finished and t.evaluate_every)
+                logging, saving = due(t.log_every) or finished, due(t.checkpoint_every)
+                for session in sessions:
+                    if evaluating:
+                        display.evaluated(session.evaluate())
+                    if logging:
+                        speed = session.log()
+                    if saving and not finished:
+                        session.save()
+                if logging:
+                    display.logged(first.step, speed)
+            for session in sessions:
+                session.save()
+        if first.step < t.steps:
+            raise Stopped(first.run.name, first.step)
+        for session in sessions:
+            plot_run(session.run.name)
 
 
 class _Session:
@@ -128,12 +192,16 @@ class _Session:
             self.agent.reset()
         else:
             self._restore(checkpoint)
+        self._new = checkpoint is None
         self._saved = self.step
-        self._log = Log(run.stats, self.step)
-        self._begun = time.process_time(), time.perf_counter()
-        self._forget()
+        self.share = 1.0  # of this process's time, where several runs are trained side by side
 
     def __enter__(self) -> "_Session":
+        self._log = Log(self.run.stats, self.step)
+        self._begun = time.process_time(), time.perf_counter()
+        self._forget()
+        if self._new:
+            self.save()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -202,7 +270,8 @@ class _Session:
             "cpu_seconds": time.process_time() - self._begun[0],
             "wall_seconds": time.perf_counter() - self._begun[1],
         }
-        return {name: self._seconds_before[name] + value for name, value in passed.items()}
+        before = self._seconds_before
+        return {name: before[name] + self.share * value for name, value in passed.items()}
 
     def _forget(self) -> None:
         self._rewards: list[dict[str, np.ndarray]] = []
@@ -226,9 +295,10 @@ class _Session:
         return means
 
     def _stop(self, name: str) -> None:
-        raise UserError(
+        raise NotFinite(
+            self.run.name,
             f"{name} is no longer a finite number at step {self.step}; the last good checkpoint, "
-            f"of step {self._saved}, is kept in {self.run.models}"
+            f"of step {self._saved}, is kept in {self.run.models}",
         )
 
     # --------------------------------------------------------------------------------- checkpoints

@@ -15,7 +15,7 @@ from marl.config import parse_config, with_settings
 from marl.errors import UserError
 from marl.runs import Run, run_state
 from marl.sweeps import load_sweep, run_sweep, runs_of, sweep_names
-from marl.training import train
+from marl.training import train, train_together
 
 
 def write_sweep(folder, name="nets", **changed):
@@ -148,6 +148,21 @@ def children():
             if int(parent) == os.getpid() and b"marl.sweeps" in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
     return found
+
+
+def test_seeds_side_by_side(data, tmp_path, capsys):
+    """Three to a process, but only those of one point in the grid; a failure is one run's."""
+    path = write_sweep(tmp_path, seeds=4, seeds_per_process=3)
+    sweep = load_sweep(path)
+    batches = [[job.name for job in batch] for batch in sweep.batches(sweep.jobs)]
+    assert batches == [
+        ["nets-8-0", "nets-8-1", "nets-8-2"], ["nets-8-3"],
+        ["nets-4_8-0", "nets-4_8-1", "nets-4_8-2"], ["nets-4_8-3"],
+    ]  # fmt: skip
+    assert run(capsys, "sweep", str(path), "--workers", "1")[0] == 0
+    assert {run_state(job.name).state for job in sweep.jobs} == {"finished"}
+    train_together({job.name + "x": job.config for job in sweep.jobs[:3]})
+    assert weights(batches[0]) == weights([name + "x" for name in batches[0]])
 
 
 def test_another_config_under_the_same_name_is_refused(data, tmp_path, capsys):

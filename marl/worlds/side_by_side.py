@@ -1,0 +1,67 @@
+"""Several worlds of one kind, each with its own random streams, as one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from marl.worlds.base import Arrays, Step, World
+from marl.worlds.scene import Scene
+
+
+class SideBySideWorlds(World):
+    """S worlds, of E each, as one of S E: those of the first come first."""
+
+    def __init__(self, worlds: Sequence[World]) -> None:
+        self.worlds = worlds
+        self.groups = worlds[0].groups
+        self.num_worlds = sum(world.num_worlds for world in worlds)
+
+    def reset(self, mask: np.ndarray | None = None) -> Arrays:
+        masks = [None] * len(self.worlds) if mask is None else np.split(mask, len(self.worlds))
+        parts = [world.reset(part) for world, part in zip(self.worlds, masks, strict=True)]
+        return joined(parts)
+
+    def step(self, actions: Arrays) -> Step:
+        parts = split(actions, len(self.worlds))
+        return joined([world.step(part) for world, part in zip(self.worlds, parts, strict=True)])
+
+    def state(self) -> np.ndarray:
+        return joined([world.state() for world in self.worlds])
+
+    def scene(self, world: int = 0) -> Scene:
+        each = self.worlds[0].num_worlds
+        return self.worlds[world // each].scene(world % each)
+
+    def neighbours(self, count: int) -> Arrays:
+        return joined([world.neighbours(count) for world in self.worlds])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {f"{s}.{k}": v for s, w in enumerate(self.worlds) for k, v in w.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for s, world in enumerate(self.worlds):
+            prefix = f"{s}."
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            world.load_state_dict(own)
+
+
+def split(whole: Any, parts: int) -> list[Any]:
+    """Arrays whose first axis are worlds, also in dictionaries and named tuples, in equal parts."""
+    if isinstance(whole, np.ndarray):
+        return np.split(whole, parts)
+    if isinstance(whole, tuple):
+        pieces = [split(x, parts) for x in whole]
+        return [type(whole)(*[x[s] for x in pieces]) for s in range(parts)]  # type: ignore[call-arg]
+    named = {name: split(x, parts) for name, x in whole.items()}
+    return [{name: x[s] for name, x in named.items()} for s in range(parts)]
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """What `split` undoes."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    if isinstance(first, tuple):
+        return type(first)(*[joined(x) for x in zip(*parts, strict=True)])  # type: ignore[call-arg]
+    return {name: joined([part[name] for part in parts]) for name in first}
