@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-learning check bench bench-updates bench-training bench-peers bench-learning bench-comparison clean
+.PHONY: demo test test-learning check bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -29,6 +29,9 @@ bench-updates: .venv/with-tests
 
 bench-training: .venv/with-tests
 	$(BIN)/python benchmarks/training.py
+
+bench-seeds: .venv/with-tests
+	$(BIN)/python benchmarks/seeds.py
 
 bench-learning: .venv/with-marl
 	$(BIN)/python benchmarks/learning.py

@@ -244,7 +244,8 @@ def _named(section: Any, where: str, key: str, known: tuple[str, ...], default: 
     if not isinstance(section, dict):
         raise UserError(f"{where} is {_shown(section)}, but should be an object")
     name = section.get(key, default)
-    if name not in known and not (key == "scenario" and ":" in str(name)):
+    own = key == "scenario" and isinstance(name, str) and ":" in name
+    if name not in known and not own:
         raise UserError(
             f"{where}.{key} is {_shown(name)}, but should be {_or(known)}{_guess(name, known)}"
         )

@@ -148,9 +148,15 @@ def _word(value: Any) -> str:
 
 
 def runs_of(name: str) -> list[dict[str, Any]]:
-    """[{name, point, seed}] of a sweep that was begun."""
-    stored = read_json(data_root() / "sweeps" / name / "sweep.json")
-    return stored["runs"]
+    """[{name, point, seed}] of a sweep that was begun. Raises UserError where its file is
+    damaged."""
+    path = data_root() / "sweeps" / name / "sweep.json"
+    stored = read_json(path)
+    try:
+        return [{"name": str(x["name"]), "point": dict(x["point"]), "seed": int(x["seed"])}
+                for x in stored["runs"]]  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged: it does not say which runs there are") from error
 
 
 def sweep_or_run(name: str) -> list[str]:

@@ -1,9 +1,13 @@
 import copy
 import json
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as how
+from hypothesis import strategies as st
 
-from marl.config import load_config, parse_config, setting_names, with_settings
+from marl.config import SECTIONS, load_config, parse_config, setting_names, with_settings
 from marl.errors import UserError
 
 
@@ -114,3 +118,43 @@ def test_every_setting_has_a_name():
     names = setting_names()
     assert {"world.scenario", "world.num_agents", "agent.gamma", "training.steps"} <= set(names)
     assert len(names) == len(set(names))
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["mlp", "set", "ddpg", "psne", "shared", "last", "a:b", "os:path", "../x"])
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5) | st.sampled_from(setting_names()), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+SETTINGS = st.dictionaries(
+    st.sampled_from([*setting_names(), *SECTIONS]) | st.text(max_size=6), VALUES, max_size=4
+)
+
+
+@given(SETTINGS)
+@how(max_examples=1000, deadline=None)
+def test_whatever_a_config_holds_it_is_read_or_refused_in_one_sentence(values):
+    data: dict = {}
+    for dotted, value in values.items():
+        *path, last = dotted.split(".")
+        section = data
+        for key in path:
+            section = section.setdefault(key, {})
+            if not isinstance(section, dict):
+                section = {}
+        section[last] = value
+    before = copy.deepcopy(data)
+    with suppress(UserError):
+        config = parse_config(data)
+        assert parse_config(config.model_dump(mode="json")) == config
+    assert repr(data) == repr(before)  # NaN is not equal to itself

@@ -185,6 +185,17 @@ def test_two_sweeps_on_one_folder(data, tmp_path, capsys):
     assert run(capsys, "sweep", str(path))[0] == 0
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"runs": 3}', '{"runs": [{"name": "a"}]}', "{"])
+def test_a_damaged_list_of_runs(data, content, capsys):
+    path = data / "sweeps" / "nets" / "sweep.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    sentence = refused(capsys, "compare", "nets")
+    assert str(path) in sentence
+    path.write_text('{"runs": [{"name": "../../x", "point": {}, "seed": 0}]}')
+    assert "cannot be the name of a run" in refused(capsys, "compare", "nets")
+
+
 def test_ctrl_c_saves_and_the_same_command_continues(data, tmp_path):
     path = write_sweep(tmp_path, settings={"training.steps": 4000}, seeds=1)
     process = start("sweep", str(path), "--workers", "1")

@@ -21,6 +21,13 @@ def test_a_quick_run(script, tmp_path):
     assert report.exists()
 
 
+def test_a_quick_run_of_seeds():
+    command = [sys.executable, FOLDER / "seeds.py", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("atoc_tuned") == 2
+
+
 @pytest.mark.parametrize("name", updates.NAMES)
 def test_the_loop_computes_the_same(name):
     assert updates.disagreement(name, agents=3) < updates.TOLERANCE

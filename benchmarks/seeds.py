@@ -1,0 +1,85 @@
+"""Seeds side by side on one stack of networks, against a process for each seed.
+
+    python benchmarks/seeds.py [--configs spread atoc_tuned maddpg_tuned] [--seeds 1 2 5 10]
+    python benchmarks/seeds.py --quick            a few seconds: does it run at all?
+
+Trains S seeds of a config with `train_together` on one core and one thread, as a process of a sweep
+does, without evaluations and checkpoints on the way: environment steps per CPU second, summed over
+the seeds, between two lengths of training, so that what it takes to begin and to end cancels. A
+process for each seed is S = 1: processes share nothing. All numbers of seeds take turns, several
+times over; ratios are between medians.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import platform
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+
+from simulator import pin, processor
+
+from marl.config import load_config
+from marl.runs import find_config
+from marl.training import train_together
+
+CONFIGS = ("spread", "atoc_tuned", "ddpg_tuned", "maddpg_tuned")
+QUIET = ("evaluate_every=0", "checkpoint_every=0", "replay_size=20000")
+
+
+def cpu_seconds(config: str, seeds: int, steps: int) -> float:
+    """Of one process that trains so many seeds for so many steps each."""
+    settings = [f"training.{setting}" for setting in (*QUIET, f"log_every={steps}")]
+    configs = {
+        f"seed-{seed}": load_config(
+            find_config(config),
+            [*settings, f"training.steps={steps}", f"training.seed={seed}"],
+        )
+        for seed in range(seeds)
+    }
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        os.environ["MARL_DATA"] = folder
+        begun = time.process_time()
+        train_together(configs)
+        return time.process_time() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--configs", nargs="+", default=CONFIGS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 5, 10])
+    parser.add_argument("--steps", type=int, nargs=2, default=[2000, 5000], help="the two lengths")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="two small cases, measured badly")
+    options = parser.parse_args()
+    if options.quick:
+        options.configs, options.seeds, options.steps = ["atoc_tuned"], [1, 2], [420, 500]
+        options.rounds = 1
+
+    pin()
+    print(shlex.join(["python", *sys.argv]), processor(), sep="\n")
+    print(f"python {platform.python_version()}, torch {version('torch')}\n")
+    print(f"{'config':>14}{'seeds':>7}{'env-steps per CPU-s':>22}{'times one seed':>16}")
+    short, long = options.steps
+    for config in options.configs:
+        cpu_seconds(config, 1, 420)  # compile, load
+        speeds: dict[int, list[float]] = {seeds: [] for seeds in options.seeds}
+        for _ in range(options.rounds):
+            for seeds, found in speeds.items():
+                seconds = cpu_seconds(config, seeds, long) - cpu_seconds(config, seeds, short)
+                found.append(seeds * (long - short) / seconds)
+        alone = statistics.median(speeds[options.seeds[0]])
+        for seeds, found in speeds.items():
+            speed = statistics.median(found)
+            print(f"{config:>14}{seeds:>7}{speed:>22,.0f}{speed / alone:>16.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
