@@ -94,7 +94,7 @@ def _parser() -> Parser:
     _add_settings(command, "change a setting on the way, as training.steps=4000000")
 
     command = add("sweep", sweep, "train many runs: configs times settings times seeds")
-    command.add_argument("file", metavar="SWEEP.json", type=Path, help="see `marl/sweeps.py`")
+    command.add_argument("file", metavar="SWEEP.json", type=Path, help="see docs/experiments.md")
     command.add_argument("--name", help="of the sweep; otherwise the file's")
     command.add_argument(
         "--workers", type=whole(1), metavar="W", help="runs at once; else one a core"
