@@ -61,7 +61,12 @@ def test_train_evaluate_render_list(data, tmp_path, capsys, monkeypatch):
 
     status, output, _ = run(capsys, "list")
     assert status == 0
-    for word in ("atoc", "spread", "local-assignment", "tiny-2   step 400 of 400"):
+    for word in (
+        "atoc",
+        "spread",
+        "local-assignment",
+        "tiny-2   finished   step 400 of 400   seed 5",
+    ):
         assert word in output
     assert run(capsys, "resume", "tiny")[0] == 0
 
