@@ -86,7 +86,7 @@ def train_together(configs: Mapping[str, Config]) -> None:
     with ExitStack() as runs:
         sessions = []
         for name, config in configs.items():
-            if run_state(name).config is None:
+            if run_state(name).state == "new":
                 run, checkpoint = runs.enter_context(Run.create(name, config)), None
             else:
                 run, config, checkpoint = Run.open(name)

@@ -185,6 +185,17 @@ def test_two_sweeps_on_one_folder(data, tmp_path, capsys):
     assert run(capsys, "sweep", str(path))[0] == 0
 
 
+def test_damaged_weights_are_written_anew_from_the_state(data, tmp_path):
+    path = write_sweep(tmp_path, seeds=1, grid={"agent.hidden": [[8]]})
+    list(run_sweep(load_sweep(path), 1))
+    whole = weights(["nets-8-0"])
+    Run("nets-8-0").weights.write_bytes(whole[0][:-9])
+    sweep = load_sweep(path)
+    list(run_sweep(sweep, 1))
+    assert sweep.failures == {}
+    assert weights(["nets-8-0"]) == whole
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", '{"runs": 3}', '{"runs": [{"name": "a"}]}', "{"])
 def test_a_damaged_list_of_runs(data, content, capsys):
     path = data / "sweeps" / "nets" / "sweep.json"
