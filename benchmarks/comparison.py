@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from commands import marl, trained
 
+from marl import statistics
 from marl.config import Config, load_config
 from marl.runs import Run, data_root, find_config, read_log, whole_file
 
@@ -81,10 +82,9 @@ def any_number(config: Config) -> bool:
 
 def interval(values: list[float]) -> str:
     """Mean over the seeds and its 95 % percentile bootstrap interval."""
-    array = np.array(values)
-    drawn = np.random.default_rng(0).choice(array, (RESAMPLES, len(array))).mean(1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return f"{array.mean():.3f} [{low:.3f}, {high:.3f}]"
+    scores = np.array(values)[:, None]
+    low, high = statistics.interval(np.mean, scores, resamples=RESAMPLES)
+    return f"{scores.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
 def results(row: str, seeds: list[int], n: int) -> list[dict[str, Any]]:
