@@ -65,6 +65,7 @@ def test_clean_asks_on_a_terminal(trained, capsys, monkeypatch):
 
 
 def test_a_run_that_is_being_trained_is_left_alone(trained):
+    (Run("begun").stats / ".log.jsonl.partial").write_text("being written")
     run, _, _ = Run.open("begun")
     with run:
         assert not any("begun" in str(leftover.path) for leftover in leftovers())
