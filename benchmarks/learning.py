@@ -1,7 +1,7 @@
 """Train the shipped recipe on 4 agents with several seeds; apply every policy, unchanged, to more.
 
-    python benchmarks/learning.py [--config data/json/spread.json] [--seeds 0 1 2 3 4]
-                                  [--agents 4 12 80 1000] [--markdown FILE]
+    python benchmarks/learning.py [--config data/json/spread.json] [--set KEY=VALUE ...]
+                                  [--seeds 0 1 2 3 4] [--agents 4 12 80 1000] [--markdown FILE]
 
 Each seed trains in a process of its own, on one core and one thread; CPU seconds are those of that
 process, with the evaluations that it makes now and then. Greedy evaluation at step 100 on fixed
@@ -22,6 +22,8 @@ from pathlib import Path
 
 from commands import marl, trained
 
+from marl.config import load_config
+
 TARGETS = {4: 0.95, 12: 0.92, 80: 0.88, 1000: 0.86}
 REFERENCES = ("random", "greedy", "local-assignment", "assignment")
 ORIGINAL, ORIGINAL_SECONDS = 0.36, 960
@@ -36,11 +38,11 @@ def evaluate(policy: str, agents: list[int], root: Path, *more: str) -> dict[int
     return {result["agents"]: result for result in json.loads(file.read_text())}
 
 
-def train(config: Path, seed: int, agents: list[int], root: Path) -> dict:
+def train(config: Path, settings: list[str], seed: int, agents: list[int], root: Path) -> dict:
     """Train one seed and evaluate it; CPU seconds of the training, and until coverage had reached
     ORIGINAL and GOAL, beside."""
     name = f"seed-{seed}"
-    log = trained(name, config, seed, root=root)
+    log = trained(name, config, seed, settings, root)
     found = [
         (line["cpu_seconds"], line["evaluation"]["coverage"])
         for line in log
@@ -74,6 +76,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--config", default="data/json/spread.json")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="settings")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--agents", type=int, nargs="+", default=[4, 12, 80, 1000])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="seeds side by side")
@@ -85,8 +88,13 @@ def main() -> None:
         root = (options.keep or Path(folder)).resolve()
         root.mkdir(parents=True, exist_ok=True)
         config = Path(options.config).resolve()
-        runs = list(pool.map(lambda seed: train(config, seed, agents, root), options.seeds))
-        references = {name: evaluate(name, agents, root) for name in REFERENCES}
+        settings = options.settings
+        runs = list(
+            pool.map(lambda seed: train(config, settings, seed, agents, root), options.seeds)
+        )
+        physics = load_config(config, settings).world["integration"]
+        alike = ("--set", f"world.integration={physics}")
+        references = {name: evaluate(name, agents, root, *alike) for name in REFERENCES}
 
     lines = [
         "coverage at step 100 (0.10), overlapping others per agent and step",

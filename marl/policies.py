@@ -2,7 +2,7 @@
 
 All but `assignment` act on observations alone and work in any world whose observations have a part
 "landmarks" (and "agents", for local-assignment). They steer by one PD controller,
-clip(3 (target - position) - 3 velocity, -1, 1).
+clip(p (target - position) - d velocity, -1, 1), with the gains `GAINS` of the world's integration.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,10 @@ from marl.agents.base import Policy
 from marl.worlds.base import Arrays, Group, World
 from marl.worlds.particles.assignment import assign
 from marl.worlds.particles.world import ParticleWorld
+
+# p and d. Explicit steps bounce and lag behind, and need a calmer hand: with the other gains the
+# oracle's coverage at N=4 is .87 instead of .97.
+GAINS = {"explicit": (3.0, 3.0), "semi_implicit": (10.0, 1.5)}
 
 
 class Random(Policy):
@@ -48,13 +52,13 @@ class Greedy(Policy):
     """To the nearest landmark."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
-        self._groups = world.groups
+        self._groups, self._gains = world.groups, _gains(world)
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
         actions = {}
         for g, rows in observation.items():
             landmarks = _items(self._groups[g], "landmarks", rows)
-            actions[g] = _steer(landmarks[..., 0, :2], rows[..., :2])
+            actions[g] = _steer(landmarks[..., 0, :2], rows[..., :2], self._gains)
         return actions
 
 
@@ -63,7 +67,7 @@ class LocalAssignment(Policy):
     one's view; brakes where no landmark is left over for oneself."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
-        self._groups = world.groups
+        self._groups, self._gains = world.groups, _gains(world)
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
         actions = {}
@@ -72,7 +76,7 @@ class LocalAssignment(Policy):
             landmarks = _items(self._groups[g], "landmarks", rows)
             flat = [x.reshape(-1, *x.shape[2:]).astype(np.float64) for x in (agents, landmarks)]
             targets = _local_targets(*flat).reshape(*rows.shape[:2], 2)
-            actions[g] = _steer(targets, rows[..., :2])
+            actions[g] = _steer(targets, rows[..., :2], self._gains)
         return actions
 
 
@@ -83,7 +87,7 @@ class Assignment(Policy):
     def __init__(self, world: World, seed: int = 0) -> None:
         if not isinstance(world, ParticleWorld):
             raise ValueError("the policy 'assignment' needs a particle world")
-        self._world = world
+        self._world, self._gains = world, _gains(world)
         self._match: np.ndarray | None = None  # i64[E, N], -1 for agents left over
 
     def reset(self, mask: np.ndarray | None = None) -> None:
@@ -100,7 +104,8 @@ class Assignment(Policy):
         match = cast(np.ndarray, self._match)
         agents, landmarks = self._world.positions()
         targets = np.take_along_axis(landmarks, np.maximum(match, 0)[..., None], 1) - agents
-        action = _steer(np.where(match[..., None] < 0, 0.0, targets), self._world.velocities())
+        targets = np.where(match[..., None] < 0, 0.0, targets)
+        action = _steer(targets, self._world.velocities(), self._gains)
         ends = np.cumsum([len(group) for group in self._world.groups.values()])[:-1]
         return dict(zip(self._world.groups, np.split(action, ends, axis=1), strict=True))
 
@@ -125,9 +130,15 @@ def _items(group: Group, name: str, rows: np.ndarray) -> np.ndarray:
     raise ValueError(f"this policy needs observations with a part {name!r}")
 
 
-def _steer(target: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+def _gains(world: World) -> tuple[float, float]:
+    integration = world.scenario.integration if isinstance(world, ParticleWorld) else "explicit"
+    return GAINS[integration]
+
+
+def _steer(target: np.ndarray, velocity: np.ndarray, gains: tuple[float, float]) -> np.ndarray:
     """PD control towards a target relative to oneself."""
-    return np.clip(3.0 * target - 3.0 * velocity, -1.0, 1.0).astype(np.float32)
+    p, d = gains
+    return np.clip(p * target - d * velocity, -1.0, 1.0).astype(np.float32)
 
 
 @njit

@@ -66,15 +66,15 @@ AGENTS = [(0.04, 0.0), (-0.05, 0.0)]
 LANDMARKS = [(0.0, 0.05), (-0.6, 0.0)]
 
 
-def steer(targets, velocities=0.0):
+def steer(targets, velocities=0.0, p=3.0, d=3.0):
     """The PD controller that the module's head documents, for targets relative to oneself."""
-    return np.clip(3.0 * np.array(targets) - 3.0 * np.array(velocities), -1.0, 1.0)
+    return np.clip(p * np.array(targets) - d * np.array(velocities), -1.0, 1.0)
 
 
-def placed(agents, landmarks, velocities=None):
+def placed(agents, landmarks, velocities=None, **settings):
     agents, landmarks = np.array([agents]), np.array([landmarks])
     velocities = np.zeros_like(agents) if velocities is None else np.array([velocities])
-    world = world_of(1, num_agents=agents.shape[1], num_landmarks=landmarks.shape[1])
+    world = world_of(1, num_agents=agents.shape[1], num_landmarks=landmarks.shape[1], **settings)
     return world, world.set_state(agents, velocities, landmarks)
 
 
@@ -83,6 +83,13 @@ def test_greedy_steers_to_the_nearest_landmark_and_brakes():
     world, seen = placed(AGENTS, LANDMARKS, velocities)
     actions = BUILTIN["greedy"](world).act(seen)["agents"][0]
     np.testing.assert_allclose(actions, steer([(-0.04, 0.05), (0.05, 0.05)], velocities), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["greedy", "local-assignment", "assignment"])
+def test_gains_suit_the_integration(name):
+    seen = placed([(0.0, 0.0)], [(0.0, 0.05)], [(0.1, -0.1)], integration="semi_implicit")
+    action = BUILTIN[name](seen[0]).act(seen[1])["agents"][0]
+    np.testing.assert_allclose(action, steer([(0, 0.05)], [(0.1, -0.1)], 10.0, 1.5), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["local-assignment", "assignment"])

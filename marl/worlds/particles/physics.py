@@ -1,8 +1,11 @@
-"""MPE's physics: soft contacts, damping, semi-implicit integration.
+"""MPE's physics: soft contacts, damping, Euler's integration in one of two orders.
 
 Constants and order of operations are those of MPE2 1.1.1 (mpe2/_mpe_utils/core.py): forces are
-gathered at the old positions, then positions move with the old velocities, then velocities are
-damped and pushed; in float64 the trajectories are MPE2's to the last bit. Time in seconds.
+gathered at the old positions, positions move, velocities are damped and pushed; in float64 the
+trajectories are MPE2's to the last bit. Positions move with the old velocities in MPE2, and in
+PettingZoo since May 2023 (explicit Euler); they moved with the new ones in the original MPE of Lowe
+et al. 2017 (semi-implicit Euler). It matters: explicit steps feed energy into contacts, so that
+agents bounce off each other, and an action moves its agent one step later. Time in seconds.
 """
 
 import math
@@ -33,7 +36,7 @@ ACCELERATION = 5.0  # force for an action of 1
 
 
 @inline
-def advance(agents, landmarks, force):
+def advance(agents, landmarks, force, semi_implicit):
     """Move the agents by one time step; `force` [n, 2] + lanes holds their own and is added to."""
     # Beyond this gap a contact, softened by the margin, has faded below the last bit.
     gap = -CONTACT_MARGIN * math.log(np.finfo(force.dtype).eps)
@@ -41,8 +44,8 @@ def advance(agents, landmarks, force):
     _add_obstacles(agents, landmarks, gap, force)
     for i in range(agents.position.shape[0]):
         vx, vy = load(agents.velocity, (i, 0)), load(agents.velocity, (i, 1))
-        store(agents.position, (i, 0), load(agents.position, (i, 0)) + vx * TIME_STEP)
-        store(agents.position, (i, 1), load(agents.position, (i, 1)) + vy * TIME_STEP)
+        if not semi_implicit:
+            _move(agents.position, i, vx, vy)
         change = TIME_STEP / agents.mass[i]
         vx = vx * (1.0 - DAMPING) + load(force, (i, 0)) * change
         vy = vy * (1.0 - DAMPING) + load(force, (i, 1)) * change
@@ -53,6 +56,14 @@ def advance(agents, landmarks, force):
             vy = where(too_fast, vy / speed * agents.max_speed[i], vy)
         store(agents.velocity, (i, 0), vx)
         store(agents.velocity, (i, 1), vy)
+        if semi_implicit:
+            _move(agents.position, i, vx, vy)
+
+
+@inline
+def _move(position, i, vx, vy):
+    store(position, (i, 0), load(position, (i, 0)) + vx * TIME_STEP)
+    store(position, (i, 1), load(position, (i, 1)) + vy * TIME_STEP)
 
 
 @inline

@@ -12,7 +12,7 @@ import inspect
 import sys
 from abc import ABC, abstractmethod
 from collections import namedtuple
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numba import types
@@ -58,6 +58,11 @@ class Scenario(BaseModel, ABC):
     metrics: ClassVar[tuple[str, ...]] = ()
 
     episode_length: int = Field(100, ge=1, description="steps until time runs out (truncation)")
+    integration: Literal["explicit", "semi_implicit"] = Field(
+        "explicit",
+        description="positions move with the old velocities, as in MPE2, or with the new ones, as "
+        "in the original MPE",
+    )
 
     # ------------------------------------------------------------------------------ ordinary Python
 

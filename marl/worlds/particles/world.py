@@ -90,7 +90,8 @@ def _step(scenario, state, moving, chosen, actions, observations, reward, metric
         if moving:
             _act(actions, b, state.acceleration, force)
             _sort(world.agents.cells, world.agents.position)
-            advance(world.agents, world.landmarks, borrow(force))
+            semi_implicit = scenario.integration == "semi_implicit"
+            advance(world.agents, world.landmarks, borrow(force), semi_implicit)
         _sort(world.agents.cells, world.agents.position)
         _sort(world.landmarks.cells, world.landmarks.position)
         _look(scenario, world, b, borrow(out), observations)
