@@ -105,12 +105,16 @@ def _parser() -> Parser:
     command.add_argument("--metric", help="what counts; otherwise the world's first metric")
     command.add_argument(
         "--by", nargs="+", default=[], metavar="KEY",
-        help="runs that agree in these settings belong together; otherwise in all but the seed",
+        help="runs that agree in these settings belong together; otherwise in all but the seed "
+        "(base: what a sweep calls its configs)",
     )  # fmt: skip
     command.add_argument(
         "--agents", type=whole(1), nargs="+", default=[], metavar="N",
         help="numbers of agents to measure with; otherwise as trained",
     )  # fmt: skip
+    command.add_argument(
+        "--workers", type=whole(1), metavar="W", help="measurements at once; else one a core"
+    )
     command.add_argument("--out", type=Path, metavar="DIR", help="otherwise data/comparisons/NAMES")
 
     command = add("evaluate", evaluate, "measure a policy on any number of agents")
@@ -220,9 +224,12 @@ def compare(
     metric: str | None,
     by: Sequence[str],
     agents: Sequence[int],
+    workers: int | None,
     out: Path | None,
 ) -> None:
     """Measure runs alike and write what they say."""
+    import os
+
     from marl import comparison
     from marl.pages import Comparison
     from marl.reports import print_rows
@@ -232,8 +239,8 @@ def compare(
     folder = out or data_root() / "comparisons" / title
     check_writable(folder / "comparison.html")
     groups, left_out = comparison.gather(names, by)
-    for what in comparison.measure(groups, agents):
-        print(f"measuring {what}", file=sys.stderr)
+    for what in comparison.measure(groups, agents, workers or os.cpu_count() or 1):
+        print(f"measured {what}", file=sys.stderr)
     page = Comparison(title, groups, metric or comparison.default_metric(groups), left_out)
     for n in page.numbers:
         print_rows(f"{n} agents", *page.scores(n))

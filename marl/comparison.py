@@ -6,8 +6,11 @@ statistics, in evaluation-N.json, until there are newer weights.
 """
 
 import json
+import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from marl.errors import UserError
 from marl.evaluation import headline
 from marl.runs import Run, data_root, read_log, run_state, write_json
 from marl.statistics import interval, iqm, median, paired_test, probability_of_improvement
-from marl.sweeps import sweep_names, sweep_or_run
+from marl.sweeps import runs_of, sweep_names
 
 SEED = "training.seed"
 CURVE_RESAMPLES = 500  # at every point of a curve
@@ -37,6 +40,12 @@ class Group:
     results: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
 
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of a run's training, evaluations included: the median."""
+        logs = [read_log(Run(name).stats) for name in self.runs]
+        return median(np.array([[log[-1]["cpu_seconds"]] for log in logs if log]))
+
     def scores(self, agents: int, metric: str) -> np.ndarray:
         """f64[R, 1]: the metric of each run. Raises UserError where there is no such metric."""
         results = self.results[agents]
@@ -50,39 +59,57 @@ class Group:
 
 
 def gather(names: Sequence[str], by: Sequence[str] = ()) -> tuple[list[Group], list[str]]:
-    """The runs with these names and those of the sweeps with these names, as groups: those whose
-    configs agree in all but the seed, or in the dotted keys of `by`. Runs of a sweep that are not
-    finished are left out; a sentence says so of each.
+    """The runs with these names and those of the sweeps with these names, as groups: those that
+    agree in the dotted keys of `by` ("base": by what name the sweep calls a config); without, those
+    of one point of a sweep's grid; where there is a run that is named by itself, those whose
+    configs agree in all but the seed. Runs of a sweep that are not finished are left out; a
+    sentence says so of each.
 
     Raises UserError where a name is unknown, a run given by its own name is not finished, or
     nothing is left.
     """
     runs: dict[str, Config] = {}
+    points: dict[str, dict[str, Any]] = {}  # of the runs of sweeps
     left_out = []
     for name in names:
-        for run in sweep_or_run(name):
+        sweep = name in sweep_names()
+        own = {run["name"]: run["point"] for run in runs_of(name)} if sweep else {name: {}}
+        for run, point in own.items():
             problem, config = _unfinished(run)
             if config is not None:
                 runs[run] = config
-            elif name in sweep_names():
+                if sweep:
+                    points[run] = {"sweep": name, **point} if len(names) > 1 else point
+            elif sweep:
                 left_out.append(f"Left out: {problem}.")
             else:
                 raise UserError(problem)
     if not runs:
         raise UserError(f"no run of {', '.join(names)} is finished; first {left_out[0][10:-1]}")
-    flat = {name: settings(config) for name, config in runs.items()}
+    flat = {name: settings(config) | points.get(name, {}) for name, config in runs.items()}
     for key in by:
         if not any(key in values for values in flat.values()):
             raise UserError(f"--by is {key}, but should be a setting, as agent.network")
     keys = list(by) or differences(list(runs.values()))
+    places = {name: {key: flat[name].get(key) for key in keys} for name in runs}
+    if not by and len(points) == len(runs):
+        places = points
     groups: dict[str, Group] = {}
     for name, config in runs.items():
-        values = [f"{key.rpartition('.')[2]} {flat[name].get(key)}" for key in keys]
-        label = ", ".join(values) or " and ".join(names)
+        label = _label(places[name]) or " and ".join(names)
         group = groups.setdefault(label, Group(label, [], [], config))
         group.runs.append(name)
         group.seeds.append(config.training.seed)
     return list(groups.values()), left_out
+
+
+def _label(values: dict[str, Any]) -> str:
+    """Where in a grid, as words; a name says enough without its key."""
+    words = [
+        str(value) if key in ("sweep", "base") else f"{key.rpartition('.')[2]} {value}"
+        for key, value in values.items()
+    ]
+    return ", ".join(words)
 
 
 def _unfinished(name: str) -> tuple[str, Config | None]:
@@ -110,35 +137,66 @@ def differences(configs: Sequence[Config]) -> list[str]:
     return [k for k in keys if len({json.dumps(values.get(k, "-")) for values in flat}) > 1]
 
 
-def measure(groups: Sequence[Group], agents: Sequence[int]) -> Iterator[str]:
-    """Evaluate every run of every group with each number of agents, unless that was done before;
-    without numbers, with the one that each was trained with. Yields what is measured next."""
-    for group in groups:
-        numbers = list(agents) or [group.config.world["num_agents"]]
-        for n in numbers:
-            results = []
-            for name in group.runs:
-                file = Run(name).stats / f"evaluation-{n}.json"
-                if not _up_to_date(file, Run(name).weights):
-                    yield f"{name}, N={n}"
-                    subject = evaluation.subject(name)
-                    defaults = subject.config.evaluation
-                    try:
-                        result = evaluation.evaluate(
-                            subject.policy, subject.world_for(n), n, defaults.episodes,
-                            defaults.seed,
-                        )  # fmt: skip
-                    except UserError as error:
-                        group.refused[n] = str(error).rpartition("does not fit: ")[2]
-                        break
-                    write_json(file, [result])
-                results.append(read_json(file)[0])
-            else:
-                group.results[n] = results
+def measure(groups: Sequence[Group], agents: Sequence[int], workers: int = 1) -> Iterator[str]:
+    """Evaluate every run of every group with each number of agents, unless that was done before,
+    so many `workers` (processes) at a time; without numbers, with the one that each was trained
+    with. Yields what has been measured."""
+    wanted = [
+        (group, n, name)
+        for group in groups
+        for n in list(agents) or [group.config.world["num_agents"]]
+        for name in group.runs
+    ]
+    todo = [(name, n) for _, n, name in wanted if not _up_to_date(name, n)]
+    refused: dict[tuple[str, int], str] = {}
+    for (name, n), why in _all_evaluated(todo, min(workers, len(todo))):
+        yield f"{name}, N={n}"
+        if why:
+            refused[name, n] = why
+    for group, n, name in wanted:
+        if problem := refused.get((name, n)):
+            group.refused[n] = problem
+        elif n not in group.refused:
+            group.results.setdefault(n, []).append(read_json(_file(name, n))[0])
 
 
-def _up_to_date(file: Path, weights: Path) -> bool:
-    return file.exists() and file.stat().st_mtime >= weights.stat().st_mtime
+def _all_evaluated(
+    todo: Sequence[tuple[str, int]], workers: int
+) -> Iterator[tuple[tuple[str, int], str]]:
+    """What was evaluated, and why it was not, if it was not."""
+    if workers < 2:
+        yield from ((what, _evaluate(*what)) for what in todo)
+        return
+    # Ctrl-C reaches the processes, too, which then have nothing to say.
+    die = (signal.SIGINT, signal.SIG_DFL)
+    with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, die) as pool:
+        futures = {pool.submit(_evaluate, *what): what for what in todo}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _evaluate(name: str, agents: int) -> str:
+    """Let a run play, and keep how it went; returns why that cannot be."""
+    subject = evaluation.subject(name)
+    defaults = subject.config.evaluation
+    try:
+        world = subject.world_for(agents)
+        result = evaluation.evaluate(
+            subject.policy, world, agents, defaults.episodes, defaults.seed
+        )
+    except UserError as error:
+        return str(error).rpartition("does not fit: ")[2]
+    write_json(_file(name, agents), [result])
+    return ""
+
+
+def _file(name: str, agents: int) -> Path:
+    return Run(name).stats / f"evaluation-{agents}.json"
+
+
+def _up_to_date(name: str, agents: int) -> bool:
+    file = _file(name, agents)
+    return file.exists() and file.stat().st_mtime >= Run(name).weights.stat().st_mtime
 
 
 # ----------------------------------------------------------------------------------------- numbers

@@ -263,6 +263,8 @@ def parse_section(model: type[Model], section: Any, where: str) -> Model:
         raise UserError(f"{where} cannot be written as JSON: {error}") from error
     path = [str(part) for part in problem["loc"]]
     dotted = ".".join([where, *path])
+    if problem["type"] == "extra_forbidden" and len(path) > 1:
+        raise UserError(f"{dotted} is not a known setting")
     if problem["type"] == "extra_forbidden":
         raise UserError(_unknown(path[-1], tuple(model.model_fields), where))
     allowed = problem["msg"].removeprefix("Value error, ")

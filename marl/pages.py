@@ -61,21 +61,22 @@ class Comparison:
 
     def scores(self, agents: int) -> Table:
         """What each group reaches with so many agents."""
-        headings = ["", "runs", f"{self.metric}: IQM [95 %]", "median", "worst", "collisions"]
+        headings = ["", "runs", f"{self.metric}: IQM [95 %]", "median", "worst"]
+        headings += ["collisions", "reward", "CPU-s"]
         rows = []
         for group in self.groups:
             summary = self.summaries.get((group.label, agents))
             if summary is None:
-                rows.append([group.label, str(len(group.runs)), "-", "-", "-", "-", "-"])
+                rows.append([group.label, str(len(group.runs)), *"-----", f"{group.cpu:.0f}"])
                 continue
             low, high = summary.iqm_interval
             collisions = "-" if summary.collisions is None else f"{summary.collisions:.3f}"
             rows.append(
                 [group.label, str(summary.runs), f"{summary.iqm:.3f} [{low:.3f}, {high:.3f}]",
                  f"{summary.median:.3f}", f"{summary.worst:.3f}", collisions,
-                 f"{summary.reward:.3f}"]
+                 f"{summary.reward:.3f}", f"{group.cpu:.0f}"]
             )  # fmt: skip
-        return [*headings, "reward"], rows
+        return headings, rows
 
     def improvements(self, agents: int) -> Table:
         """How sure it is that the best group is better than each of the others."""
@@ -107,7 +108,8 @@ class Comparison:
         return [
             f"Seeds {', '.join(map(str, seeds))}; greedy episodes on starts of seed "
             f"{evaluations.seed} that serve for nothing else. IQM: interquartile mean over runs; "
-            f"brackets: 95 % percentile bootstrap intervals ({RESAMPLES} resamples of the runs). "
+            f"brackets: 95 % percentile bootstrap intervals ({RESAMPLES} resamples of the runs); "
+            "CPU-s: what a run's training took, median. "
             f"Python {platform.python_version()}, {', '.join(packages)}, {platform.machine()}.",
             *dict.fromkeys(
                 f"{group.label}, N={n}: {why}"
@@ -123,11 +125,11 @@ class Comparison:
         """The page in Markdown; `picture` is the path of the picture from there."""
         parts = [f"# {self.title}"]
         for n in self.numbers:
-            parts += [f"## {n} agents", _markdown(self.scores(n))]
+            parts += [f"## {n} agents", as_markdown(self.scores(n))]
             if len(self.groups) > 1:
-                parts.append(_markdown(self.improvements(n)))
+                parts.append(as_markdown(self.improvements(n)))
         parts += [f"![{self.metric}]({picture})", "## Settings that differ"]
-        parts += [_markdown(self.settings()) if len(self.groups) > 1 else "None.", *self.notes]
+        parts += [as_markdown(self.settings()) if len(self.groups) > 1 else "None.", *self.notes]
         return "\n\n".join(parts) + "\n"
 
     def page(self, picture: bytes, films: dict[str, bytes]) -> str:
@@ -219,7 +221,8 @@ class Comparison:
         return folder / "comparison.html"
 
 
-def _markdown(table: Table) -> str:
+def as_markdown(table: Table) -> str:
+    """A table in Markdown."""
     headings, rows = table
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)

@@ -4,9 +4,10 @@
      "grid": {"agent.network": ["mlp", "set"], "world.num_agents": [4, 12]}, "seeds": 5,
      "seeds_per_process": 5}
 
-`base` is a config or a list of configs (files, or names from `marl list`), `settings` apply to all
-runs, `grid` holds the values to be combined, `seeds` is a list, or how many to use from 0. Each run
-is one like any other, called SWEEP-BASE-VALUES-SEED (the base only where there are several).
+`base` is a config or a list of configs (files, or names from `marl list`), or says by name which
+config with which settings of its own; `settings` apply to all runs, `grid` holds the values to be
+combined, `seeds` is a list, or how many to use from 0. Each run is one like any other, called
+SWEEP-BASE-VALUES-SEED (the base only where there are several).
 Processes with one torch thread each train one run after the other, or `seeds_per_process` seeds of
 a config side by side on one stack of networks. data/sweeps/NAME/sweep.json says which runs belong
 to a sweep.
@@ -30,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from marl.config import Config, load_config, parse_config, parse_section, read_json
 from marl.errors import UserError
@@ -40,16 +41,39 @@ POLL = 0.2  # seconds between two looks
 PATIENCE = 150  # looks, until a run that another process trains is given up
 
 
+class Base(BaseModel):
+    """A config with settings of its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: str
+    settings: dict[str, Any] = Field({}, description="dotted keys and values")
+
+
 class SweepFile(BaseModel):
     """What a sweep's JSON may hold."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base: str | list[str]
+    base: dict[str, Base]
     settings: dict[str, Any] = Field({}, description="dotted keys and values, for every run")
     grid: dict[str, list[Any]] = Field({}, description="dotted keys and the values to combine")
     seeds: int | list[int] = Field(1, description="a list, or how many from 0")
     seeds_per_process: int = Field(1, ge=1, description="seeds that are trained side by side")
+
+    @field_validator("base", mode="before")
+    @classmethod
+    def _named(cls, base: Any) -> Any:
+        """A config goes by its file's name unless another one is given."""
+        configs = [base] if isinstance(base, str) else base
+        if isinstance(configs, list) and all(isinstance(config, str) for config in configs):
+            named = {Path(config).stem: {"config": config} for config in configs}
+            if len(named) < len(configs):
+                raise ValueError("should not hold a config twice")
+            return named
+        if not isinstance(base, dict):
+            raise ValueError("should be a config, a list of them, or {name: {config, settings}}")
+        return base
 
 
 @dataclass(frozen=True)
@@ -116,23 +140,22 @@ def load_sweep(path: Path, name: str | None = None) -> Sweep:
     data = read_json(path)
     file = parse_section(SweepFile, data, "sweep")
     name = name or path.stem
-    bases = [file.base] if isinstance(file.base, str) else file.base
     seeds = list(range(file.seeds)) if isinstance(file.seeds, int) else file.seeds
-    lists: dict[str, list] = {"base": bases, "seeds": seeds, **file.grid}
+    lists: dict[str, list] = {"base": list(file.base), "seeds": seeds, **file.grid}
     for key, values in lists.items():
         if not values:
             raise UserError(f"sweep.{key} names nothing to train")
         if len({json.dumps(value) for value in values}) < len(values):
             raise UserError(f"sweep.{key} holds a value twice")
     jobs = []
-    for base, *values in itertools.product(bases, *file.grid.values()):
+    for (called, base), *values in itertools.product(file.base.items(), *file.grid.values()):
         point = dict(zip(file.grid, values, strict=True))
-        if len(bases) > 1:
-            point = {"base": Path(base).stem, **point}
-        fixed = {**file.settings, **dict(zip(file.grid, values, strict=True))}
+        fixed = {**file.settings, **base.settings, **point}
+        if len(file.base) > 1:
+            point = {"base": called, **point}
         settings = [f"{key}={json.dumps(value)}" for key, value in fixed.items()]
         for seed in seeds:
-            config = load_config(find_config(base), [*settings, f"training.seed={seed}"])
+            config = load_config(find_config(base.config), [*settings, f"training.seed={seed}"])
             words = [name, *(_word(value) for value in point.values()), str(seed)]
             jobs.append(Job("-".join(words), point, seed, config))
     names = [job.name for job in jobs]

@@ -9,10 +9,10 @@ from tiny import TINY
 
 from marl import evaluation
 from marl.comparison import curve, gather, improvement, measure, summarise
-from marl.config import parse_config, with_settings
+from marl.config import parse_config, read_json, with_settings
 from marl.errors import UserError
 from marl.pages import Comparison
-from marl.runs import Run, write_json
+from marl.runs import Run, data_root, write_json
 from marl.training import train
 
 NETS = {"[8]": "small", "[4,8]": "large"}
@@ -66,6 +66,24 @@ def test_groups_differ_in_more_than_the_seed():
     assert len(both.runs) == 4
 
 
+def test_runs_of_sweeps_are_called_by_their_place_in_the_grid():
+    points = {"small": {"base": "plain", "agent.gamma": 0.9}, "large": {"base": "odd", "a.b": 3}}
+    for sweep, seed in (("one", 1), ("two", 2)):
+        runs = [
+            {"name": f"{net}-{seed}", "point": point, "seed": seed} for net, point in points.items()
+        ]
+        write_json(data_root() / "sweeps" / sweep / "sweep.json", {"runs": runs})
+    groups, _ = gather(["one"])
+    assert [group.label for group in groups] == ["plain, gamma 0.9", "odd, b 3"]
+    groups, _ = gather(["one", "two"])
+    assert [(group.label, group.runs) for group in groups][1:3] == [
+        ("one, odd, b 3", ["large-1"]), ("two, plain, gamma 0.9", ["small-2"])
+    ]  # fmt: skip
+    groups, _ = gather(["one", "two"], by=["base"])
+    assert [group.label for group in groups] == ["plain", "odd"]
+    assert groups[1].runs == ["large-1", "large-2"]
+
+
 @pytest.mark.parametrize(
     ("names", "by", "sentence"),
     [
@@ -93,6 +111,17 @@ def test_runs_are_measured_once_on_the_same_starts():
     os.utime(Run("small-0").weights, (later, later))  # as if it had been trained further
     assert measured("small-0", agents=[4])[1] == ["small-0, N=4"]
     os.utime(Run("small-0").weights)
+
+
+def test_several_processes_measure_the_same():
+    groups, _ = measured(*SMALL, agents=[3])
+    results = [read_json(Run(name).stats / "evaluation-3.json")[0] for name in SMALL]
+    for name in SMALL:
+        (Run(name).stats / "evaluation-3.json").unlink()
+    groups, _ = gather(SMALL)
+    done = list(measure(groups, [3, 4], workers=2))
+    assert {f"{name}, N=3" for name in SMALL} <= set(done)
+    assert groups[0].results[3] == results
 
 
 def test_numbers():

@@ -63,9 +63,32 @@ def test_a_grid_of_configs_values_and_seeds(data, tmp_path):
     assert jobs["nets-tiny-2-shared-5"].config.agent["hidden"] == [8]
 
 
+def test_bases_with_names_and_settings_of_their_own(data, tmp_path):
+    tiny = str(write_tiny(tmp_path))
+    bases = {
+        "slow learner": {"config": tiny, "settings": {"agent.actor_lr": 0.1, "agent.gamma": 0.5}},
+        "MADDPG": {"config": "maddpg"},
+    }
+    settings = {"agent.actor_lr": 0.2, "agent.critic_lr": 0.3, "training.steps": 80}
+    path = write_sweep(
+        tmp_path, base=bases, settings=settings, grid={"agent.gamma": [0.6]}, seeds=1
+    )
+    slow, maddpg = load_sweep(path).jobs
+    assert (slow.name, maddpg.name) == ("nets-slow_learner-0.6-0", "nets-MADDPG-0.6-0")
+    assert slow.point == {"base": "slow learner", "agent.gamma": 0.6}
+    rates = [(x.config.agent["actor_lr"], x.config.agent["critic_lr"]) for x in (slow, maddpg)]
+    assert rates == [(0.1, 0.3), (0.2, 0.3)]
+    assert slow.config.agent["gamma"] == 0.6
+
+
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
+        ({"base": {"a": {"conf": "spread"}}}, "sweep.base.a.config is missing"),
+        ({"base": {"a": {"config": "spread", "b": 1}}}, "sweep.base.a.b is not a known setting"),
+        ({"base": {"a": {"config": "spread", "settings": {"a.b": 1}}}}, "a is not a known setting"),
+        ({"base": {}}, "sweep.base names nothing to train"),
+        ({"base": 3}, "sweep.base is 3, but should be a config, a list of them, or"),
         ({"grit": {}}, "sweep.grit is not a known setting; did you mean sweep.grid?"),
         ({"grid": {"agent.hiden": [[8]]}}, "agent.hiden is not a known setting; did you mean"),
         ({"grid": {"agent.hidden": []}}, "sweep.agent.hidden names nothing to train"),
@@ -79,7 +102,8 @@ def test_a_grid_of_configs_values_and_seeds(data, tmp_path):
         ({"seeds": "many"}, "sweep.seeds"),
         ({"base": "no-such"}, "there is no config 'no-such'"),
         ({"base": []}, "sweep.base names nothing to train"),
-        ({"base": ["spread", "data/json/spread.json"]}, "would both be called"),
+        ({"base": ["spread", "data/json/spread.json"]}, "should not hold a config twice"),
+        ({"base": {"a b": {"config": "spread"}, "a_b": {"config": "atoc"}}}, "would both be"),
     ],
 )
 def test_a_bad_sweep_is_refused_before_anything_is_trained(data, tmp_path, changed, sentence):

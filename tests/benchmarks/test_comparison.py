@@ -1,92 +1,59 @@
 """The comparison's page is made from what finished runs left behind."""
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
+from tiny import TINY, write_tiny
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import commands
 import comparison
 
-
-def leave_behind(folder, row, seed, coverage, agents):
-    """What a finished run leaves in its folder of statistics."""
-    stats = folder / "stats" / f"comparison-{row}-{seed}"
-    stats.mkdir(parents=True)
-    steps = comparison.load_config(comparison.find_config(comparison.ROWS[row].config))
-    line = {"step": steps.training.steps, "cpu_seconds": 100.0}
-    points = [{**line, "evaluation": {"coverage": coverage / 2}}, line]
-    (stats / "log.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
-    for n in agents:
-        result = {"coverage": coverage - n / 1000, "collisions": 0.1, "reward": -1.0}
-        (stats / f"evaluation-{n}.json").write_text(json.dumps([result]))
+from marl.config import parse_config, with_settings
+from marl.runs import write_json
+from marl.training import train
 
 
 @pytest.fixture
-def finished(tmp_path, monkeypatch):
-    monkeypatch.setenv("MARL_DATA", str(tmp_path))
+def finished(data, tmp_path, monkeypatch):
+    """A sweep of two rows: one run of the first is finished, and that of the second, which is tied
+    to its number of agents; one of the first was never begun."""
     monkeypatch.setattr(commands, "marl", lambda *a, **k: pytest.fail("nothing is to be run"))
     monkeypatch.setattr(comparison, "marl", commands.marl)
-    for seed, coverage in enumerate([0.904, 0.704]):
-        leave_behind(tmp_path, "atoc", seed, coverage, (4, 12, 80))
-        leave_behind(tmp_path, "ddpg", seed, coverage, (4,))
-    return tmp_path
+    monkeypatch.setattr(comparison, "AGENTS", {4: [4, 5]})
+    runs = []
+    for called, agent in (("shared", "atoc"), ("tied", "maddpg")):
+        settings = ["evaluation.episodes=8", "training.evaluate_every=100", f"agent.name={agent}"]
+        train(parse_config(with_settings(TINY, settings)), f"small-{called}-0")
+        runs.append({"name": f"small-{called}-0", "point": {"base": called}, "seed": 0})
+    runs.append({"name": "small-shared-1", "point": {"base": "shared"}, "seed": 1})
+    write_json(data / "sweeps" / "small" / "sweep.json", {"runs": runs})
+    return write_tiny(tmp_path).rename(tmp_path / "small.json")
 
 
-def test_finished_runs_are_not_run_again(finished, monkeypatch, capsys):
-    out = finished / "page.md"
-    arguments = ["comparison.py", "--seeds", "0", "1", "--rows", "atoc", "ddpg", "--out", str(out)]
+def test_a_page_of_what_is_finished(finished, monkeypatch, tmp_path):
+    out = tmp_path / "docs" / "page.md"
+    arguments = ["comparison.py", "--page", "--sweeps", str(finished), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", arguments)
     comparison.main()
-    rows = [line for line in out.read_text().splitlines() if line.startswith("| ")]
-    shared, independent = rows[-2:]
-    assert "| 2 | 0.800 [0.700, 0.900] | 0.700 |" in shared
-    assert "| 0.792 [0.692, 0.892] | 0.724 [0.624, 0.824] | 100 |" in shared
-    assert "| tied to N=4 | tied to N=4 |" in independent
-    assert out.with_suffix(".png").stat().st_size > 10_000
-    assert shared in capsys.readouterr().out
+    text = out.read_text()
+    assert text.startswith("# Which way of controlling N agents learns")
+    assert "## Trained with 4 agents" in text
+    own, larger = text.split("The same weights with 5 agents:")
+    rows = [line.split(" | ") for line in own.splitlines() if line.startswith(("| sh", "| ti"))]
+    assert sorted(row[0] for row in rows) == ["| shared", "| tied"]
+    assert all(row[1] == "1" and float(row[-1].strip(" |")) >= 0 for row in rows)
+    assert "| tied | 1 | - | - | - | - | - |" in larger
+    assert "Left out: there is no run or sweep 'small-shared-1'" in text
+    assert (out.parent / "small.png").stat().st_size > 10_000
 
 
-def test_a_page_of_what_is_finished(finished, monkeypatch):
-    (finished / "stats" / "comparison-atoc-1" / "evaluation-4.json").unlink()
-    out = finished / "page.md"
-    arguments = ["comparison.py", "--rows", "atoc", "ddpg", "--page", "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    comparison.main()
-    assert "| 1 | 0.900 [0.900, 0.900] | 0.900 |" in out.read_text()
-
-
-def test_rows_without_a_finished_run_are_left_out(finished, monkeypatch, capsys):
-    out = finished / "page.md"
-    arguments = ["comparison.py", "--page", "--out", str(out), "--rows", "saddpg"]
-    monkeypatch.setattr(sys, "argv", [*arguments, "atoc"])
-    comparison.main()
-    assert "SADDPG" not in out.read_text().split("| row |")[1]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit, match="2"):
-        comparison.main()
-    assert "no run of --rows and --seeds is finished" in capsys.readouterr().err
-
-
-def test_an_interrupted_run_is_resumed(finished, monkeypatch):
-    (finished / "stats" / "comparison-ddpg-0" / "log.jsonl").write_text('{"step": 1}\n')
+def test_what_is_not_finished_is_trained_first(finished, monkeypatch, tmp_path):
     run = []
-    monkeypatch.setattr(commands, "marl", lambda *arguments, **_: run.append(arguments))
-    comparison.train("ddpg", 0)
-    assert run == [("resume", "comparison-ddpg-0")]
-
-
-def test_a_run_that_is_not_there_is_trained_and_evaluated(finished, monkeypatch):
-    run = []
-    monkeypatch.setattr(commands, "marl", lambda *arguments, **_: run.append(arguments))
-    monkeypatch.setattr(comparison, "marl", commands.marl)
-    comparison.train("atoc-shared", 3)
-    assert run[0][0] == "train"
-    assert run[0][-4:] == ("--seed", "3", "--set", "world.reward=shared")
-    assert [arguments[3] for arguments in run[1:]] == ["4", "12", "80"]
-
-
-def test_the_interval_of_equal_values_is_a_point():
-    assert comparison.interval([0.5, 0.5, 0.5]) == "0.500 [0.500, 0.500]"
+    monkeypatch.setattr(comparison, "marl", lambda *arguments: run.append(arguments))
+    out = tmp_path / "page.md"
+    monkeypatch.setattr(sys, "argv", ["x", "--sweeps", str(finished), "--out", str(out)])
+    comparison.main()
+    assert run == [("sweep", str(finished))]
+    assert out.exists()
