@@ -174,7 +174,7 @@ def test_a_policy_that_is_tied_to_its_number_says_so(tmp_path):
     train(parse_config(with_settings(TINY, settings)), "tied")
     groups, _ = measured("tied", "small-0", agents=[4, 6])
     page = Comparison("both", groups, "coverage")
-    assert ["-"] * 5 in [row[2:] for row in page.scores(6)[1]]
+    assert ["-"] * 5 in [row[2:7] for row in page.scores(6)[1]]
     assert any("is tied to that number" in note for note in page.notes)
     assert not any("safetensors" in note for note in page.notes)
     with pytest.raises(UserError, match="is tied to that number"):
