@@ -1,4 +1,4 @@
-"""A sweep: configs times settings times seeds, a run for each, side by side on this machine.
+"""A sweep: configs times settings times seeds, a run for each, side by side.
 
     {"base": "spread", "settings": {"training.steps": 40000},
      "grid": {"agent.network": ["mlp", "set"], "world.num_agents": [4, 12]}, "seeds": 5,
@@ -7,9 +7,9 @@
 `base` is a config or a list of configs (files, or names from `marl list`), `settings` apply to all
 runs, `grid` holds the values to be combined, `seeds` is a list, or how many to use from 0. Each run
 is one like any other, called SWEEP-BASE-VALUES-SEED (the base only where there are several).
-Processes with one torch thread each train one run after the other, or `seeds_per_process` seeds of
-a config side by side on one stack of networks. data/sweeps/NAME/sweep.json says which runs belong
-to a sweep.
+Processes with one torch thread each, on this machine or on a Ray cluster (ray_runner.py), train one
+run after the other, or `seeds_per_process` seeds of a config side by side on one stack of networks.
+data/sweeps/NAME/sweep.json says which runs belong to a sweep.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -172,24 +172,36 @@ def sweep_names() -> list[str]:
 # ----------------------------------------------------------------------------------------- running
 
 
-def run_sweep(sweep: Sweep, workers: int) -> Iterator[dict[str, str]]:
-    """Train what is not finished, `workers` runs at a time; yields, several times a second, what
-    each run is: "waiting", "training", "finished" or "failed" (why: `sweep.failures`).
+class Runner(Protocol):
+    """What trains the runs of a sweep."""
+
+    def train(self, configs: dict[str, Any]) -> dict[str, str]:
+        """Train runs, {name: config}, side by side, or go on with them; returns why some failed, by
+        name. Called in several threads."""
+
+    def stop(self) -> None:
+        """Let all save and end, so that every `train` returns."""
+
+
+def run_sweep(sweep: Sweep, workers: int, runner: Runner | None = None) -> Iterator[dict[str, str]]:
+    """Train what is not finished, `workers` runs at a time, in processes on this machine unless
+    there is another `runner`; yields, several times a second, what each run is: "waiting",
+    "training", "finished" or "failed" (why: `sweep.failures`).
 
     Raises UserError where another process works on it or a run of that name has another config;
     KeyboardInterrupt after Ctrl-C or SIGTERM, once all runs are saved.
     """
+    runner = runner or Processes()
     with sweep.held(), _stopping() as stop, ThreadPoolExecutor(workers) as threads:
         finished = {job.name: _finished(job) for job in sweep.jobs}
         states = {name: "finished" if done else "waiting" for name, done in finished.items()}
         sweep.write()
-        processes = _Processes()
 
         def train(jobs: list[Job]) -> None:
             if stop.is_set():
                 return
             states.update({job.name: "training" for job in jobs})
-            failures = processes.train(jobs)
+            failures = runner.train({job.name: job.config.model_dump(mode="json") for job in jobs})
             sweep.failures.update(failures)
             for job in jobs:
                 states[job.name] = "failed" if job.name in failures else "finished"
@@ -202,7 +214,7 @@ def run_sweep(sweep: Sweep, workers: int) -> Iterator[dict[str, str]]:
                 pending = wait(pending, POLL).not_done
         finally:
             stop.set()  # whatever the reason: begin nothing any more
-            processes.stop()
+            runner.stop()
             wait(pending)
         if pending:
             raise KeyboardInterrupt(
@@ -224,20 +236,19 @@ def _finished(job: Job) -> bool:
     return state.state == "finished"
 
 
-class _Processes:
-    """Processes that train, one run after the other; one that dies takes only its run with it."""
+class Processes:
+    """Processes on this machine; one that dies takes only its run with it."""
 
     def __init__(self) -> None:
         self._all: list[subprocess.Popen] = []
         self._idle: list[subprocess.Popen] = []
 
-    def train(self, jobs: Sequence[Job]) -> dict[str, str]:
-        """Train runs side by side, or go on with them; returns why some failed, by name."""
+    def train(self, configs: dict[str, Any]) -> dict[str, str]:
+        """As `Runner` says."""
         process = self._idle.pop() if self._idle else self._start()
-        task = {job.name: job.config.model_dump(mode="json") for job in jobs}
         answer = ""
         with suppress(BrokenPipeError):
-            cast(IO[str], process.stdin).write(json.dumps(task) + "\n")
+            cast(IO[str], process.stdin).write(json.dumps(configs) + "\n")
             cast(IO[str], process.stdin).flush()
             answer = cast(IO[str], process.stdout).readline()
         if answer:
@@ -247,7 +258,7 @@ class _Processes:
         reason = "its process was stopped"
         if status < 0:
             reason = f"its process was killed by {signal.Signals(-status).name}"
-        return {job.name: reason for job in jobs}
+        return dict.fromkeys(configs, reason)
 
     def _start(self) -> subprocess.Popen:
         """It has a session of its own, so that Ctrl-C reaches it through us only; and when we are
@@ -265,7 +276,7 @@ class _Processes:
         return process
 
     def stop(self) -> None:
-        """Let all save and end."""
+        """As `Runner` says."""
         for process in self._all:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
@@ -290,6 +301,7 @@ def _work() -> None:
     """What such a process does: train the {name: config} on each line of its standard input, and
     answer which failed, {name: why}. When no more lines can come, the sweep is gone: save and
     stop."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in all its children
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what training says would be in the way
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
