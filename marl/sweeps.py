@@ -108,6 +108,22 @@ class Sweep:
         """Say on the disk which runs belong to it."""
         runs = [{"name": job.name, "point": job.point, "seed": job.seed} for job in self.jobs]
         write_json(self.folder / "sweep.json", {"runs": runs})
+        self._link()
+
+    def _link(self) -> None:
+        """Links to the statistics of its runs as TensorBoard is to group them:
+        data/tensorboard/SWEEP/POINT/SEED."""
+        folder = data_root() / "tensorboard" / self.name
+        for job in self.jobs:
+            words = [_word(value) for value in job.point.values()]
+            link = folder / "-".join(words) / str(job.seed)
+            target = os.path.relpath(job.stats, link.parent)
+            try:
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if not link.is_symlink():
+                    link.symlink_to(target)
+            except OSError as error:
+                raise UserError(f"cannot write {link}: {error.strerror}") from error
 
 
 def load_sweep(path: Path, name: str | None = None) -> Sweep:
