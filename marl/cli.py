@@ -99,6 +99,11 @@ def _parser() -> Parser:
     command.add_argument(
         "--workers", type=whole(1), metavar="W", help="runs at once; else one a core"
     )
+    command.add_argument(
+        "--ray", nargs="?", const="", metavar="ADDRESS",
+        help="train on the Ray cluster at HOST:PORT; without ADDRESS on that of the variable "
+        "RAY_ADDRESS, else on a Ray started here",
+    )  # fmt: skip
 
     command = add("compare", compare, "set runs side by side: intervals, tests, curves, one page")
     command.add_argument("names", metavar="RUN_OR_SWEEP", nargs="+", help="see `marl list`")
@@ -201,16 +206,25 @@ def resume(name: str, settings: Sequence[str]) -> None:
     print(f"Done: see it with `marl render {name}`, measure it with `marl evaluate {name}`")
 
 
-def sweep(file: Path, name: str | None, workers: int | None) -> None:
-    """Train what is not finished of a sweep."""
+def sweep(file: Path, name: str | None, workers: int | None, ray: str | None) -> None:
+    """Train what is not finished of a sweep, here or on a Ray cluster."""
     import os
+    from contextlib import ExitStack
 
     from marl.progress import SweepDisplay
-    from marl.sweeps import load_sweep, run_sweep
+    from marl.sweeps import Runner, load_sweep, run_sweep
 
     sweep = load_sweep(file, name)
-    with SweepDisplay(sweep) as display:
-        for states in run_sweep(sweep, workers or os.cpu_count() or 1):
+    with ExitStack() as stack:
+        runner: Runner | None = None
+        if ray is not None:
+            from marl.ray_runner import joined
+
+            runner, cpus = stack.enter_context(joined(ray, workers, sweep.folder))
+        else:
+            cpus = os.cpu_count() or 1
+        display = stack.enter_context(SweepDisplay(sweep))
+        for states in run_sweep(sweep, workers or cpus, runner):
             display.look(states)
     if sweep.failures:
         raise RunsFailed(

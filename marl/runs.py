@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
+from tensorboardX.summary import scalar, text
 from torch import Tensor
 
 import marl
@@ -442,6 +442,17 @@ class Log:
             for name, value in leaves(line):
                 if name != "step":
                     self._write_event(step=line["step"], summary=scalar(name, value))
+            self._events.flush()
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def write_settings(self, step: int, config: Config) -> None:
+        """Show the resolved config among TensorBoard's texts. Raises UserError where the disk is
+        full."""
+        rows = [f"| {key} | {json.dumps(value)} |" for key, value in config.flat().items()]
+        table = "\n".join(["| setting | value |", "|---|---|", *rows])
+        try:
+            self._write_event(step=step, summary=text("config", table))
             self._events.flush()
         except OSError as error:
             raise UserError(f"cannot write {self._path}: {error.strerror}") from error

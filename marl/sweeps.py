@@ -1,4 +1,4 @@
-"""A sweep: configs times settings times seeds, a run for each, side by side on this machine.
+"""A sweep: configs times settings times seeds, a run for each, side by side.
 
     {"base": "spread", "settings": {"training.steps": 40000},
      "grid": {"agent.network": ["mlp", "set"], "world.num_agents": [4, 12]}, "seeds": 5,
@@ -8,9 +8,9 @@
 config with which settings of its own; `settings` apply to all runs, `grid` holds the values to be
 combined, `seeds` is a list, or how many to use from 0. Each run is one like any other, called
 SWEEP-BASE-VALUES-SEED (the base only where there are several).
-Processes with one torch thread each train one run after the other, or `seeds_per_process` seeds of
-a config side by side on one stack of networks. data/sweeps/NAME/sweep.json says which runs belong
-to a sweep.
+Processes with one torch thread each, on this machine or on a Ray cluster (ray_runner.py), train one
+run after the other, or `seeds_per_process` seeds of a config side by side on one stack of networks.
+data/sweeps/NAME/sweep.json says which runs belong to a sweep.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -132,6 +132,22 @@ class Sweep:
         """Say on the disk which runs belong to it."""
         runs = [{"name": job.name, "point": job.point, "seed": job.seed} for job in self.jobs]
         write_json(self.folder / "sweep.json", {"runs": runs})
+        self._link()
+
+    def _link(self) -> None:
+        """Links to the statistics of its runs as TensorBoard is to group them:
+        data/tensorboard/SWEEP/POINT/SEED."""
+        folder = data_root() / "tensorboard" / self.name
+        for job in self.jobs:
+            words = [_word(value) for value in job.point.values()]
+            link = folder / "-".join(words) / str(job.seed)
+            target = os.path.relpath(job.stats, link.parent)
+            try:
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if not link.is_symlink():
+                    link.symlink_to(target)
+            except OSError as error:
+                raise UserError(f"cannot write {link}: {error.strerror}") from error
 
 
 def load_sweep(path: Path, name: str | None = None) -> Sweep:
@@ -195,24 +211,36 @@ def sweep_names() -> list[str]:
 # ----------------------------------------------------------------------------------------- running
 
 
-def run_sweep(sweep: Sweep, workers: int) -> Iterator[dict[str, str]]:
-    """Train what is not finished, `workers` runs at a time; yields, several times a second, what
-    each run is: "waiting", "training", "finished" or "failed" (why: `sweep.failures`).
+class Runner(Protocol):
+    """What trains the runs of a sweep."""
+
+    def train(self, configs: dict[str, Any]) -> dict[str, str]:
+        """Train runs, {name: config}, side by side, or go on with them; returns why some failed, by
+        name. Called in several threads."""
+
+    def stop(self) -> None:
+        """Let all save and end, so that every `train` returns."""
+
+
+def run_sweep(sweep: Sweep, workers: int, runner: Runner | None = None) -> Iterator[dict[str, str]]:
+    """Train what is not finished, `workers` runs at a time, in processes on this machine unless
+    there is another `runner`; yields, several times a second, what each run is: "waiting",
+    "training", "finished" or "failed" (why: `sweep.failures`).
 
     Raises UserError where another process works on it or a run of that name has another config;
     KeyboardInterrupt after Ctrl-C or SIGTERM, once all runs are saved.
     """
+    runner = runner or Processes()
     with sweep.held(), _stopping() as stop, ThreadPoolExecutor(workers) as threads:
         finished = {job.name: _finished(job) for job in sweep.jobs}
         states = {name: "finished" if done else "waiting" for name, done in finished.items()}
         sweep.write()
-        processes = _Processes()
 
         def train(jobs: list[Job]) -> None:
             if stop.is_set():
                 return
             states.update({job.name: "training" for job in jobs})
-            failures = processes.train(jobs)
+            failures = runner.train({job.name: job.config.model_dump(mode="json") for job in jobs})
             sweep.failures.update(failures)
             for job in jobs:
                 states[job.name] = "failed" if job.name in failures else "finished"
@@ -225,7 +253,7 @@ def run_sweep(sweep: Sweep, workers: int) -> Iterator[dict[str, str]]:
                 pending = wait(pending, POLL).not_done
         finally:
             stop.set()  # whatever the reason: begin nothing any more
-            processes.stop()
+            runner.stop()
             wait(pending)
         if pending:
             raise KeyboardInterrupt(
@@ -247,20 +275,24 @@ def _finished(job: Job) -> bool:
     return state.state == "finished"
 
 
-class _Processes:
-    """Processes that train, one run after the other; one that dies takes only its run with it."""
+class Processes:
+    """Processes on this machine; one that dies takes only its run with it."""
 
     def __init__(self) -> None:
         self._all: list[subprocess.Popen] = []
         self._idle: list[subprocess.Popen] = []
+        self._lock = threading.Lock()
+        self._stopped = False
 
-    def train(self, jobs: Sequence[Job]) -> dict[str, str]:
-        """Train runs side by side, or go on with them; returns why some failed, by name."""
-        process = self._idle.pop() if self._idle else self._start()
-        task = {job.name: job.config.model_dump(mode="json") for job in jobs}
+    def train(self, configs: dict[str, Any]) -> dict[str, str]:
+        """As `Runner` says."""
+        with self._lock:  # a process begins before all are stopped, or never
+            if self._stopped:
+                return dict.fromkeys(configs, "it was not begun")
+            process = self._idle.pop() if self._idle else self._start()
         answer = ""
         with suppress(BrokenPipeError):
-            cast(IO[str], process.stdin).write(json.dumps(task) + "\n")
+            cast(IO[str], process.stdin).write(json.dumps(configs) + "\n")
             cast(IO[str], process.stdin).flush()
             answer = cast(IO[str], process.stdout).readline()
         if answer:
@@ -270,7 +302,7 @@ class _Processes:
         reason = "its process was stopped"
         if status < 0:
             reason = f"its process was killed by {signal.Signals(-status).name}"
-        return {job.name: reason for job in jobs}
+        return dict.fromkeys(configs, reason)
 
     def _start(self) -> subprocess.Popen:
         """It has a session of its own, so that Ctrl-C reaches it through us only; and when we are
@@ -288,7 +320,9 @@ class _Processes:
         return process
 
     def stop(self) -> None:
-        """Let all save and end."""
+        """As `Runner` says."""
+        with self._lock:
+            self._stopped = True
         for process in self._all:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
@@ -313,6 +347,7 @@ def _work() -> None:
     """What such a process does: train the {name: config} on each line of its standard input, and
     answer which failed, {name: why}. When no more lines can come, the sweep is gone: save and
     stop."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in all its children
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what training says would be in the way
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()

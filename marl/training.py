@@ -198,6 +198,7 @@ class _Session:
 
     def __enter__(self) -> "_Session":
         self._log = Log(self.run.stats, self.step)
+        self._log.write_settings(self.step, self.config)
         self._begun = time.process_time(), time.perf_counter()
         self._forget()
         if self._new:

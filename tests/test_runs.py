@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from marl.config import parse_config
 from marl.errors import UserError
@@ -167,11 +168,15 @@ def test_log_drops_what_is_done_anew(data, tmp_path):
 
 
 def test_tensorboard_reads_the_events(tmp_path):
-    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     log = Log(tmp_path, 0)
+    log.write_settings(0, CONFIG)
     log.write({"step": 10, "reward": 1.0, "losses": {"critic_loss": 2.0}})
     log.write({"step": 20, "reward": 3.0})
     log.close()
-    events = reading.EventAccumulator(str(tmp_path)).Reload()
+    events = EventAccumulator(str(tmp_path)).Reload()
     assert [(e.step, e.value) for e in events.Scalars("reward")] == [(10, 1.0), (20, 3.0)]
     assert [e.value for e in events.Scalars("losses/critic_loss")] == [2.0]
+    (table,) = events.Tensors("config/text_summary")
+    rows = table.tensor_proto.string_val[0].decode().splitlines()
+    assert f"| training.steps | {CONFIG.training.steps} |" in rows
+    assert len(rows) == len(CONFIG.flat()) + 2

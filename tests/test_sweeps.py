@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from test_cli import refused, run
 from tiny import TINY, start, write_tiny
 
 from marl.config import parse_config, with_settings
 from marl.errors import UserError
-from marl.runs import Run, run_state
+from marl.runs import Log, Run, run_state
 from marl.sweeps import load_sweep, run_sweep, runs_of, sweep_names
 from marl.training import train, train_together
 
@@ -133,6 +134,22 @@ def test_runs_are_what_they_are_alone_and_are_not_trained_twice(data, tmp_path, 
     list(run_sweep(load_sweep(write_sweep(tmp_path, seeds=3)), 2))
     assert [Run(name).weights.stat().st_mtime_ns for name in NAMES] == before
     assert run_state("nets-8-2").state == "finished"
+
+
+def test_tensorboard_shows_sweep_point_and_seed(data, tmp_path):
+    for path in (write_sweep(tmp_path), write_sweep(tmp_path, "plain", grid={})):
+        sweep = load_sweep(path)
+        for _ in range(2):
+            sweep.write()
+        for job in sweep.jobs:
+            with Run.create(job.name, job.config) as run:
+                Log(run.stats, 0).close()
+    shown = EventMultiplexer().AddRunsFromDirectory(str(data / "tensorboard")).Reload().Runs()
+    assert sorted(shown) == [
+        "nets/4_8/0", "nets/4_8/1", "nets/8/0", "nets/8/1", "plain/0", "plain/1"
+    ]  # fmt: skip
+    link = data / "tensorboard" / "nets" / "4_8" / "1"
+    assert link.resolve() == Run("nets-4_8-1").stats.resolve()
 
 
 def test_a_run_that_fails_says_why_and_the_others_go_on(data, tmp_path, capsys):
