@@ -45,7 +45,7 @@ class SweepFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base: str | list[str]
+    base: str | list[str] = Field(description="configs: files, or names from `marl list`")
     settings: dict[str, Any] = Field({}, description="dotted keys and values, for every run")
     grid: dict[str, list[Any]] = Field({}, description="dotted keys and the values to combine")
     seeds: int | list[int] = Field(1, description="a list, or how many from 0")
