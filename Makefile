@@ -1,11 +1,12 @@
 # make demo   train on 4 agents, run on 1000: table, GIFs and plots (about five minutes)
 # make test   the tests
+# make docs   the guide, in site/index.html
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-learning check bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison clean
+.PHONY: demo test test-learning check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -19,7 +20,11 @@ test-learning: .venv/with-tests
 check: .venv/with-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy marl benchmarks experiments
+	$(BIN)/mypy marl benchmarks experiments docs
+
+# Without network, once installed. The variable silences a notice about the tool's successor.
+docs: .venv/with-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: .venv/with-tests
 	$(BIN)/python benchmarks/simulator.py
@@ -53,5 +58,9 @@ bench-peers: benchmarks/peers/requirements.txt
 	$(INSTALL) --editable '.[dev]'
 	touch $@
 
+.venv/with-docs: .venv/with-marl
+	$(INSTALL) --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-peers build dist *.egg-info
+	rm -rf .venv .venv-peers build dist site *.egg-info

@@ -62,11 +62,12 @@ def _complain(message: str) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    options = vars(_parser().parse_args(arguments))
+    options = vars(make_parser().parse_args(arguments))
     options.pop("command")(**options)
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """Every command with its flags."""
     parser = Parser(
         prog="marl",
         description="Train policies on a handful of agents and run them, unchanged, on thousands.",

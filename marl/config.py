@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from marl.agents import REGISTRY, Agent
+from marl.agents import REGISTRY, Agent, find_agent
 from marl.errors import UserError
 from marl.exploration import ExplorationConfig
 from marl.worlds.base import Group
@@ -108,7 +108,7 @@ class Config(BaseModel):
 
     def make_agent(self, groups: dict[str, Group], seed: int) -> Agent:
         """An untrained agent for these groups. Raises UserError where they do not fit it."""
-        kind = REGISTRY[self.agent["name"]]
+        kind = find_agent(self.agent["name"])
         try:
             return kind.agent(groups, kind.config(**self.agent), self.exploration, seed)  # type: ignore[call-arg]
         except (ValueError, RuntimeError) as error:
@@ -201,7 +201,11 @@ def parse_config(data: dict[str, Any]) -> Config:
     world = _named(data.get("world", {}), "world", "scenario", tuple(SCENARIOS), "spread")
     scenario = parse_scenario(world, "world")
     agent = _named(data.get("agent", {}), "agent", "name", tuple(REGISTRY), "atoc")
-    agent_config = parse_section(REGISTRY[agent["name"]].config, agent, "agent")
+    try:
+        agent_kind = find_agent(agent["name"])
+    except ValueError as error:
+        raise UserError(f"agent.name: {error}") from error
+    agent_config = parse_section(agent_kind.config, agent, "agent")
     evaluation = parse_section(EvaluationConfig, data.get("evaluation", {}), "evaluation")
     for number in evaluation.agents:
         if number < 1:
@@ -244,7 +248,7 @@ def _named(section: Any, where: str, key: str, known: tuple[str, ...], default: 
     if not isinstance(section, dict):
         raise UserError(f"{where} is {_shown(section)}, but should be an object")
     name = section.get(key, default)
-    own = key == "scenario" and isinstance(name, str) and ":" in name
+    own = isinstance(name, str) and ":" in name
     if name not in known and not own:
         raise UserError(
             f"{where}.{key} is {_shown(name)}, but should be {_or(known)}{_guess(name, known)}"

@@ -149,9 +149,8 @@ def _misfit(config: Config, agent: Agent, world: World) -> str:
     ]
     if not reasons:
         return ""
-    return (
-        f"{' and '.join(reasons)}, and its network ({config.agent['network']}) knows that size only"
-    )
+    network = config.agent.get("network", "of its own kind")
+    return f"{' and '.join(reasons)}, and its network ({network}) knows that size only"
 
 
 # -------------------------------------------------------------------------------------- evaluation

@@ -46,7 +46,7 @@ class Base(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    config: str
+    config: str = Field(description="a file, or a name from `marl list`")
     settings: dict[str, Any] = Field({}, description="dotted keys and values")
 
 
@@ -55,7 +55,7 @@ class SweepFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base: dict[str, Base]
+    base: dict[str, Base] = Field(description="configs by name: files, or names from `marl list`")
     settings: dict[str, Any] = Field({}, description="dotted keys and values, for every run")
     grid: dict[str, list[Any]] = Field({}, description="dotted keys and the values to combine")
     seeds: int | list[int] = Field(1, description="a list, or how many from 0")

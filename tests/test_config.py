@@ -158,3 +158,10 @@ def test_whatever_a_config_holds_it_is_read_or_refused_in_one_sentence(values):
         config = parse_config(data)
         assert parse_config(config.model_dump(mode="json")) == config
     assert repr(data) == repr(before)  # NaN is not equal to itself
+
+
+def test_agents_of_ones_own_that_are_none():
+    assert "agent.name" in refused("agent.name=nowhere:AGENT")
+    assert "'nowhere:AGENT' cannot be imported" in refused("agent.name=nowhere:AGENT")
+    assert "cannot be imported" in refused("agent.name=:")
+    assert "agent 'json:loads' is not an AgentKind" in refused("agent.name=json:loads")

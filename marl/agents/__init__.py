@@ -7,10 +7,11 @@ from pydantic import BaseModel
 from marl.agents.atoc import ATOC, ATOCConfig
 from marl.agents.base import Agent, Policy
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
+from marl.imports import imported
 
 
 class AgentKind(NamedTuple):
-    """A learning agent's class and the model of its settings."""
+    """A learning agent's class and the model of its settings, one of which is `name`."""
 
     agent: type[Agent]
     config: type[BaseModel]
@@ -21,4 +22,20 @@ REGISTRY: dict[str, AgentKind] = {
     "atoc_comm": AgentKind(ATOC, ATOCConfig),
 }
 
-__all__ = ["REGISTRY", "Agent", "AgentKind", "Policy"]
+
+def find_agent(name: str) -> AgentKind:
+    """The agent of that name: one of `REGISTRY`, or "module:NAME" for an `AgentKind` of one's own
+    that can be imported (from the current folder, too). Raises ValueError with one sentence
+    otherwise."""
+    if name in REGISTRY:
+        return REGISTRY[name]
+    try:
+        found = imported(name)
+    except ValueError as error:
+        raise ValueError(f"agent {error}") from error
+    if not isinstance(found, AgentKind):
+        raise ValueError(f"agent {name!r} is not an AgentKind")
+    return found
+
+
+__all__ = ["REGISTRY", "Agent", "AgentKind", "Policy", "find_agent"]

@@ -52,8 +52,8 @@ class Agent(Policy):
         seed: int = 0,
     ) -> None:
         """An untrained agent for these groups. `config` is of the model that stands next to the
-        agent's class in `REGISTRY`; exploration None: its defaults; all random streams of the agent
-        derive from `seed`. Raises ValueError where the groups do not fit it."""
+        agent's class in its `AgentKind`; exploration None: its defaults; all random streams of the
+        agent derive from `seed`. Raises ValueError where the groups do not fit it."""
 
     @abstractmethod
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:

@@ -1,10 +1,8 @@
 """Names of worlds: what `world.scenario` in a config may be."""
 
-import importlib
-import os
-import sys
 from typing import Any
 
+from marl.imports import imported
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
@@ -22,18 +20,15 @@ def find_scenario(name: str) -> type[Scenario]:
     be imported (from the current folder, too). Raises ValueError with one sentence otherwise."""
     if name in SCENARIOS:
         return SCENARIOS[name]
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise ValueError(
             f"no scenario is called {name!r}; known are: {', '.join(SCENARIOS)}, "
             "and 'module:Class' for your own"
         )
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"scenario {name!r} cannot be imported: {error}") from error
+        found = imported(name)
+    except ValueError as error:
+        raise ValueError(f"scenario {error}") from error
     if not (isinstance(found, type) and issubclass(found, Scenario)):
         raise ValueError(f"scenario {name!r} is not a subclass of Scenario")
     return found
