@@ -192,6 +192,17 @@ SECTIONS = tuple(Config.model_fields)
 
 def parse_config(data: dict[str, Any]) -> Config:
     """Check a config's JSON and fill in all defaults. Does not change `data`."""
+    return _parsed(data, importing=True)
+
+
+def parse_stored_config(data: dict[str, Any]) -> Config:
+    """The config in a file that we wrote, or that says so: a scenario "module:Class" is not
+    imported, as merely looking at a file must not run code. Its parameters are as they were stored;
+    they are checked when a world is made."""
+    return _parsed(data, importing=False)
+
+
+def _parsed(data: dict[str, Any], importing: bool) -> Config:
     for dotted, value in _leaves(data, ""):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{dotted} is {value}, but should be a finite number")
@@ -199,7 +210,8 @@ def parse_config(data: dict[str, Any]) -> Config:
         if name not in SECTIONS:
             raise UserError(_unknown(name, SECTIONS, ""))
     world = _named(data.get("world", {}), "world", "scenario", tuple(SCENARIOS), "spread")
-    scenario = parse_scenario(world, "world")
+    known = importing or world["scenario"] in SCENARIOS
+    scenario = parse_scenario(world, "world") if known else None
     agent = _named(data.get("agent", {}), "agent", "name", tuple(REGISTRY), "atoc")
     agent_config = parse_section(REGISTRY[agent["name"]].config, agent, "agent")
     evaluation = parse_section(EvaluationConfig, data.get("evaluation", {}), "evaluation")
@@ -211,9 +223,11 @@ def parse_config(data: dict[str, Any]) -> Config:
             raise UserError(f"evaluation.world.{key} has no place there: set {instead}")
     # Parameters of another scenario than the default one may lack `reward`.
     replaced = evaluation.world
-    if "world" not in data.get("evaluation", {}):
-        replaced = {k: v for k, v in replaced.items() if k in type(scenario).model_fields}
-    parse_scenario({**world, **replaced}, "evaluation.world")
+    if scenario is not None:
+        if "world" not in data.get("evaluation", {}):
+            replaced = {k: v for k, v in replaced.items() if k in type(scenario).model_fields}
+        parse_scenario({**world, **replaced}, "evaluation.world")
+        world = {"scenario": world["scenario"], **scenario.model_dump(mode="json")}
     training = parse_section(TrainingConfig, data.get("training", {}), "training")
     if training.replay_size < training.num_worlds:
         raise UserError(
@@ -221,7 +235,7 @@ def parse_config(data: dict[str, Any]) -> Config:
             f"training.num_worlds, {training.num_worlds}"
         )
     return Config(
-        world={"scenario": world["scenario"], **scenario.model_dump(mode="json")},
+        world=world,
         agent={"name": agent["name"], **agent_config.model_dump(mode="json")},
         exploration=parse_section(ExplorationConfig, data.get("exploration", {}), "exploration"),
         training=training,

@@ -1,9 +1,11 @@
 """Greedy episodes, metrics, scale studies: what a policy is worth on any number of agents."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,17 @@ from marl.config import Config, parse_config, parse_scenario, with_settings
 from marl.errors import UserError
 from marl.policies import BUILTIN
 from marl.rollout import collect
-from marl.runs import Checkpoint, as_tensors, find_weights, read_checkpoint
+from marl.runs import (
+    Checkpoint,
+    as_tensors,
+    data_folders,
+    data_root,
+    find_weights,
+    read_checkpoint,
+)
 from marl.worlds.base import World
 from marl.worlds.particles.world import ParticleWorld
-from marl.worlds.registry import find_scenario
+from marl.worlds.registry import SCENARIOS, find_scenario
 from marl.worlds.scene import Scene
 
 AGENTS_AT_ONCE = 1_000  # in a chunk of episodes that run side by side; more would leave the cache
@@ -59,7 +68,8 @@ class Subject:
 
 def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     """A run, a .safetensors file or a built-in policy, by name. `settings` ("world.KEY=VALUE") come
-    on top of the world in which the run wants to be evaluated."""
+    on top of the world in which the run wants to be evaluated. A file from elsewhere, whose
+    scenario is a class to be imported, is refused unless one of them names that scenario."""
     if name in BUILTIN:
         config = parse_config({})
         agents = config.evaluation.agents
@@ -69,6 +79,10 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
         path = find_weights(name)
         checkpoint = read_checkpoint(path)
         config = checkpoint.config
+        named = {f"world.scenario={config.world['scenario']}"} & {*settings}
+        settings = [setting for setting in settings if setting not in named]
+        if not named:
+            _check_trust(path, config)
         groups = parse_scenario(config.world, "world").groups
         agents = config.evaluation.agents
         if not config.make_agent(groups, 0).any_number and "num_agents" in config.world:
@@ -98,7 +112,8 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
     >>> policy = load_policy("spread")
     >>> actions = policy.act(world.reset())
 
-    Raises UserError for a file that cannot be used, and where its network does not fit the world.
+    Raises UserError for a file that cannot be used, for one from elsewhere whose scenario is not
+    imported yet, and where its network does not fit the world.
     """
     if path_or_name in BUILTIN:
         if world is None:
@@ -106,7 +121,23 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
         return BUILTIN[path_or_name](world)
     path = find_weights(str(path_or_name))
     checkpoint = read_checkpoint(path)
+    _check_trust(path, checkpoint.config)
     return _trained(checkpoint, str(path), world or checkpoint.config.make_world(1, 0))
+
+
+def _check_trust(path: Path, config: Config) -> None:
+    """Raise UserError where a file that is not among our own runs says what code to import."""
+    scenario = config.world["scenario"]
+    module = scenario.partition(":")[0]
+    ours = [(folder / "models").resolve() for folder in data_folders()]
+    if scenario in SCENARIOS or module in sys.modules:
+        return
+    if not any(path.resolve().is_relative_to(folder) for folder in ours):
+        raise UserError(
+            f"{path} is not in {data_root()}, and its scenario, {scenario}, is code that would be "
+            f"imported: if you trust that, add --set world.scenario={scenario} (in Python, import "
+            f"{module} first)"
+        )
 
 
 def _trained(checkpoint: Checkpoint, path: str, world: World) -> Agent:

@@ -32,7 +32,7 @@ from tensorboardX.summary import scalar
 from torch import Tensor
 
 import marl
-from marl.config import Config, parse_config, read_json
+from marl.config import Config, parse_stored_config, read_json
 from marl.errors import UserError
 from marl.policies import BUILTIN
 
@@ -227,7 +227,7 @@ def _stored_config(path: Path, data: Any) -> Config:
     if not isinstance(data, dict):
         raise UserError(f"{path} is damaged: it holds no config")
     try:
-        return parse_config(data)
+        return parse_stored_config(data)
     except UserError as error:
         raise UserError(f"{path} holds a config that does not fit this version: {error}") from error
 

@@ -1,9 +1,11 @@
+import sys
+
 import numpy as np
 import pytest
 from tiny import TINY
 
 import marl
-from marl import evaluation
+from marl import cli, evaluation
 from marl.config import parse_config, with_settings
 from marl.errors import UserError
 from marl.evaluation import evaluate, load_policy, scenes, subject
@@ -104,6 +106,53 @@ def test_the_set_network_sees_wider(data):
     train(parse_config(with_settings(TINY, settings)), "a")
     world = marl.make("spread", num_perceived_agents=5, num_perceived_landmarks=6)
     assert load_policy("a", world).act(world.reset())["agents"].shape == (1, 4, 2)
+
+
+@pytest.fixture
+def foreign(data, tmp_path, monkeypatch):
+    """The name of a run, and a copy of its weights, whose scenario is a class in a file beside
+    them; it would leave a trace when imported."""
+    train(parse_config({**TINY, "training": {**TINY["training"], "steps": 40}}), "a")
+    own = read_checkpoint(Run("a").weights)
+    world = {**own.config.world, "scenario": "evil:Evil"}
+    config = own.config.model_copy(update={"world": world})
+    for path in (Run("a").weights, tmp_path / "x.safetensors"):
+        write_checkpoint(path, "weights", config, own.step, own.tensors)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "evil.py").write_text(
+        "import pathlib\n"
+        "pathlib.Path('trace').touch()\n"
+        "from marl.worlds.particles.scenarios.spread import Spread\n"
+        "class Evil(Spread): pass\n"
+    )
+    yield tmp_path / "trace"
+    sys.modules.pop("evil", None)
+
+
+def test_no_code_is_imported_merely_because_a_file_names_it(foreign, capsys):
+    for command in ("list", "clean", "export-stats a --out x.csv"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(command.split())
+        assert stop.value.code == 0
+    assert "finished   step 40 of 40" in capsys.readouterr().out
+    for look in (subject, load_policy):
+        with pytest.raises(
+            UserError, match=r"evil:Evil, is code .* --set world.scenario=evil:Evil"
+        ):
+            look("x.safetensors")
+    with pytest.raises(UserError, match="is code that would be imported"):
+        subject("x.safetensors", ["world.scenario=other:Evil"])
+    assert not foreign.exists()
+    named = subject("x.safetensors", ["world.scenario=evil:Evil", "world.reward=nearest"])
+    assert named.world["reward"] == "nearest"
+    assert foreign.exists()
+    assert load_policy("x.safetensors")  # the class is imported by now
+
+
+def test_the_scenario_of_a_run_in_our_own_folder_is_imported_when_it_is_used(foreign):
+    assert subject("a").world["scenario"] == "evil:Evil"
+    assert foreign.exists()
 
 
 def test_weights_of_other_shapes_are_refused(data):

@@ -28,6 +28,8 @@ def find_scenario(name: str) -> type[Scenario]:
             f"no scenario is called {name!r}; known are: {', '.join(SCENARIOS)}, "
             "and 'module:Class' for your own"
         )
+    if not all(part.isidentifier() for part in [*module.split("."), attribute]):
+        raise ValueError(f"scenario {name!r} should be 'module:Class', as Python imports them")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
