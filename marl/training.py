@@ -149,6 +149,8 @@ def _learn(sessions: Sequence["_Session"]) -> None:
         done = np.concatenate([session.done for session in sessions])
         observation = world.reset(done)
         agent.reset(done)
+        for session in sessions:  # should it be stopped right now: these are reset
+            session.done = np.zeros_like(session.done)
         turns = collect(world, agent, explore=True, observation=observation)
 
         with Display(first.run.name, t.steps, first.step) as display:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny import TINY, start, write_tiny
 
-from marl import runs, training
+from marl import rollout, runs, training
 from marl.agents.ddpg import DDPG
 from marl.config import parse_config, with_settings
 from marl.errors import UserError
@@ -71,6 +71,29 @@ def test_stopped_and_resumed_ends_as_uninterrupted(data, monkeypatch, step, stag
         stop_at(patch, step, lambda session: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt, match=f"step {step}; continue with: marl resume cut"):
             train(config, "cut")
+    resume("cut")
+    assert weights("cut") == weights("whole")
+
+
+@pytest.mark.parametrize("staggered", ["true", "false"])
+def test_stopped_again_before_its_first_turn(data, monkeypatch, staggered):
+    """Worlds whose episode had ended begin the next one once."""
+    config = tiny("training.steps=240", f"training.staggered={staggered}")
+    train(config, "whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 160, lambda session: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, "cut")
+    assert read_checkpoint(Run("cut").state, "state").tensors["loop.done"].any()
+
+    def collect(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        return rollout.collect(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "collect", collect)
+        with pytest.raises(KeyboardInterrupt, match="step 160"):
+            resume("cut")
     resume("cut")
     assert weights("cut") == weights("whole")
 
