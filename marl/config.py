@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from marl.agents import REGISTRY, Agent, find_agent
+from marl.agents import REGISTRY, Agent, AgentKind, find_agent
 from marl.errors import UserError
 from marl.exploration import ExplorationConfig
 from marl.worlds.base import Group
@@ -108,9 +108,10 @@ class Config(BaseModel):
 
     def make_agent(self, groups: dict[str, Group], seed: int) -> Agent:
         """An untrained agent for these groups. Raises UserError where they do not fit it."""
-        kind = find_agent(self.agent["name"])
+        kind = _agent_kind(self.agent["name"])
+        settings = parse_section(kind.config, self.agent, "agent")
         try:
-            return kind.agent(groups, kind.config(**self.agent), self.exploration, seed)  # type: ignore[call-arg]
+            return kind.agent(groups, settings, self.exploration, seed)  # type: ignore[call-arg]
         except (ValueError, RuntimeError) as error:
             raise UserError(f"the agent cannot be built: {error}") from error
 
@@ -192,6 +193,17 @@ SECTIONS = tuple(Config.model_fields)
 
 def parse_config(data: dict[str, Any]) -> Config:
     """Check a config's JSON and fill in all defaults. Does not change `data`."""
+    return _parsed(data, importing=True)
+
+
+def parse_stored_config(data: dict[str, Any]) -> Config:
+    """The config in a file that we wrote, or that says so: a scenario or agent "module:NAME"
+    is not imported, as merely looking at a file must not run code. Its settings are as they were
+    stored; they are checked when it is made."""
+    return _parsed(data, importing=False)
+
+
+def _parsed(data: dict[str, Any], importing: bool) -> Config:
     for dotted, value in _leaves(data, ""):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{dotted} is {value}, but should be a finite number")
@@ -199,13 +211,13 @@ def parse_config(data: dict[str, Any]) -> Config:
         if name not in SECTIONS:
             raise UserError(_unknown(name, SECTIONS, ""))
     world = _named(data.get("world", {}), "world", "scenario", tuple(SCENARIOS), "spread")
-    scenario = parse_scenario(world, "world")
+    known = importing or world["scenario"] in SCENARIOS
+    scenario = parse_scenario(world, "world") if known else None
     agent = _named(data.get("agent", {}), "agent", "name", tuple(REGISTRY), "atoc")
-    try:
-        agent_kind = find_agent(agent["name"])
-    except ValueError as error:
-        raise UserError(f"agent.name: {error}") from error
-    agent_config = parse_section(agent_kind.config, agent, "agent")
+    if importing or agent["name"] in REGISTRY:
+        agent_config = _agent_kind(agent["name"]).config
+        settings = parse_section(agent_config, agent, "agent").model_dump(mode="json")
+        agent = {"name": agent["name"], **settings}
     evaluation = parse_section(EvaluationConfig, data.get("evaluation", {}), "evaluation")
     for number in evaluation.agents:
         if number < 1:
@@ -215,9 +227,11 @@ def parse_config(data: dict[str, Any]) -> Config:
             raise UserError(f"evaluation.world.{key} has no place there: set {instead}")
     # Parameters of another scenario than the default one may lack `reward`.
     replaced = evaluation.world
-    if "world" not in data.get("evaluation", {}):
-        replaced = {k: v for k, v in replaced.items() if k in type(scenario).model_fields}
-    parse_scenario({**world, **replaced}, "evaluation.world")
+    if scenario is not None:
+        if "world" not in data.get("evaluation", {}):
+            replaced = {k: v for k, v in replaced.items() if k in type(scenario).model_fields}
+        parse_scenario({**world, **replaced}, "evaluation.world")
+        world = {"scenario": world["scenario"], **scenario.model_dump(mode="json")}
     training = parse_section(TrainingConfig, data.get("training", {}), "training")
     if training.replay_size < training.num_worlds:
         raise UserError(
@@ -225,12 +239,19 @@ def parse_config(data: dict[str, Any]) -> Config:
             f"training.num_worlds, {training.num_worlds}"
         )
     return Config(
-        world={"scenario": world["scenario"], **scenario.model_dump(mode="json")},
-        agent={"name": agent["name"], **agent_config.model_dump(mode="json")},
+        world=world,
+        agent=agent,
         exploration=parse_section(ExplorationConfig, data.get("exploration", {}), "exploration"),
         training=training,
         evaluation=evaluation.model_copy(update={"world": replaced}),
     )
+
+
+def _agent_kind(name: str) -> AgentKind:
+    try:
+        return find_agent(name)
+    except ValueError as error:
+        raise UserError(f"agent.name: {error}") from error
 
 
 def parse_scenario(world: dict[str, Any], where: str) -> Scenario:

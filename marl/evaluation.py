@@ -1,23 +1,32 @@
 """Greedy episodes, metrics, scale studies: what a policy is worth on any number of agents."""
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from marl.agents import Agent, Policy
+from marl.agents import REGISTRY, Agent, Policy
 from marl.config import Config, parse_config, parse_scenario, with_settings
 from marl.errors import UserError
 from marl.policies import BUILTIN
 from marl.rollout import collect
-from marl.runs import Checkpoint, as_tensors, find_weights, read_checkpoint
+from marl.runs import (
+    Checkpoint,
+    as_tensors,
+    data_folders,
+    data_root,
+    find_weights,
+    read_checkpoint,
+)
 from marl.worlds.base import World
 from marl.worlds.particles.world import ParticleWorld
-from marl.worlds.registry import find_scenario
+from marl.worlds.registry import SCENARIOS, find_scenario
 from marl.worlds.scene import Scene
 
 AGENTS_AT_ONCE = 1_000  # in a chunk of episodes that run side by side; more would leave the cache
@@ -59,7 +68,9 @@ class Subject:
 
 def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     """A run, a .safetensors file or a built-in policy, by name. `settings` ("world.KEY=VALUE") come
-    on top of the world in which the run wants to be evaluated."""
+    on top of the world in which the run wants to be evaluated. A file from elsewhere whose
+    scenario or agent is code to be imported is refused unless they name that, too
+    ("world.scenario=module:NAME")."""
     if name in BUILTIN:
         config = parse_config({})
         agents = config.evaluation.agents
@@ -69,6 +80,10 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
         path = find_weights(name)
         checkpoint = read_checkpoint(path)
         config = checkpoint.config
+        code = _imports(config)
+        trusted = {f"{key}={name}" for key, name in code.items()} & {*settings}
+        settings = [setting for setting in settings if setting not in trusted]
+        _check_trust(path, {k: v for k, v in code.items() if f"{k}={v}" not in trusted})
         groups = parse_scenario(config.world, "world").groups
         agents = config.evaluation.agents
         if not config.make_agent(groups, 0).any_number and "num_agents" in config.world:
@@ -98,7 +113,8 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
     >>> policy = load_policy("spread")
     >>> actions = policy.act(world.reset())
 
-    Raises UserError for a file that cannot be used, and where its network does not fit the world.
+    Raises UserError for a file that cannot be used, for one from elsewhere whose scenario is not
+    imported yet, and where its network does not fit the world.
     """
     if path_or_name in BUILTIN:
         if world is None:
@@ -106,7 +122,27 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
         return BUILTIN[path_or_name](world)
     path = find_weights(str(path_or_name))
     checkpoint = read_checkpoint(path)
+    _check_trust(path, _imports(checkpoint.config))
     return _trained(checkpoint, str(path), world or checkpoint.config.make_world(1, 0))
+
+
+def _imports(config: Config) -> dict[str, str]:
+    """The settings that name code which is not marl's own."""
+    names = {"world.scenario": config.world["scenario"], "agent.name": config.agent["name"]}
+    return {key: name for key, name in names.items() if name not in (*SCENARIOS, *REGISTRY)}
+
+
+def _check_trust(path: Path, code: Mapping[str, str]) -> None:
+    """Raise UserError where a file that is not among our own runs says what code to import."""
+    modules = {name.partition(":")[0] for name in code.values()}
+    ours = [(folder / "models").resolve() for folder in data_folders()]
+    if modules <= {*sys.modules} or any(path.resolve().is_relative_to(x) for x in ours):
+        return
+    settings = " ".join(f"{key}={name}" for key, name in code.items())
+    raise UserError(
+        f"{path} is not in {data_root()}, and names code that would be imported: if you trust "
+        f"that, add --set {settings} (in Python, import {' and '.join(sorted(modules))} first)"
+    )
 
 
 def _trained(checkpoint: Checkpoint, path: str, world: World) -> Agent:

@@ -120,6 +120,8 @@ class Replay:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self._next = int(state["next"])
+        if not 0 <= self._next < self.capacity:
+            raise ValueError(f"next is {self._next}, but there is room for {self.capacity}")
         self._generator.set_state(state["generator"])
         for group, table in self._tables.items():
             for name, column in zip(Batch._fields, table, strict=True):

@@ -32,7 +32,7 @@ from tensorboardX.summary import scalar, text
 from torch import Tensor
 
 import marl
-from marl.config import Config, parse_config, read_json
+from marl.config import Config, parse_stored_config, read_json
 from marl.errors import UserError
 from marl.policies import BUILTIN
 
@@ -96,11 +96,37 @@ def _listed(names: list[str]) -> str:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place if the block ends well; if it does not,
-    `path` stays as it was. Raises UserError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.partial")
+def whole_files() -> Iterator["WholeFiles"]:
+    """Files that are written together: they take their places, one right after the other, if the
+    block ends well; if it does not, all stay as they were. Raises UserError where one cannot be
+    written."""
+    files = WholeFiles()
     try:
+        yield files
+        for path, partial in files.partials.items():
+            files.path = path
+            os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rpartition("error: ")[2]
+        raise UserError(f"cannot write {files.path}: {reason}") from error
+    finally:
+        for partial in files.partials.values():
+            with suppress(OSError):
+                partial.unlink()
+
+
+class WholeFiles:
+    """What `whole_files` is about to put in place."""
+
+    def __init__(self) -> None:
+        self.partials: dict[Path, Path] = {}
+        self.path = Path()  # the one that is worked on
+
+    @contextmanager
+    def file(self, path: Path) -> Iterator[Path]:
+        """A temporary file beside `path`, for a block that writes it."""
+        self.path, partial = path, path.with_name(f".{path.name}.partial")
+        self.partials[path] = partial
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
         mode = partial.stat().st_mode
@@ -108,13 +134,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.chmod(mode)  # safetensors leaves files that only their owner can read
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error).rpartition("error: ")[2]
-        raise UserError(f"cannot write {path}: {reason}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place if the block ends well; if it does not,
+    `path` stays as it was. Raises UserError where it cannot be written."""
+    with whole_files() as files, files.file(path) as partial:
+        yield partial
 
 
 def check_writable(path: Path) -> None:
@@ -149,9 +176,11 @@ def write_checkpoint(
     config: Config,
     step: int,
     tensors: Mapping[str, Tensor | np.ndarray],
+    files: WholeFiles | None = None,
     **extra: Any,
 ) -> None:
-    """Write tensors with the resolved config and the step in the header.
+    """Write tensors with the resolved config and the step in the header; together with others, if
+    `files` is given.
 
     The same content gives the same bytes: one header entry only, as the library does not keep
     several in order.
@@ -165,7 +194,7 @@ def write_checkpoint(
         **extra,
     }
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    with whole_file(path) as partial:
+    with files.file(path) if files else whole_file(path) as partial:
         save_file(arrays, partial, {"marl": json.dumps(header, sort_keys=True)})
 
 
@@ -219,7 +248,9 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[Config, int, dict[str, Any]
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except SafetensorError as error:
         raise UserError(f"{path} is cut short, or no .safetensors file at all: {error}") from error
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} has a damaged header: {error}") from error
 
 
@@ -227,7 +258,7 @@ def _stored_config(path: Path, data: Any) -> Config:
     if not isinstance(data, dict):
         raise UserError(f"{path} is damaged: it holds no config")
     try:
-        return parse_config(data)
+        return parse_stored_config(data)
     except UserError as error:
         raise UserError(f"{path} holds a config that does not fit this version: {error}") from error
 
@@ -274,9 +305,7 @@ class Run:
                 "another --name"
             )
         try:
-            write_json(
-                run.stats / "config.json", {"config": config.model_dump(mode="json"), **_versions()}
-            )
+            run.write_config(config)
         except BaseException:
             run.close()
             raise
@@ -295,11 +324,33 @@ class Run:
         try:
             if run.state.exists():
                 checkpoint = read_checkpoint(run.state, "state")
+                run._check_own(checkpoint.config)
                 return run, checkpoint.config, checkpoint
             return run, _started_config(started), None
         except BaseException:
             run.close()
             raise
+
+    def write_config(self, config: Config) -> None:
+        """Say on the disk with which config it is trained from now on."""
+        write_json(
+            self.stats / "config.json", {"config": config.model_dump(mode="json"), **_versions()}
+        )
+
+    def _check_own(self, config: Config) -> None:
+        """Raise UserError where a state is another run's: its config is neither the one with which
+        this run was last begun nor that of its weights. (Both are not the same as long as there is
+        no checkpoint with settings that were changed on the way.)"""
+        own = []
+        with suppress(UserError):
+            own.append(_started_config(self.stats / "config.json"))
+        with suppress(UserError):
+            own.append(read_header(self.weights)[0])
+        if own and config not in own:
+            raise UserError(
+                f"{self.state} is of another run than {self.name!r}, "
+                f"with {difference(config, own[0])}"
+            )
 
     def _lock(self) -> None:
         try:
@@ -327,6 +378,13 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def difference(config: Config, other: Config) -> str:
+    """The first setting in which two configs differ, in words."""
+    one, two = config.flat(), other.flat()
+    key = next(key for key in sorted({*one, *two}) if one.get(key) != two.get(key))
+    return f"{key} {one.get(key)} instead of {two.get(key)}"
 
 
 @dataclass(frozen=True)
@@ -461,8 +519,9 @@ class Log:
         self._events.write_event(Event(wall_time=time.time(), **content))
 
     def close(self) -> None:
-        self._lines.close()
-        self._events.close()
+        for file in (self._lines, self._events):
+            with suppress(OSError):  # which has been said by `write`
+                file.close()
 
 
 def leaves(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

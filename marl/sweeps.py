@@ -35,7 +35,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from marl.config import Config, load_config, parse_config, parse_section, read_json
 from marl.errors import UserError
-from marl.runs import Run, RunExists, data_root, find_config, run_state, write_json
+from marl.runs import (
+    Run,
+    RunExists,
+    data_root,
+    difference,
+    find_config,
+    run_state,
+    write_json,
+)
 
 POLL = 0.2  # seconds between two looks
 PATIENCE = 150  # looks, until a run that another process trains is given up
@@ -174,7 +182,7 @@ def load_sweep(path: Path, name: str | None = None) -> Sweep:
             config = load_config(find_config(base.config), [*settings, f"training.seed={seed}"])
             words = [name, *(_word(value) for value in point.values()), str(seed)]
             jobs.append(Job("-".join(words), point, seed, config))
-    names = [job.name for job in jobs]
+    names = [Run(job.name).name for job in jobs]
     if twice := next((x for x in names if names.count(x) > 1), None):
         raise UserError(f"two runs of the sweep would both be called {twice!r}")
     return Sweep(name, jobs, file.seeds_per_process)
@@ -266,11 +274,9 @@ def _finished(job: Job) -> bool:
     """Raises UserError where a run of that name has another config."""
     state = run_state(job.name)
     if state.config is not None and state.config != job.config:
-        was, now = state.config.flat(), job.config.flat()
-        key = next(key for key in sorted({*was, *now}) if was.get(key) != now.get(key))
         raise UserError(
-            f"there is a run {job.name!r} already, with {key} {was.get(key)} instead of "
-            f"{now.get(key)}: give the sweep another --name, or remove the run"
+            f"there is a run {job.name!r} already, with {difference(state.config, job.config)}: "
+            "give the sweep another --name, or remove the run"
         )
     return state.state == "finished"
 
@@ -281,20 +287,19 @@ class Processes:
     def __init__(self) -> None:
         self._all: list[subprocess.Popen] = []
         self._idle: list[subprocess.Popen] = []
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # between giving out work and stopping
         self._stopped = False
 
     def train(self, configs: dict[str, Any]) -> dict[str, str]:
         """As `Runner` says."""
-        with self._lock:  # a process begins before all are stopped, or never
+        with self._lock:
             if self._stopped:
-                return dict.fromkeys(configs, "it was not begun")
+                return dict.fromkeys(configs, "the sweep was stopped")
             process = self._idle.pop() if self._idle else self._start()
-        answer = ""
-        with suppress(BrokenPipeError):
-            cast(IO[str], process.stdin).write(json.dumps(configs) + "\n")
-            cast(IO[str], process.stdin).flush()
-            answer = cast(IO[str], process.stdout).readline()
+            with suppress(BrokenPipeError):
+                cast(IO[str], process.stdin).write(json.dumps(configs) + "\n")
+                cast(IO[str], process.stdin).flush()
+        answer = cast(IO[str], process.stdout).readline()
         if answer:
             self._idle.append(process)
             return json.loads(answer)
@@ -305,8 +310,8 @@ class Processes:
         return dict.fromkeys(configs, reason)
 
     def _start(self) -> subprocess.Popen:
-        """It has a session of its own, so that Ctrl-C reaches it through us only; and when we are
-        gone, its standard input ends."""
+        """It has a session of its own, so that Ctrl-C does not reach it: it stops when its standard
+        input ends, be it that we close it or are gone."""
         process = subprocess.Popen(
             [sys.executable, "-m", "marl.sweeps"],
             stdin=subprocess.PIPE,
@@ -324,8 +329,8 @@ class Processes:
         with self._lock:
             self._stopped = True
         for process in self._all:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+            with suppress(BrokenPipeError):
+                cast(IO[str], process.stdin).close()
         for process in self._all:
             process.wait()
 
@@ -345,21 +350,23 @@ def _stopping() -> Iterator[threading.Event]:
 
 def _work() -> None:
     """What such a process does: train the {name: config} on each line of its standard input, and
-    answer which failed, {name: why}. When no more lines can come, the sweep is gone: save and
-    stop."""
+    answer which failed, {name: why}. When no more lines can come, save and stop."""
+    import marl.training  # noqa: F401 (takes seconds, in which an interrupt might get lost)
+
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in all its children
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what training says would be in the way
-    tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
 
     def listen() -> None:
         for line in sys.stdin:
             tasks.put(json.loads(line))
+        tasks.put(None)  # for a run that ends just now and takes no notice of what follows
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=listen, daemon=True).start()
-    while True:
-        answers.write(json.dumps(_failures(tasks.get())) + "\n")
+    while (task := tasks.get()) is not None:
+        answers.write(json.dumps(_failures(task)) + "\n")
         answers.flush()
 
 

@@ -31,7 +31,18 @@ from marl.progress import Display
 from marl.replay import Replay
 from marl.reports import plot_run
 from marl.rollout import collect
-from marl.runs import Checkpoint, Log, Run, as_tensors, create_run, run_state, write_checkpoint
+from marl.runs import (
+    Checkpoint,
+    Log,
+    Run,
+    WholeFiles,
+    as_tensors,
+    create_run,
+    difference,
+    run_state,
+    whole_files,
+    write_checkpoint,
+)
 from marl.worlds.base import Step, World
 from marl.worlds.side_by_side import SideBySideWorlds, split
 
@@ -73,7 +84,10 @@ def resume(name: str, settings: Sequence[str] = ()) -> str:
     with run:
         if settings:
             config = parse_config(with_settings(config.model_dump(mode="json"), settings))
-        _learn([_Session(run, config, checkpoint)])
+        session = _Session(run, config, checkpoint)
+        if settings:
+            run.write_config(config)
+        _learn([session])
         return run.name
 
 
@@ -89,8 +103,12 @@ def train_together(configs: Mapping[str, Config]) -> None:
             if run_state(name).state == "new":
                 run, checkpoint = runs.enter_context(Run.create(name, config)), None
             else:
-                run, config, checkpoint = Run.open(name)
+                run, stored, checkpoint = Run.open(name)
                 runs.enter_context(run)
+                if stored != config:
+                    raise UserError(
+                        f"there is a run {name!r} already, with {difference(stored, config)}"
+                    )
             sessions.append(_Session(run, config, checkpoint))
         for together in _of_one_kind(sessions):
             _learn(together)
@@ -127,9 +145,12 @@ def _learn(sessions: Sequence["_Session"]) -> None:
     with one_thread(), interruptible() as stop, ExitStack() as open_logs:
         for session in sessions:
             open_logs.enter_context(session)
+        _save([session for session in sessions if session.new])
         done = np.concatenate([session.done for session in sessions])
         observation = world.reset(done)
         agent.reset(done)
+        for session in sessions:  # should it be stopped right now: these are reset
+            session.done = np.zeros_like(session.done)
         turns = collect(world, agent, explore=True, observation=observation)
 
         with Display(first.run.name, t.steps, first.step) as display:
@@ -153,16 +174,25 @@ def _learn(sessions: Sequence["_Session"]) -> None:
                         display.evaluated(session.evaluate())
                     if logging:
                         speed = session.log()
-                    if saving and not finished:
-                        session.save()
+                if saving and not finished:
+                    _save(sessions)
                 if logging:
                     display.logged(first.step, speed)
-            for session in sessions:
-                session.save()
+            _save(sessions)
         if first.step < t.steps:
             raise Stopped(first.run.name, first.step)
         for session in sessions:
             plot_run(session.run.name)
+
+
+def _save(sessions: Sequence["_Session"]) -> None:
+    """Write the checkpoints of all, or of none: they stay as far as each other, so that they can be
+    continued side by side."""
+    with whole_files() as files:
+        for session in sessions:
+            session.write(files)
+    for session in sessions:
+        session.saved = session.step
 
 
 class _Session:
@@ -192,8 +222,8 @@ class _Session:
             self.agent.reset()
         else:
             self._restore(checkpoint)
-        self._new = checkpoint is None
-        self._saved = self.step
+        self.new = checkpoint is None
+        self.saved = self.step
         self.share = 1.0  # of this process's time, where several runs are trained side by side
 
     def __enter__(self) -> "_Session":
@@ -201,8 +231,6 @@ class _Session:
         self._log.write_settings(self.step, self.config)
         self._begun = time.process_time(), time.perf_counter()
         self._forget()
-        if self._new:
-            self.save()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -299,12 +327,12 @@ class _Session:
         raise NotFinite(
             self.run.name,
             f"{name} is no longer a finite number at step {self.step}; the last good checkpoint, "
-            f"of step {self._saved}, is kept in {self.run.models}",
+            f"of step {self.saved}, is kept in {self.run.models}",
         )
 
     # --------------------------------------------------------------------------------- checkpoints
 
-    def save(self) -> None:
+    def write(self, files: WholeFiles) -> None:
         """Write the checkpoint. First the state, which alone counts when the run is resumed."""
         self._check()
         parts = {
@@ -320,10 +348,11 @@ class _Session:
             "best_score": self.best_score,
             **self._seconds(),
         }
-        write_checkpoint(self.run.state, "state", self.config, self.step, state, counters=counters)
+        write_checkpoint(
+            self.run.state, "state", self.config, self.step, state, files, counters=counters
+        )
         weights = self.best or self.agent.weights()
-        write_checkpoint(self.run.weights, "weights", self.config, self.step, weights)
-        self._saved = self.step
+        write_checkpoint(self.run.weights, "weights", self.config, self.step, weights, files)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         arrays = checkpoint.tensors
@@ -334,16 +363,19 @@ class _Session:
                 k.removeprefix("world."): v for k, v in arrays.items() if k.startswith("world.")
             }
             self.world.load_state_dict(world)
-            self.done = arrays["loop.done"]
-            counters = dict(checkpoint.extra["counters"])
-            self.updates = counters.pop("updates")
-            self.best_score = counters.pop("best_score")
+            if arrays["loop.done"].shape != self.done.shape:
+                raise ValueError("loop.done is not one for each world")
+            self.done = arrays["loop.done"].astype(bool)
+            counters = checkpoint.extra["counters"]
+            self.updates = int(counters["updates"])
+            best = counters["best_score"]
+            self.best_score = None if best is None else float(best)
             self.best = as_tensors(arrays, "best.")
-        except (KeyError, ValueError, RuntimeError, IndexError) as error:
+            self._seconds_before = {name: float(counters[name]) for name in self._seconds_before}
+        except (KeyError, ValueError, RuntimeError, IndexError, TypeError) as error:
             raise UserError(
                 f"{self.run.state} does not fit its config: {' '.join(str(error).split())}"
             ) from error
-        self._seconds_before = counters
         self.step = checkpoint.step
 
 

@@ -176,19 +176,42 @@ def test_help_answers_at_once():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_full_disk_in_a_real_process(data, tmp_path, capsys):
-    """The largest file that the process may write is smaller than its state."""
+def full_disk(limit: int, *arguments: str) -> subprocess.CompletedProcess:
+    """A command whose files may not grow beyond so many bytes, nor those of its own processes."""
     code = (
-        "import resource, signal, sys; from marl import cli\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "cli.main(sys.argv[1:])"
+        "import resource, sys; from marl import cli\n"
+        "limit = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
+        "cli.main(sys.argv[2:])"
     )
-    run(capsys, "train", str(write_tiny(tmp_path)), "--name", "warm")  # compiled kernels are larger
-    arguments = ["train", str(tmp_path / "tiny.json"), "--name", "a"]
-    command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-c", code, str(limit), *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+SMALL = ["agent.hidden=[2]", "training.replay_size=8", "training.log_every=4"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "settings", "file", "step"),
+    [
+        (20_000, [], "state.safetensors", None),  # not even the first checkpoint
+        (150_000, [], "state.safetensors", 80),  # the state grows with its replay
+        (40_000, SMALL, "log.jsonl", 80),
+    ],
+)
+def test_a_full_disk_in_a_real_process(data, tmp_path, capsys, limit, settings, file, step):
+    """The last good checkpoint stays, and from there the run ends as if nothing had been."""
+    options = ["train", str(write_tiny(tmp_path)), "--set", "training.seed=1", *settings]
+    run(capsys, *options, "--name", "whole")  # and compiled kernels, which are larger
+    done = full_disk(limit, *options, "--name", "a")
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
-    assert "state.safetensors" in done.stderr
-    assert not list(data.glob("models/a/*.partial"))
+    assert f"{file}: File too large" in done.stderr
+    assert not list(data.glob("*/a/.*.partial"))
+    weights, state = Run("a").weights, Run("a").state
+    if step is None:
+        assert not weights.exists()
+        assert not state.exists()
+    else:
+        assert read_checkpoint(weights).step == read_checkpoint(state, "state").step >= step
+    assert run(capsys, "resume", "a")[0] == 0
+    assert weights.read_bytes() == Run("whole").weights.read_bytes()

@@ -71,6 +71,9 @@ def test_settings_do_not_change_their_input():
         ("agent.gamma=1", "agent.gamma is 1, but should be less than 1"),
         ("agent.network=cnn", "agent.network is \"cnn\", but should be 'mlp' or 'set'"),
         ("world.scenario=sprad", "did you mean spread?"),
+        ("world.scenario=/tmp/evil.py:Class", "should be 'module:NAME', as Python imports them"),
+        ("world.scenario=../x:Class", "should be 'module:NAME', as Python imports them"),
+        ("world.scenario=os:path", "is not a subclass of Scenario"),
         ("agent.name=dqn", 'agent.name is "dqn", but should be ddpg or global or atoc'),
         ("world=3", "world is 3, but should be an object"),
         ("training=[]", "training is [], but should be an object"),
@@ -126,7 +129,9 @@ LEAVES = (
     | st.integers(-(2**70), 2**70)
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from(["mlp", "set", "ddpg", "psne", "shared", "last", "a:b", "os:path", "../x"])
+    | st.sampled_from(
+        ["mlp", "set", "ddpg", "psne", "shared", "last", "a:b", "os:path", "../x", ".x:Y", ":"]
+    )
 )
 VALUES = st.recursive(
     LEAVES,
@@ -163,5 +168,5 @@ def test_whatever_a_config_holds_it_is_read_or_refused_in_one_sentence(values):
 def test_agents_of_ones_own_that_are_none():
     assert "agent.name" in refused("agent.name=nowhere:AGENT")
     assert "'nowhere:AGENT' cannot be imported" in refused("agent.name=nowhere:AGENT")
-    assert "cannot be imported" in refused("agent.name=:")
+    assert "should be 'module:NAME'" in refused("agent.name=:")
     assert "agent 'json:loads' is not an AgentKind" in refused("agent.name=json:loads")

@@ -1,9 +1,11 @@
+import sys
+
 import numpy as np
 import pytest
 from tiny import TINY
 
 import marl
-from marl import evaluation
+from marl import cli, evaluation
 from marl.config import parse_config, with_settings
 from marl.errors import UserError
 from marl.evaluation import evaluate, load_policy, scenes, subject
@@ -104,6 +106,66 @@ def test_the_set_network_sees_wider(data):
     train(parse_config(with_settings(TINY, settings)), "a")
     world = marl.make("spread", num_perceived_agents=5, num_perceived_landmarks=6)
     assert load_policy("a", world).act(world.reset())["agents"].shape == (1, 4, 2)
+
+
+@pytest.fixture(params=["world.scenario", "agent.name"])
+def foreign(request, data, tmp_path, monkeypatch):
+    """The setting of a run, and of a copy of its weights, that names code in a file beside them; it
+    would leave a trace when imported."""
+    train(parse_config({**TINY, "training": {**TINY["training"], "steps": 40}}), "a")
+    own = read_checkpoint(Run("a").weights)
+    section, key = request.param.split(".")
+    changed = {section: {**getattr(own.config, section), key: "evil:Evil"}}
+    config = own.config.model_copy(update=changed)
+    for path in (Run("a").weights, tmp_path / "x.safetensors"):
+        write_checkpoint(path, "weights", config, own.step, own.tensors)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    scenario = (
+        "from marl.worlds.particles.scenarios.spread import Spread\n"
+        "class Evil(Spread): pass\n"
+    )  # fmt: skip
+    agent = (
+        "from typing import Literal\n"
+        "from marl.agents.ddpg import DDPG, DDPGConfig\n"
+        "from marl.agents import AgentKind\n"
+        "class Config(DDPGConfig): name: Literal['evil:Evil'] = 'evil:Evil'\n"
+        "class Mine(DDPG):\n"
+        "    def __init__(self, groups, config, *rest):\n"
+        "        own = DDPGConfig(**config.model_dump(exclude={'name'}))\n"
+        "        super().__init__(groups, own, *rest)\n"
+        "Evil = AgentKind(Mine, Config)\n"
+    )
+    trace = "import pathlib\npathlib.Path('trace').touch()\n"
+    (tmp_path / "evil.py").write_text(trace + (scenario if section == "world" else agent))
+    yield request.param, tmp_path / "trace"
+    sys.modules.pop("evil", None)
+
+
+def test_no_code_is_imported_merely_because_a_file_names_it(foreign, capsys):
+    setting, trace = foreign
+    for command in ("list", "clean", "export-stats a --out x.csv"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(command.split())
+        assert stop.value.code == 0
+    assert "finished   step 40 of 40" in capsys.readouterr().out
+    for look in (subject, load_policy):
+        with pytest.raises(UserError, match=rf"names code .* --set {setting}=evil:Evil"):
+            look("x.safetensors")
+    with pytest.raises(UserError, match="names code that would be imported"):
+        subject("x.safetensors", [f"{setting}=other:Evil"])
+    assert not trace.exists()
+    named = subject("x.safetensors", [f"{setting}=evil:Evil", "world.reward=nearest"])
+    assert named.world["reward"] == "nearest"
+    assert trace.exists()
+    assert load_policy("x.safetensors")  # it is imported by now
+
+
+def test_code_named_by_a_run_in_our_own_folder_is_imported_when_it_is_used(foreign):
+    setting, trace = foreign
+    section, key = setting.split(".")
+    assert getattr(subject("a").config, section)[key] == "evil:Evil"
+    assert trace.exists()
 
 
 def test_weights_of_other_shapes_are_refused(data):

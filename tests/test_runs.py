@@ -1,11 +1,16 @@
 import errno
 import json
+import math
 import os
 import pickle
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as how
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -19,6 +24,7 @@ from marl.runs import (
     read_checkpoint,
     read_log,
     whole_file,
+    whole_files,
     write_checkpoint,
     write_json,
 )
@@ -83,11 +89,16 @@ def truncated(path):
         (lambda p: save_file({"a": np.ones(3)}, p), "was not written by marl"),
         (lambda p: save_file({"a": np.ones(3)}, p, {"marl": "{"}), "damaged header"),
         (lambda p: save_file({"a": np.ones(3)}, p, {"marl": "[]"}), "was not written by marl"),
-        (lambda p: bad(p, format="2"), "format '2'"),
+        (lambda p: save_file({"a": np.ones(3)}, p, {"marl": "[" * 100_000}), "damaged header"),
+        (lambda p: bad(p, format="2"), "has format '2', but this version reads '1'"),
+        (lambda p: bad(p, format="0"), "has format '0', but this version reads '1'"),
+        (lambda p: bad(p, format=None), "has format None, but this version reads '1'"),
         (lambda p: bad(p, kind="state"), "holds state"),
         (lambda p: bad(p, config={"world": {"x": 1}}), "world.x is not a known setting"),
         (lambda p: bad(p, config=3), "holds no config"),
         (lambda p: bad(p, step=[]), "damaged header"),
+        (lambda p: bad(p, step="many"), "damaged header"),
+        (lambda p: bad(p, step=math.inf), "damaged header"),
         (
             lambda p: write_checkpoint(p, "weights", CONFIG, 7, {"a": torch.tensor(np.nan)}),
             "not finite, in a",
@@ -100,6 +111,33 @@ def test_files_that_are_no_checkpoints(tmp_path, write, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
         read_checkpoint(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "x.safetensors"
+    write_checkpoint(path, "weights", CONFIG, 7, TENSORS)
+    return path.read_bytes()
+
+
+@given(st.data())
+@how(max_examples=200, deadline=None)
+def test_cut_short_anywhere(checkpoint, tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "cut.safetensors"
+    path.write_bytes(checkpoint[: data.draw(st.integers(0, len(checkpoint) - 1))])
+    with pytest.raises(UserError, match="is cut short"):
+        read_checkpoint(path)
+
+
+@given(st.data())
+@how(max_examples=300, deadline=None)
+def test_a_changed_byte_is_read_or_refused_in_one_sentence(checkpoint, tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "changed.safetensors"
+    content = bytearray(checkpoint)
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with suppress(UserError):
+        assert read_checkpoint(path).step >= 0
 
 
 @pytest.mark.parametrize("broken", ["replace", "fsync"])
@@ -115,6 +153,24 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, broken):
         write_json(path, 2)
     assert path.read_text() == "1\n"
     assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_of_files_written_together_all_are_new_or_none(tmp_path):
+    paths = [tmp_path / name for name in "ab"]
+
+    def write(text, fail):
+        with whole_files() as files:
+            for path in paths:
+                with files.file(path) as partial:
+                    partial.write_text(text)
+                    if fail and path is paths[1]:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write("old", fail=False)
+    with pytest.raises(UserError, match="b: No space left on device"):
+        write("new", fail=True)
+    assert [path.read_text() for path in paths] == ["old", "old"]
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 
 
 def test_a_failed_block_leaves_the_old_file(tmp_path):

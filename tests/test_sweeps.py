@@ -3,18 +3,19 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
-from test_cli import refused, run
+from test_cli import full_disk, refused, run
 from tiny import TINY, start, write_tiny
 
 from marl.config import parse_config, with_settings
 from marl.errors import UserError
-from marl.runs import Log, Run, run_state
+from marl.runs import Log, Run, read_checkpoint, run_state
 from marl.sweeps import load_sweep, run_sweep, runs_of, sweep_names
 from marl.training import train, train_together
 
@@ -215,6 +216,28 @@ def test_another_config_under_the_same_name_is_refused(data, tmp_path, capsys):
     assert run_state("nets-8-0").state == "new"
 
 
+@pytest.mark.parametrize("name", ["../x", "x/y", ".."])
+def test_names_of_sweeps_stay_in_their_folder(data, tmp_path, name):
+    with pytest.raises(UserError, match="cannot be the name of a run"):
+        load_sweep(write_sweep(tmp_path), name)
+    assert not data.exists()
+
+
+def test_a_full_disk_during_a_sweep(data, tmp_path):
+    """Every run keeps its last good checkpoint, says why it failed, and goes on later."""
+    path = write_sweep(tmp_path, seeds_per_process=2, settings={"training.steps": 240})
+    done = full_disk(150_000, "sweep", str(path), "--workers", "2")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("marl: 4 of 4 runs failed")
+    assert done.stdout.count("state.safetensors: File too large") == 4
+    assert [read_checkpoint(Run(name).state, "state").step for name in NAMES] == [80] * 4
+    assert [run_state(name).step for name in NAMES] == [80] * 4
+    list(run_sweep(load_sweep(path), 2))
+    cut = weights()
+    list(run_sweep(load_sweep(path, "whole"), 2))
+    assert cut == weights([name.replace("nets", "whole") for name in NAMES])
+
+
 def test_two_sweeps_on_one_folder(data, tmp_path, capsys):
     path = write_sweep(tmp_path)
     first = run_sweep(load_sweep(path), 1)
@@ -259,6 +282,32 @@ def test_ctrl_c_saves_and_the_same_command_continues(data, tmp_path):
     assert [run_state(f"nets-{x}-0").state for x in ("8", "4_8")] == ["stopped", "new"]
     list(run_sweep(load_sweep(path), 1))
     assert [run_state(f"nets-{x}-0").state for x in ("8", "4_8")] == ["finished", "finished"]
+
+
+def test_a_process_that_is_to_stop_while_it_ends_a_run_stops(data, tmp_path):
+    """Its run takes no notice of the interrupt, as it is finished."""
+    code = (
+        "import sys, time, pathlib; from marl import training; from marl.cli import run_command\n"
+        "from marl.sweeps import _work\n"
+        "save = training._save\n"
+        "def slowly(sessions):\n"
+        "    if sessions and sessions[0].step == 400:\n"
+        "        pathlib.Path(sys.argv[1]).touch()\n"
+        "        time.sleep(1)\n"
+        "    save(sessions)\n"
+        "training._save = slowly\n"
+        "run_command(_work)"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "saving")], **pipes)
+    process.stdin.write(json.dumps({"a": parse_config(TINY).model_dump(mode="json")}) + "\n")
+    process.stdin.flush()
+    wait_until((tmp_path / "saving").exists)
+    try:
+        assert process.communicate(timeout=60)[0] == "{}\n"  # closes its standard input
+    finally:
+        process.kill()
+    assert run_state("a").state == "finished"
 
 
 def test_killed_at_random_moments_it_continues_and_nothing_is_lost(data, tmp_path):

@@ -11,11 +11,11 @@ import pytest
 import torch
 from tiny import TINY, start, write_tiny
 
-from marl import training
+from marl import rollout, runs, training
 from marl.agents.ddpg import DDPG
 from marl.config import parse_config, with_settings
 from marl.errors import UserError
-from marl.runs import Run, read_checkpoint, read_log, run_state
+from marl.runs import Run, read_checkpoint, read_log, run_state, write_checkpoint
 from marl.training import NotFinite, Stopped, resume, train, train_together
 
 
@@ -71,6 +71,29 @@ def test_stopped_and_resumed_ends_as_uninterrupted(data, monkeypatch, step, stag
         stop_at(patch, step, lambda session: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt, match=f"step {step}; continue with: marl resume cut"):
             train(config, "cut")
+    resume("cut")
+    assert weights("cut") == weights("whole")
+
+
+@pytest.mark.parametrize("staggered", ["true", "false"])
+def test_stopped_again_before_its_first_turn(data, monkeypatch, staggered):
+    """Worlds whose episode had ended begin the next one once."""
+    config = tiny("training.steps=240", f"training.staggered={staggered}")
+    train(config, "whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 160, lambda session: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, "cut")
+    assert read_checkpoint(Run("cut").state, "state").tensors["loop.done"].any()
+
+    def collect(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        return rollout.collect(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "collect", collect)
+        with pytest.raises(KeyboardInterrupt, match="step 160"):
+            resume("cut")
     resume("cut")
     assert weights("cut") == weights("whole")
 
@@ -147,6 +170,68 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(data, monkeypatch):
     train(tiny(), "whole")
     resume("a")
     assert weights("a") == weights("whole")
+
+
+def test_the_state_of_another_run_is_refused(data):
+    for name, settings in (("a", ()), ("b", ("agent.hidden=[9]",)), ("c", ("training.seed=1",))):
+        train(tiny(*settings), name)
+    own, before = Run("a").state.read_bytes(), weights("a")
+    for other, sentence in (
+        ("b", r"agent\.hidden \[9\] instead of \[8\]"),
+        ("c", "seed 1 instead of 0"),
+    ):
+        shutil.copy(Run(other).state, Run("a").state)
+        with pytest.raises(UserError, match=f"is of another run than 'a', with .*{sentence}"):
+            resume("a", ["training.steps=480"])
+        assert weights("a") == before
+    Run("a").state.write_bytes(own)
+    resume("a", ["training.steps=480"])
+    assert read_checkpoint(Run("a").weights).step == 480
+
+
+@pytest.mark.parametrize("full", ["state.safetensors", "weights.safetensors"])
+def test_settings_changed_on_the_way_and_cut_off_at_the_next_checkpoint(data, monkeypatch, full):
+    """As a kill between state and weights would."""
+    train(tiny("training.steps=80"), "a")
+    replace = os.replace
+
+    def cut(source, target):
+        if str(target).endswith(full):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", cut)
+        with pytest.raises(UserError, match=f"{full}: No space left"):
+            resume("a", ["training.steps=240"])
+    assert read_checkpoint(Run("a").weights).step == 80
+    resume("a", [] if full == "weights.safetensors" else ["training.steps=240"])
+    train(tiny("training.steps=240"), "whole")
+    assert weights("a") == weights("whole")
+
+
+@pytest.mark.parametrize(
+    "tensor", ["agent.agents.actor_optimiser.0.exp_avg", "loop.done", "replay.next", "world.draws"]
+)
+def test_a_state_whose_tensors_have_another_shape_is_refused(data, tensor):
+    """An optimiser would read beyond the end of its moments."""
+    train(tiny("training.steps=80"), "a")
+    state = read_checkpoint(Run("a").state, "state")
+    tensors = {**state.tensors, tensor: np.repeat(state.tensors[tensor].reshape(-1), 3) + 1000}
+    extra = {"counters": state.extra["counters"]}
+    write_checkpoint(Run("a").state, "state", state.config, state.step, tensors, **extra)
+    with pytest.raises(UserError, match="does not fit its config"):
+        resume("a", ["training.steps=160"])
+
+
+@pytest.mark.parametrize("counters", [None, {}, {"updates": "x"}, {"updates": 1, "best_score": []}])
+def test_a_state_with_damaged_counters_is_refused(data, counters):
+    train(tiny("training.steps=80"), "a")
+    state = read_checkpoint(Run("a").state, "state")
+    extra = {"counters": counters}
+    write_checkpoint(Run("a").state, "state", state.config, state.step, state.tensors, **extra)
+    with pytest.raises(UserError, match="does not fit its config"):
+        resume("a", ["training.steps=160"])
 
 
 def test_too_large_a_replay_is_refused(data):
@@ -251,6 +336,35 @@ def test_side_by_side_stopped_and_continued_ends_as_uninterrupted(data, monkeypa
     assert [read_checkpoint(Run(name).weights).step for name in SEEDS] == [168] * 3
     train_together(seeds())
     assert [weights(name) for name in SEEDS] == whole
+
+
+def test_a_full_disk_leaves_them_as_far_as_each_other(data, monkeypatch):
+    """So that they go on side by side, with the bytes of uninterrupted ones."""
+    train_together(seeds())
+    whole = [weights(name) for name in SEEDS]
+    for name in SEEDS:
+        shutil.rmtree(Run(name).models)
+        shutil.rmtree(Run(name).stats)
+    save_file = runs.save_file
+
+    def full(arrays, path, *rest):
+        if path.parent.name == "s-1" and Run("s-1").state.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save_file(arrays, path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "save_file", full)
+        with pytest.raises(UserError, match=r"s-1/state\.safetensors: No space left on device"):
+            train_together(seeds())
+    assert [read_checkpoint(Run(name).state, "state").step for name in SEEDS] == [0] * 3
+    train_together(seeds())
+    assert [weights(name) for name in SEEDS] == whole
+
+
+def test_another_config_than_the_one_that_was_begun_is_refused(data):
+    train_together(seeds("training.steps=80"))
+    with pytest.raises(UserError, match=r"'s-0' already, with training\.steps 80 instead of 400"):
+        train_together(seeds())
 
 
 def test_one_that_fails_side_by_side_says_which(data, monkeypatch):

@@ -1,7 +1,7 @@
 """What learning agents have in common: a learner for each group of agents, noise, and how learners
 are stored, published and slowed down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -53,7 +53,17 @@ class Learner:
                 if key.startswith(f"{name}."):
                     _, index, moment = key.split(".")
                     moments.setdefault(int(index), {})[moment] = tensor.clone()
+            parameters = optimiser.param_groups[0]["params"]
+            for number, found in moments.items():  # the optimiser itself trusts them blindly
+                like = parameters[number]
+                expected = {"step": torch.zeros(()), "exp_avg": like, "exp_avg_sq": like}
+                if _layout(found) != _layout(expected):
+                    raise ValueError(f"{name}.{number} does not fit its parameter")
             optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+
+
+def _layout(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 L = TypeVar("L", bound=Learner)
