@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-learning check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison clean
+.PHONY: demo test test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -16,6 +16,9 @@ test: .venv/with-tests
 
 test-learning: .venv/with-tests
 	$(BIN)/pytest -m learning
+
+test-reliability: .venv/with-tests
+	$(BIN)/python benchmarks/reliability.py
 
 check: .venv/with-tests
 	$(BIN)/ruff check .

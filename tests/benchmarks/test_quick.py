@@ -28,6 +28,14 @@ def test_a_quick_run_of_seeds():
     assert done.stdout.count("atoc_tuned") == 2
 
 
+def test_a_quick_run_of_kills():
+    command = [sys.executable, FOLDER / "reliability.py", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "2 kills in" in done.stdout
+    assert done.stdout.endswith("No finished run was lost, no file was broken.\n")
+
+
 @pytest.mark.parametrize("name", updates.NAMES)
 def test_the_loop_computes_the_same(name):
     assert updates.disagreement(name, agents=3) < updates.TOLERANCE
