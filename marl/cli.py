@@ -309,12 +309,13 @@ def render(
 ) -> None:
     """Write a movie or a picture, or open a window."""
     from marl import evaluation
+    from marl.config import parse_scenario
     from marl.rendering import movies
     from marl.rendering.frames import draw
     from marl.rendering.window import NoDisplayError, play
 
     subject = evaluation.subject(name, settings)
-    number = agents or subject.world["num_agents"]
+    number = agents or parse_scenario(subject.world, "world").agent_count
     scenes = evaluation.scenes(subject, number, steps, seed)
     fps = fps or movies.FPS
     if window:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from marl import evaluation
-from marl.config import Config, read_json
+from marl.config import Config, parse_scenario, read_json
 from marl.errors import UserError
 from marl.evaluation import headline
 from marl.runs import Run, data_root, read_log, run_state, write_json
@@ -144,7 +144,7 @@ def measure(groups: Sequence[Group], agents: Sequence[int], workers: int = 1) ->
     wanted = [
         (group, n, name)
         for group in groups
-        for n in list(agents) or [group.config.world["num_agents"]]
+        for n in list(agents) or [parse_scenario(group.config.world, "world").agent_count]
         for name in group.runs
     ]
     todo = [(name, n) for _, n, name in wanted if not _up_to_date(name, n)]

@@ -54,16 +54,23 @@ class Subject:
     def world_for(self, num_agents: int) -> dict[str, Any]:
         """The world's parameters for N agents. The number of landmarks, where it is given, grows in
         step."""
-        if "num_agents" not in self.world:
-            raise UserError(
-                f"the scenario {self.world['scenario']!r} has no number of agents to set"
-            )
-        world = {**self.world, "num_agents": num_agents}
+        world = _with_agents(self.world, num_agents)
         if world.get("num_landmarks") is not None:
             share = world["num_landmarks"] / self.world["num_agents"]
             world["num_landmarks"] = max(1, round(share * num_agents))
         parse_scenario(world, "world")
         return world
+
+
+def _with_agents(world: dict[str, Any], num_agents: int) -> dict[str, Any]:
+    """A world's parameters for N agents. Raises UserError where the scenario says how many there
+    are, and that is another number."""
+    if "num_agents" in world:
+        return {**world, "num_agents": num_agents}
+    own = parse_scenario(world, "world").agent_count
+    if num_agents != own:
+        raise UserError(f"the scenario {world['scenario']!r} has {own} agents, always")
+    return world
 
 
 def subject(name: str, settings: Sequence[str] = ()) -> Subject:
@@ -84,10 +91,11 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
         trusted = {f"{key}={name}" for key, name in code.items()} & {*settings}
         settings = [setting for setting in settings if setting not in trusted]
         _check_trust(path, {k: v for k, v in code.items() if f"{k}={v}" not in trusted})
-        groups = parse_scenario(config.world, "world").groups
+        scenario = parse_scenario(config.world, "world")
         agents = config.evaluation.agents
-        if not config.make_agent(groups, 0).any_number and "num_agents" in config.world:
-            agents = (config.world["num_agents"],)
+        any_number = config.make_agent(scenario.groups, 0).any_number
+        if not any_number or "num_agents" not in config.world:
+            agents = (scenario.agent_count,)
         title = path.parent.name if path.name == "weights.safetensors" else path.stem
 
         def maker(world: World, seed: int) -> Policy:
@@ -211,7 +219,7 @@ def evaluate(
         over episodes, or None for a single one; reward per agent and step. They depend on nothing
         but the arguments.
     """
-    scenario = parse_scenario({**world, "num_agents": num_agents}, "world")
+    scenario = parse_scenario(_with_agents(world, num_agents), "world")
     if episodes is None:
         episodes = min(max(-(-20_000 // num_agents), 20), 2000)
     chunk = max(1, AGENTS_AT_ONCE // num_agents)

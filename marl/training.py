@@ -284,7 +284,7 @@ class _Session:
             return agent
 
         world = {**self.config.world, **self.config.evaluation.world}
-        agents = len([name for group in self.world.groups.values() for name in group.names])
+        agents = sum(map(len, self.world.groups.values()))
         result = evaluate(copy, world, agents, EVALUATION_EPISODES, self._evaluation_seed)
         self._log.write({"step": self.step, **self._seconds(), "evaluation": result})
         score = result[headline(result) or "reward"]

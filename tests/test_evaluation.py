@@ -217,3 +217,62 @@ def test_saddpg_can_be_applied_to_any_number(data):
     free = subject("a")
     assert free.agents == (4, 12, 80, 1000)
     assert evaluate(free.policy, free.world_for(12), 12, 2, 0)["agents"] == 12
+
+
+FIXED = """
+import numpy as np
+from gymnasium.spaces import Box
+from marl.worlds.base import Group, Part
+from marl.worlds.particles.lanes import load, store
+from marl.worlds.particles.scenario import Body, Scenario
+
+class Two(Scenario):
+    metrics = ("speed",)
+
+    @property
+    def groups(self):
+        space, parts = Box(-np.inf, np.inf, (2,), np.float32), (Part("self", vectors=1),)
+        return {"agents": Group(("a", "b"), space, Box(-1, 1, (2,), np.float32), parts)}
+
+    @property
+    def agents(self):
+        return [Body()] * 2
+
+    @property
+    def landmarks(self):
+        return [Body(collides=False)]
+
+    def reset(self, world, random):
+        for i in range(2):
+            store(world.agents.position, (i, 0), 0.2 * i)
+            store(world.agents.position, (i, 1), 0.0)
+        store(world.landmarks.position, (0, 0), 0.0)
+        store(world.landmarks.position, (0, 1), 0.0)
+
+    def observe(self, world, i, out):
+        store(out, 0, load(world.agents.velocity, (i, 0)))
+        store(out, 1, load(world.agents.velocity, (i, 1)))
+
+    def score(self, world, reward, metrics):
+        for i in range(2):
+            store(reward, i, -load(world.agents.velocity, (i, 0)))
+        store(metrics, 0, load(world.agents.velocity, (0, 0)))
+"""
+
+
+def test_a_scenario_whose_number_of_agents_is_fixed(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "two.py").write_text(FIXED)
+    world = {**TINY["world"], "scenario": "two:Two"}
+    settings = ["evaluation.episodes=3", "training.evaluate_every=200"]
+    train(parse_config(with_settings({**TINY, "world": world}, settings)), "a")
+    assert subject("a").agents == (2,)
+    for command in ("evaluate a", "render a --steps 2", "compare a"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(command.split())
+        assert stop.value.code == 0
+    assert (tmp_path / "a-2.gif").exists()
+    assert "2 agents" in capsys.readouterr().out
+    with pytest.raises(UserError, match="the scenario 'two:Two' has 2 agents, always"):
+        subject("a").world_for(3)

@@ -72,6 +72,11 @@ class Scenario(BaseModel, ABC):
         """The groups of agents, in the order in which the agents are numbered."""
 
     @property
+    def agent_count(self) -> int:
+        """How many agents there are in all groups."""
+        return sum(len(group) for group in self.groups.values())
+
+    @property
     @abstractmethod
     def agents(self) -> list[Body]:
         """Every agent's body, group after group."""
