@@ -65,11 +65,13 @@ class Subject:
 def _with_agents(world: dict[str, Any], num_agents: int) -> dict[str, Any]:
     """A world's parameters for N agents. Raises UserError where the scenario says how many there
     are, and that is another number."""
-    if "num_agents" in world:
+    scenario = parse_scenario(world, "world")
+    if "num_agents" in type(scenario).model_fields:
         return {**world, "num_agents": num_agents}
-    own = parse_scenario(world, "world").agent_count
-    if num_agents != own:
-        raise UserError(f"the scenario {world['scenario']!r} has {own} agents, always")
+    if num_agents != scenario.agent_count:
+        raise UserError(
+            f"the scenario {world['scenario']!r} has {scenario.agent_count} agents, always"
+        )
     return world
 
 
