@@ -9,6 +9,7 @@ import json
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -171,8 +172,13 @@ def _all_evaluated(
     die = (signal.SIGINT, signal.SIG_DFL)
     with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, die) as pool:
         futures = {pool.submit(_evaluate, *what): what for what in todo}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise UserError("a process that measured was killed; what is done is kept") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _evaluate(name: str, agents: int) -> str:

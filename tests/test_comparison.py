@@ -1,6 +1,7 @@
 import os
 import re
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -122,6 +123,16 @@ def test_several_processes_measure_the_same():
     done = list(measure(groups, [3, 4], workers=2))
     assert {f"{name}, N=3" for name in SMALL} <= set(done)
     assert groups[0].results[3] == results
+
+
+def test_a_process_that_is_killed_while_it_measures(monkeypatch):
+    def killed(*_):
+        raise BrokenProcessPool
+
+    monkeypatch.setattr("concurrent.futures.Future.result", killed)
+    groups, _ = gather(SMALL)
+    with pytest.raises(UserError, match="a process that measured was killed"):
+        list(measure(groups, [2, 5], workers=2))
 
 
 def test_numbers():
