@@ -81,7 +81,9 @@ class Loop:
         self.world = config.make_world(t.num_worlds, 0, t.staggered)
         self.agent = config.make_agent(self.world.groups, 0)
         generator = torch.Generator().manual_seed(0)
-        self.replay = Replay(self.world.groups, t.replay_size, generator, self.agent.keeps)
+        self.replay = Replay(
+            self.agent.perceives or self.world.groups, t.replay_size, generator, self.agent.keeps
+        )
         crowd = config.make_world(min(CROWD, t.replay_size), 1)
         filling = collect(crowd, config.make_agent(crowd.groups, 1), explore=True)
         for turn in islice(filling, -(-t.replay_size // crowd.num_worlds)):

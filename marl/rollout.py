@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from marl.agents.base import Policy
 from marl.replay import Transition
 from marl.worlds.base import Arrays, Step, World
@@ -16,26 +18,38 @@ class Collected(NamedTuple):
 
 
 def collect(
-    world: World, policy: Policy, explore: bool = False, observation: Arrays | None = None
+    world: World,
+    policy: Policy,
+    explore: bool = False,
+    observation: Arrays | None = None,
+    begun: np.ndarray | None = None,
 ) -> Iterator[Collected]:
-    """Act, step, hand on the transition, reset the worlds that are done; forever.
+    """Perceive, act, step, hand on the transition, reset the worlds that are done; forever.
 
-    Starts with new episodes, or goes on from `observation` (a world that was restored). The worlds
-    are reset when the next turn is asked for: between turns they show how the step ended.
+    Starts with new episodes, or goes on from `observation` (a world that was restored), which the
+    policy has perceived before but in the worlds of `begun` (bool[E]). The worlds are reset when
+    the next turn is asked for: between turns they show how the step ended.
     """
     if observation is None:
         observation = world.reset()
         policy.reset()
+
+    def perceive(observation: Arrays, mask: np.ndarray | None) -> Arrays:
+        near = world.neighbours(*policy.knows) if any(policy.knows) else None
+        told = world.privileged() if explore and policy.privileged else None
+        return policy.perceive(observation, near, mask, told)
+
+    perceived = perceive(observation, begun)
     while True:
-        more = [world.neighbours(policy.perceives)] if policy.perceives else []
-        action = policy.act(observation, explore, *more)
+        action = policy.act(perceived, explore)
         kept = policy.kept()
         step = world.step(action)
+        then = perceive(step.observation, None)
         yield Collected(
-            Transition(observation, action, step.reward, step.observation, step.terminated, kept),
-            step,
+            Transition(perceived, action, step.reward, then, step.terminated, kept), step
         )
-        observation = step.observation
+        perceived = then
         if step.done.any():
             observation = world.reset(step.done)
             policy.reset(step.done)
+            perceived = perceive(observation, step.done)

@@ -118,7 +118,7 @@ def _of_one_kind(sessions: Sequence["_Session"]) -> list[list["_Session"]]:
     """Those that can be trained side by side: as far as each other, and alike but for the seed."""
     kinds: dict[Any, list[_Session]] = {}
     for number, session in enumerate(sessions):
-        stackable = isinstance(session.agent, DDPG)
+        stackable = type(session.agent) is DDPG
         settings = {k: v for k, v in session.config.flat().items() if k != "training.seed"}
         kind = (session.step, session.updates, str(settings)) if stackable else number
         kinds.setdefault(kind, []).append(session)
@@ -147,11 +147,12 @@ def _learn(sessions: Sequence["_Session"]) -> None:
             open_logs.enter_context(session)
         _save([session for session in sessions if session.new])
         done = np.concatenate([session.done for session in sessions])
+        begun = None if first.new else done
         observation = world.reset(done)
         agent.reset(done)
         for session in sessions:  # should it be stopped right now: these are reset
             session.done = np.zeros_like(session.done)
-        turns = collect(world, agent, explore=True, observation=observation)
+        turns = collect(world, agent, True, observation, begun)
 
         with Display(first.run.name, t.steps, first.step) as display:
             for session in sessions:
@@ -205,9 +206,10 @@ class _Session:
         world_seed, agent_seed, replay_seed, self._evaluation_seed = map(int, streams)
         self.world = config.make_world(t.num_worlds, world_seed, t.staggered)
         self.agent = config.make_agent(self.world.groups, agent_seed)
+        perceived = self.agent.perceives or self.world.groups
         generator = torch.Generator().manual_seed(replay_seed)
         try:
-            self.replay = Replay(self.world.groups, t.replay_size, generator, self.agent.keeps)
+            self.replay = Replay(perceived, t.replay_size, generator, self.agent.keeps)
         except (MemoryError, RuntimeError) as error:
             raise UserError(
                 f"training.replay_size is {t.replay_size}, for which there is not enough memory"

@@ -104,13 +104,17 @@ def test_goes_on_from_an_observation():
 class Sociable(Policy):
     """Wants to know its two nearest, and keeps who they were."""
 
-    perceives = 2
+    knows = (2, 0)
 
     def __init__(self):
         self.told, self.asked = [], []
 
-    def act(self, observation, explore=False, neighbours=None):
-        self.told.append(neighbours["agents"])
+    def perceive(self, observation, neighbours=None, mask=None):
+        self.near = neighbours["agents"].agents
+        return observation
+
+    def act(self, observation, explore=False):
+        self.told.append(self.near)
         self.asked.append((observation["agents"], explore))
         return {"agents": np.full((*observation["agents"].shape[:2], 2), 0.5, np.float32)}
 

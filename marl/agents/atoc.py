@@ -32,7 +32,7 @@ from marl.agents.learner import LearningAgent, adam, below
 from marl.exploration import ExplorationConfig
 from marl.networks import MLP, Hidden, StackedLSTM
 from marl.replay import Batch
-from marl.worlds.base import Arrays, Group
+from marl.worlds.base import Arrays, Group, Neighbours
 
 
 class ATOCConfig(ActorCriticConfig):
@@ -195,20 +195,29 @@ class ATOC(LearningAgent["_Learner"]):
         seed: int = 0,
     ) -> None:
         if config.communication != "off":
-            self.perceives = config.neighbours
+            self.knows = (config.neighbours, 0)
             self.keeps = dict.fromkeys(groups, (1 + config.collaborators,))
         self._clock = np.zeros(0, np.int64)  # [E] steps since the episode began
         self._in_force: Arrays = {}  # i64[E, N, 1 + collaborators]; never changed in place
+        self._near: dict[str, Neighbours] | None = None
         super().__init__(groups, config, exploration, seed, lambda g: _Learner(groups[g], config))
 
     # ------------------------------------------------------------------------------------- acting
 
-    def act(
-        self, observation: Arrays, explore: bool = False, neighbours: Arrays | None = None
+    def perceive(
+        self,
+        observation: Arrays,
+        neighbours: dict[str, Neighbours] | None = None,
+        begun: np.ndarray | None = None,
+        privileged: Arrays | None = None,
     ) -> Arrays:
-        """As `Agent.act`, with neighbours {g: i64[E, N_g, count]}; where they are None while it is
-        time to decide, no groups are formed."""
-        sizes = {g: rows.shape[:2] for g, rows in observation.items()}
+        """What is observed. Where no neighbours are told while it is time to decide, no groups are
+        formed."""
+        self._near = neighbours
+        return observation
+
+    def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
+        sizes = {g: rows.shape[:2] for g, rows in perceived.items()}
         if sizes != {g: groups.shape[:2] for g, groups in self._in_force.items()}:
             self._clock = np.zeros(next(iter(sizes.values()))[0], np.int64)
             self._in_force = {g: self._no_groups(shape) for g, shape in sizes.items()}
@@ -217,11 +226,11 @@ class ATOC(LearningAgent["_Learner"]):
         with torch.no_grad():
             for g, learner in self._learners.items():
                 actor = cast(Actor, learner.actor if explore else learner.greedy)
-                rows = torch.as_tensor(observation[g], dtype=torch.float32)
+                rows = torch.as_tensor(perceived[g], dtype=torch.float32)
                 rows = learner.normalised(rows, learn=explore)
                 thought = actor.think(rows.flatten(0, 1)[None])
                 if due.any():
-                    near = None if neighbours is None else neighbours[g]
+                    near = None if self._near is None else self._near[g].agents
                     groups = self._decided(learner, thought, sizes[g], near, explore)
                     new = np.where(due[:, None, None], groups, self._in_force[g])
                     self._in_force = {**self._in_force, g: new}

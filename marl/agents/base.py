@@ -10,22 +10,38 @@ from torch import Tensor
 
 from marl.exploration import ExplorationConfig
 from marl.replay import Batch
-from marl.worlds.base import Arrays, Group
+from marl.worlds.base import Arrays, Group, Neighbours
 
 
 class Policy(ABC):
     """Something that acts in every world at once.
 
-    One with `perceives` > 0 is also told who is near whom, `act(observation, explore, neighbours)`,
-    as `World.neighbours(perceives)` has it.
+    In every step it perceives, once, and then acts on what it has perceived. Most perceive what
+    they observe. Those who talk to each other do so here; they set `knows` and are told who is near
+    whom.
     """
 
-    perceives: int = 0  # how many neighbours it wants to know by number
+    privileged = False  # learns from what agents cannot know, `World.privileged`
+    knows: tuple[int, int] = (0, 0)  # so many neighbours and landmarks by number, as
+    # `World.neighbours(*knows)` has them
+
+    def perceive(
+        self,
+        observation: Arrays,
+        neighbours: dict[str, Neighbours] | None = None,
+        begun: np.ndarray | None = None,
+        privileged: Arrays | None = None,
+    ) -> Arrays:
+        """What the agents make of what they observe, {g: f32[E, N_g, O_g]}, and hear from their
+        neighbours: {g: f32[E, N_g, P_g]}. `begun` bool[E]: it was called before in this step,
+        and only in these worlds has an episode begun since; None: a step has passed in all.
+        `privileged` is what `World.privileged` says, for those who learn from it."""
+        return observation
 
     @abstractmethod
-    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
-        """Actions {g: f32[E, N_g, A_g]} in [-1, 1] for observations {g: f32[E, N_g, O_g]}; greedy
-        unless `explore`."""
+    def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
+        """Actions {g: f32[E, N_g, A_g]} in [-1, 1] for what was perceived, {g: f32[E, N_g, P_g]};
+        greedy unless `explore`."""
 
     def reset(self, mask: np.ndarray | None = None) -> None:  # noqa: B027 (most have no memory)
         """Forget what belongs to the episodes that begin in the worlds of `mask` (None: all)."""
@@ -42,6 +58,8 @@ class Agent(Policy):
     whole_steps = False  # learns from whole steps of a world, not from transitions of single agents
     any_number = True  # the same weights fit groups of any size
     keeps: Mapping[str, tuple[int, ...]] = MappingProxyType({})  # shape per agent of what is `kept`
+    perceives: dict[str, Group] | None = None  # groups with the spaces of what is perceived, which
+    # is what replay holds; None: it is what is observed
 
     @abstractmethod
     def __init__(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from marl.agents.base import Agent
 from marl.replay import Batch
-from marl.worlds.base import Arrays, Group
+from marl.worlds.base import Arrays, Group, Neighbours
 
 WORLDS = 3
 ROWS = 32
@@ -177,10 +177,10 @@ def _without(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 def _acted(agent: Agent, observation: Arrays, explore: bool = False) -> Arrays:
     """What the agent does; where it wants to know its neighbours, those next in number are."""
-    more = []
-    if agent.perceives:
-        more.append({g: _next_in_number(rows, agent.perceives) for g, rows in observation.items()})
-    actions = agent.act(observation, explore, *more)
+    near = None
+    if any(agent.knows):
+        near = {g: _next_in_number(rows, *agent.knows) for g, rows in observation.items()}
+    actions = agent.act(agent.perceive(observation, near), explore)
     _require(
         agent.kept().keys() == agent.keeps.keys(), "kept() must have the keys of the agent's keeps"
     )
@@ -193,17 +193,18 @@ def _acted(agent: Agent, observation: Arrays, explore: bool = False) -> Arrays:
 
 def _greedy(agent: Agent, observation: Arrays) -> Arrays:
     """What the agent does unless it explores; at the start of an episode, if it has a memory."""
-    if agent.keeps:
+    if agent.keeps or agent.perceives:
         agent.reset()
     return _acted(agent, observation)
 
 
-def _next_in_number(rows: np.ndarray, count: int) -> np.ndarray:
-    """i64[E, N, count] for observations [E, N, O]."""
+def _next_in_number(rows: np.ndarray, agents: int, landmarks: int) -> Neighbours:
+    """For observations [E, N, O]: the agents next in number, and landmarks likewise."""
     worlds, n, _ = rows.shape
-    near = (np.arange(n)[:, None] + 1 + np.arange(count)) % n
+    near = (np.arange(n)[:, None] + 1 + np.arange(agents)) % n
     near[:, n - 1 :] = -1
-    return np.tile(near, (worlds, 1, 1))
+    places = np.arange(n)[:, None] + np.arange(landmarks)
+    return Neighbours(np.tile(near, (worlds, 1, 1)), np.tile(places, (worlds, 1, 1)))
 
 
 def _observation(groups: dict[str, Group]) -> Arrays:
@@ -229,7 +230,8 @@ def _batches(agent: Agent, groups: dict[str, Group]) -> list[dict[str, Batch]]:
             torch.rand(ROWS, n, generator=generator).gt(0.5).float(),
         )
 
-    batches = [{g: batch(group) for g, group in groups.items()} for _ in range(UPDATES)]
+    perceived = agent.perceives or groups
+    batches = [{g: batch(group) for g, group in perceived.items()} for _ in range(UPDATES)]
     if agent.keeps:
         for rows in batches:
             agent.reset()

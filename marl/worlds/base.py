@@ -60,6 +60,14 @@ class Group:
         return len(self.names)
 
 
+class Neighbours(NamedTuple):
+    """Who and what is nearest to each agent of a group, by number, nearest first; -1 where there
+    are fewer."""
+
+    agents: np.ndarray  # i64[E, N, K] other agents of the same group
+    landmarks: np.ndarray  # i64[E, N, L]
+
+
 class Step(NamedTuple):
     """What came of one step of all worlds."""
 
@@ -95,12 +103,19 @@ class World(ABC):
     def scene(self, world: int = 0) -> Scene:
         """What one of the worlds looks like now."""
 
-    def neighbours(self, count: int) -> Arrays:
-        """{g: i64[E, N_g, count]}: for each agent, the numbers within its group of the `count`
-        other agents of that group that are nearest to it, nearest first; -1 where there are fewer.
-        Worlds in which nobody is near anybody raise NotImplementedError."""
+    def neighbours(self, agents: int, landmarks: int = 0) -> dict[str, Neighbours]:
+        """For each group, who is near whom: so many other agents of the group, by their numbers
+        within it, and so many landmarks. Worlds in which nobody is near anybody raise
+        NotImplementedError."""
         raise NotImplementedError(
             f"{type(self).__name__} does not say which agents are near which (World.neighbours)"
+        )
+
+    def privileged(self) -> Arrays:
+        """{g: f32[E, N_g, X_g]}: what agents cannot know, but may be told while they learn. Worlds
+        that have nothing to tell raise NotImplementedError."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has nothing to tell agents while they learn (World.privileged)"
         )
 
     @abstractmethod

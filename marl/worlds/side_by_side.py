@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from marl.worlds.base import Arrays, Step, World
+from marl.worlds.base import Arrays, Neighbours, Step, World
 from marl.worlds.scene import Scene
 
 
@@ -33,8 +33,11 @@ class SideBySideWorlds(World):
         each = self.worlds[0].num_worlds
         return self.worlds[world // each].scene(world % each)
 
-    def neighbours(self, count: int) -> Arrays:
-        return joined([world.neighbours(count) for world in self.worlds])
+    def neighbours(self, agents: int, landmarks: int = 0) -> dict[str, Neighbours]:
+        return joined([world.neighbours(agents, landmarks) for world in self.worlds])
+
+    def privileged(self) -> Arrays:
+        return joined([world.privileged() for world in self.worlds])
 
     def state_dict(self) -> dict[str, Any]:
         return {f"{s}.{k}": v for s, w in enumerate(self.worlds) for k, v in w.state_dict().items()}

@@ -23,6 +23,7 @@ from marl.replay import Replay, Transition
 from marl.rollout import collect
 from marl.runs import Run
 from marl.training import resume, train
+from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
 
@@ -77,7 +78,11 @@ def ring(worlds, n, count):
     """Neighbours by number: the next ones."""
     near = (np.arange(n)[:, None] + 1 + np.arange(count)) % n
     near[:, n - 1 :] = -1
-    return {"g": np.tile(near, (worlds, 1, 1))}
+    return {"g": Neighbours(np.tile(near, (worlds, 1, 1)), np.zeros((worlds, n, 0), int))}
+
+
+def acting(agent, looks, explore, near):
+    return agent.act(agent.perceive(looks, near), explore)
 
 
 # ------------------------------------------------------------------------------------------ groups
@@ -378,8 +383,10 @@ def test_learning_rates_fall():
 def test_off_is_a_zero_integrated_thought():
     agent, silent = agent_of(communication="forced"), agent_of(communication="off")
     looks = looks_of(2, 5)
-    assert (silent.perceives, dict(silent.keeps)) == (0, {})
-    assert not np.array_equal(agent.act(looks, False, ring(2, 5, 3))["g"], silent.act(looks)["g"])
+    assert (silent.knows, dict(silent.keeps)) == ((0, 0), {})
+    assert not np.array_equal(
+        acting(agent, looks, False, ring(2, 5, 3))["g"], silent.act(looks)["g"]
+    )
     actor = agent._learners["g"].actor
     thought = actor.think(torch.from_numpy(looks["g"]).view(1, 10, 3))
     expected = actor.decide(thought, torch.zeros(1, 10, 6)).tanh().view(2, 5, 2)
@@ -391,8 +398,8 @@ def test_off_is_a_zero_integrated_thought():
 
 def test_forced_all_initiate():
     agent = agent_of(communication="forced")
-    assert agent.perceives == 3
-    agent.act(looks_of(2, 5), False, ring(2, 5, 3))
+    assert agent.knows == (3, 0)
+    acting(agent, looks_of(2, 5), False, ring(2, 5, 3))
     assert (agent.kept()["g"] == [[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 0], [3, 4, 0, 1],
                                   [4, 0, 1, 2]]).all()  # fmt: skip
     batch = batch_of(agent)
@@ -422,7 +429,7 @@ def test_a_probability_above_a_half_initiates_and_exploring_tosses_coins():
     for bias, greedy, explored in ((3.0, 1.0, 0.8), (-3.0, 0.0, 0.2)):
         for explore, expected in ((False, greedy), (True, explored)):
             agent = set_attention(agent_of(epsilon=0.4), bias)
-            agent.act(looks, explore, near)
+            acting(agent, looks, explore, near)
             share = (agent.kept()["g"][..., 0] >= 0).mean()
             assert share == pytest.approx(expected, abs=0 if expected in (0, 1) else 0.04)
 
@@ -439,22 +446,23 @@ def test_groups_last_a_period_and_every_world_has_its_clock():
             agent.reset(mask)
             began[mask] = t
             assert (agent.kept()["g"][mask] == -1).all()
-        near = {"g": np.roll(ring(3, 5, 4)["g"], t, axis=2)[..., :3]}
-        agent.act(looks, False, near)
+        near = np.roll(ring(3, 5, 4)["g"].agents, t, axis=2)[..., :3]
+        acting(agent, looks, False, {"g": Neighbours(near, near)})
         due = (t - began) % 4 == 0
-        groups[due] = choose_groups(np.ones((3, 5), bool), near["g"], 3)[due]
+        groups[due] = choose_groups(np.ones((3, 5), bool), near, 3)[due]
         assert np.array_equal(agent.kept()["g"], groups), t
     agent.reset()
-    agent.act(looks, False, ring(3, 5, 3))
+    acting(agent, looks, False, ring(3, 5, 3))
     assert (agent.kept()["g"][:, 0] == [0, 1, 2, 3]).all()
 
 
 def test_what_was_kept_does_not_change_later():
     agent = agent_of(communication="forced", period=1)
-    agent.act(looks_of(3, 5), False, ring(3, 5, 3))
+    acting(agent, looks_of(3, 5), False, ring(3, 5, 3))
     kept = agent.kept()["g"]
     before = kept.copy()
-    agent.act(looks_of(3, 5), False, {"g": ring(3, 5, 4)["g"][..., 1:]})
+    others = ring(3, 5, 4)["g"].agents[..., 1:]
+    acting(agent, looks_of(3, 5), False, {"g": Neighbours(others, others)})
     agent.reset(np.array([True, False, False]))
     assert np.array_equal(kept, before)
     assert not np.array_equal(agent.kept()["g"], before)
@@ -464,11 +472,11 @@ def test_parameter_noise_disturbs_the_channel_too():
     """And is another one in every world."""
     agent = agent_of(kind="psne", communication="forced")
     looks = {"g": np.tile(looks_of(1, 5)["g"], (3, 1, 1))}
-    explored = agent.act(looks, True, ring(3, 5, 3))["g"]
+    explored = acting(agent, looks, True, ring(3, 5, 3))["g"]
     assert not np.array_equal(explored[0], explored[1])
     copies = agent._noise["g"]._copies
     assert not torch.equal(copies.channel.forth.weight[0], copies.channel.forth.weight[1])
-    again = agent.act(looks, True, ring(3, 5, 3))["g"]
+    again = acting(agent, looks, True, ring(3, 5, 3))["g"]
     assert np.array_equal(explored, again)
     for e in range(3):  # each world by hand, with its own copy
         state = {f"copy.{k}": v[e : e + 1] for k, v in copies.state_dict().items()}
@@ -614,10 +622,10 @@ class Whisper(Probe):
 
         super().__init__({"g": (2, 2, 1)}, reward, observe)
 
-    def neighbours(self, count):
-        near = np.full((probes.WORLDS, 2, count), -1)
+    def neighbours(self, agents, landmarks):
+        near = np.full((probes.WORLDS, 2, agents), -1)
         near[:, :, 0] = [1, 0]
-        return {"g": near}
+        return {"g": Neighbours(near, np.zeros((probes.WORLDS, 2, 0), int))}
 
 
 class Judge(nn.Module):

@@ -75,3 +75,33 @@ def assigned_distances(agents, landmarks, distance):
         match = assign(cost)
         for a in range(few):
             put_element(distance, a if n <= m else match[a], w, cost[a, match[a]])
+
+
+@njit
+def match(agents, landmarks):
+    """i64[n]: each agent's landmark under the optimal assignment, -1 for agents left over."""
+    n, m = len(agents), len(landmarks)
+    cost = np.empty((min(n, m), max(n, m)))
+    for i in range(n):
+        for j in range(m):
+            dx, dy = agents[i, 0] - landmarks[j, 0], agents[i, 1] - landmarks[j, 1]
+            if n <= m:
+                cost[i, j] = np.sqrt(dx * dx + dy * dy)
+            else:
+                cost[j, i] = np.sqrt(dx * dx + dy * dy)
+    owner = assign(cost)
+    if n <= m:
+        return owner
+    landmark = np.full(n, -1)
+    for j in range(m):
+        landmark[owner[j]] = j
+    return landmark
+
+
+@njit
+def matched(agents, landmarks):
+    """i64[E, n]: as `match`, in each of E worlds."""
+    landmark = np.empty(agents.shape[:2], np.int64)
+    for e in range(len(agents)):
+        landmark[e] = match(agents[e], landmarks[e])
+    return landmark

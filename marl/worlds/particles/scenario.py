@@ -98,6 +98,13 @@ class Scenario(BaseModel, ABC):
             np.array([body.colour for body in self.landmarks], np.uint8).reshape(-1, 4),
         )
 
+    def privileged(self, agents: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """f[E, n, X]: what agents at f[E, n, 2], with landmarks at f[E, m, 2], cannot know, but may
+        be told while they learn."""
+        raise NotImplementedError(
+            f"the scenario {type(self).__name__} has nothing to tell agents while they learn"
+        )
+
     # ------------------------------------------------------------------------------------- compiled
 
     def reset(self, world, random):

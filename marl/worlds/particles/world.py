@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numba import njit
 
-from marl.worlds.base import Arrays, Step, World
+from marl.worlds.base import Arrays, Neighbours, Step, World
 from marl.worlds.particles.cache import kernel
 from marl.worlds.particles.lanes import (
     WIDTH,
@@ -126,16 +126,17 @@ def _look(scenario, world, b, out, observations):
 
 
 @kernel
-def _neighbours(agents, numbers):
-    """The nearest other agents by number, as floats: numbers [E, n, count]."""
+def _neighbours(agents, others, alike, numbers):
+    """The numbers, as floats, of those of `others` that are nearest to each agent: [E, n, count];
+    `alike`: the others are the agents themselves, and nobody is near itself."""
     near, count = _near(agents), numbers.shape[2]
     out = np.zeros((NEAR_ROWS,) + agents.position.shape[3:], agents.position.dtype)
     for b in range(agents.position.shape[0]):
-        bodies = block(agents, b)
+        position, bodies = borrow(agents.position)[b], block(others, b)
         _sort(bodies.cells, bodies.position)
-        for i in range(bodies.position.shape[0]):
-            x, y = load(bodies.position, (i, 0)), load(bodies.position, (i, 1))
-            nearest(bodies, x, y, i, count, borrow(near))
+        for i in range(position.shape[0]):
+            x, y = load(position, (i, 0)), load(position, (i, 1))
+            nearest(bodies, x, y, i if alike else -1, count, borrow(near))
             for k in range(count):
                 store(out, k, load(near, (k, 1)))
             to_worlds(out, numbers, b, i)
@@ -378,23 +379,29 @@ class ParticleWorld(World):
         ends = np.cumsum([len(group) for group in self.groups.values()])[:-1]
         return dict(zip(self.groups, np.split(array, ends, axis=1), strict=True))
 
-    def neighbours(self, count: int) -> Arrays:
-        """As `World.neighbours`; equal distances are ordered by number. At most 64 neighbours."""
-        if not 1 <= count <= NEAR_ROWS:
-            raise ValueError(f"{count} neighbours are asked for; it can be 1 to {NEAR_ROWS}")
+    def neighbours(self, agents: int, landmarks: int = 0) -> dict[str, Neighbours]:
+        """As `World.neighbours`; equal distances are ordered by number. At most 64 of a kind."""
+        for count in (agents, landmarks):
+            if not 0 <= count <= NEAR_ROWS:
+                raise ValueError(f"{count} neighbours are asked for; it can be 0 to {NEAR_ROWS}")
         if not self._observation:
             raise RuntimeError("call reset() before asking for neighbours")
         found, first = {}, 0
         for g, group in self.groups.items():
             own = slice(first, first + len(group))
             first += len(group)
-            agents = self._states[0].agents
-            if len(self.groups) > 1:
-                agents = self._alone(agents, own)
-            numbers = np.empty((self.num_worlds, len(group), count), self.dtype)
-            self._neighbours(agents, numbers)
-            found[g] = numbers.astype(np.int64)
+            state = self._states[0]
+            team = self._alone(state.agents, own) if len(self.groups) > 1 else state.agents
+            found[g] = Neighbours(
+                self._nearest(team, team, agents), self._nearest(team, state.landmarks, landmarks)
+            )
         return found
+
+    def _nearest(self, agents: Bodies, others: Bodies, count: int) -> np.ndarray:
+        numbers = np.empty((self.num_worlds, len(agents.radius), count), self.dtype)
+        if count:
+            self._neighbours(agents, others, agents is others, numbers)
+        return numbers.astype(np.int64)
 
     def _alone(self, bodies: Bodies, own: slice) -> Bodies:
         """Some of the bodies, as if there were no others."""
@@ -412,6 +419,12 @@ class ParticleWorld(World):
             bodies.collides[own],
             cells,
         )
+
+    def privileged(self) -> Arrays:
+        """As `World.privileged`, from the scenario's function of that name."""
+        agents, landmarks = self.positions()
+        told = self.scenario.privileged(agents, landmarks)
+        return self._by_group(told.astype(np.float32))
 
     # ------------------------------------------------------------------------------------ the state
 

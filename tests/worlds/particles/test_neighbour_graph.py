@@ -71,8 +71,8 @@ def test_neighbours_are_brute_force(n, worlds, count, search):
     world = placed(Spread(num_agents=n), positions, search=search)
     found = world.neighbours(count)
     assert list(found) == ["agents"]
-    assert found["agents"].dtype == np.int64
-    assert np.array_equal(found["agents"], brute_force(positions, count))
+    assert found["agents"].agents.dtype == np.int64
+    assert np.array_equal(found["agents"].agents, brute_force(positions, count))
 
 
 def test_a_thousand_agents_in_cells():
@@ -81,7 +81,9 @@ def test_a_thousand_agents_in_cells():
     assert world._lanes == 1  # else this would test the other search once more
     for _ in range(3):  # neighbours of now, not of the beginning
         world.step({"agents": np.ones((2, 1000, 2), np.float32)})
-    assert np.array_equal(world.neighbours(6)["agents"], brute_force(world.positions()[0], 6))
+    assert np.array_equal(
+        world.neighbours(6)["agents"].agents, brute_force(world.positions()[0], 6)
+    )
 
 
 @pytest.mark.parametrize("search", ["lanes", "cells"])
@@ -89,7 +91,7 @@ def test_equal_distances_are_ordered_by_number(search):
     x, y = np.meshgrid(np.arange(6.0), np.arange(6.0))
     positions = np.stack([x.ravel(), y.ravel()], 1)[None].astype(np.float32) - 2.5
     world = placed(Spread(num_agents=36), positions, search=search)
-    assert np.array_equal(world.neighbours(4)["agents"], brute_force(positions, 4))
+    assert np.array_equal(world.neighbours(4)["agents"].agents, brute_force(positions, 4))
 
 
 @pytest.mark.parametrize("n", [4, 500])
@@ -100,7 +102,7 @@ def test_spread_observes_its_agents_in_this_order(n):
     observation = world.reset()["agents"]
     for _ in range(4):
         seen = observation[..., 2:17].reshape(2, n, 3, 5)
-        numbers = world.neighbours(3)["agents"]
+        numbers = world.neighbours(3)["agents"].agents
         assert (seen[..., 4] == 1).all()
         places = world.positions()[0]
         for e in range(2):
@@ -115,9 +117,9 @@ def test_neighbours_are_of_ones_own_group(search):
     """However near the others stand."""
     positions = np.random.default_rng(0).uniform(-1, 1, (18, 7, 2)).astype(np.float32)
     found = placed(TwoTeams(), positions, search=search).neighbours(3)
-    assert np.array_equal(found["many"], brute_force(positions[:, :5], 3))
-    assert np.array_equal(found["few"], brute_force(positions[:, 5:], 3))
-    assert (found["few"][:, 0] == [1, -1, -1]).all()
+    assert np.array_equal(found["many"].agents, brute_force(positions[:, :5], 3))
+    assert np.array_equal(found["few"].agents, brute_force(positions[:, 5:], 3))
+    assert (found["few"].agents[:, 0] == [1, -1, -1]).all()
 
 
 def test_asking_changes_nothing():
@@ -135,6 +137,6 @@ def test_misuse_is_refused():
     with pytest.raises(RuntimeError, match=r"call reset\(\)"):
         world.neighbours(3)
     world.reset()
-    for count in (0, 65):
+    for count in (-1, 65):
         with pytest.raises(ValueError, match=f"{count} neighbours are asked for"):
             world.neighbours(count)

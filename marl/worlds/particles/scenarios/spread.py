@@ -13,7 +13,7 @@ from gymnasium.spaces import Box
 from pydantic import Field
 
 from marl.worlds.base import Group, Part
-from marl.worlds.particles.assignment import assigned_distances
+from marl.worlds.particles.assignment import assigned_distances, matched
 from marl.worlds.particles.lanes import load, store, where
 from marl.worlds.particles.neighbours import (
     closest,
@@ -38,6 +38,7 @@ class Spread(Scenario):
     shared      -sum_l min_j d(j, l) - sum_j c(j) / 2, the same for all: each colliding pair costs 1
     mpe2        -(1 - local_ratio) sum_l min_j d(j, l) - local_ratio c(i), as MPE2's simple_spread
     nearest     -min_l d(i, l) - collision_penalty c(i)
+    collisions  -collision_penalty c(i)
     assignment  -d(i, own landmark) - collision_penalty c(i), the own landmark being that of the
                 assignment with the smallest sum of distances, found anew in each step. Uses global
                 information: fit for training, not something that an agent could compute.
@@ -60,12 +61,12 @@ class Spread(Scenario):
         4, ge=1, le=64, description="nearest landmarks each one sees"
     )
     perceive_velocities: bool = Field(True, description="see the nearest agents' velocities too")
-    reward: Literal["shared", "mpe2", "nearest", "assignment"] = Field(
+    reward: Literal["shared", "mpe2", "nearest", "collisions", "assignment"] = Field(
         "shared", description="which reward (see the formulas above)"
     )
     local_ratio: float = Field(0.5, ge=0, le=1, description="mpe2: weight of an agent's own part")
     collision_penalty: float = Field(
-        1.0, ge=0, description="nearest, assignment: cost of one overlap per step"
+        1.0, ge=0, description="nearest, collisions, assignment: cost of one overlap per step"
     )
 
     @cached_property
@@ -103,6 +104,13 @@ class Spread(Scenario):
     @property
     def half_size(self) -> float:
         return float(np.sqrt(self.num_agents / self.agent_density))
+
+    def privileged(self, agents: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """Where one's own landmark in the best assignment is, relative to oneself; agents left over
+        are told where they are."""
+        match = matched(agents.astype(np.float64), landmarks.astype(np.float64))
+        target = np.take_along_axis(landmarks, np.maximum(match, 0)[..., None], 1) - agents
+        return np.where(match[..., None] < 0, 0.0, target)
 
     def reset(self, world, random):
         """Agents and landmarks anywhere in the square, at rest."""
@@ -154,6 +162,8 @@ class Spread(Scenario):
             elif self.reward == "nearest":
                 x, y = load(agents.position, (i, 0)), load(agents.position, (i, 1))
                 store(reward, i, -closest(landmarks, x, y, near) - self.collision_penalty * own)
+            elif self.reward == "collisions":
+                store(reward, i, -self.collision_penalty * own)
             elif self.reward == "assignment":
                 store(reward, i, -load(reward, i) - self.collision_penalty * own)
         if self.reward == "shared":
