@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import cast
 
 import numpy as np
+import torch
 from numba import njit
 
+from marl.agents.auction import AuctionConfig, Auctions
 from marl.agents.base import Policy
-from marl.worlds.base import Arrays, Group, World
-from marl.worlds.particles.assignment import assign
+from marl.worlds.base import Arrays, Group, Neighbours, World
+from marl.worlds.particles.assignment import match, matched
 from marl.worlds.particles.world import ParticleWorld
 
 # p and d. Explicit steps bounce and lag behind, and need a calmer hand: with the other gains the
@@ -95,8 +97,8 @@ class Assignment(Policy):
         if self._match is None or mask is None:
             self._match = np.full(agents.shape[:2], -1)
             mask = np.ones(len(agents), bool)
-        for e in np.flatnonzero(mask):
-            self._match[e] = _match(agents[e].astype(np.float64), landmarks[e].astype(np.float64))
+        new = matched(agents[mask].astype(np.float64), landmarks[mask].astype(np.float64))
+        self._match[mask] = new
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
         if self._match is None:
@@ -110,11 +112,41 @@ class Assignment(Policy):
         return dict(zip(self._world.groups, np.split(action, ends, axis=1), strict=True))
 
 
+class Claims(Policy):
+    """To the landmark that one has claimed in the auction among neighbours (`agents.auction`)."""
+
+    def __init__(self, world: World, seed: int = 0) -> None:
+        self._gains = _gains(world)
+        self._auctions = Auctions(world.groups, AuctionConfig(companions=0))
+        self.knows = self._auctions.knows
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def perceive(
+        self,
+        observation: Arrays,
+        neighbours: dict[str, Neighbours] | None = None,
+        begun: np.ndarray | None = None,
+        privileged: Arrays | None = None,
+    ) -> Arrays:
+        return self._auctions.perceive(observation, neighbours, begun, self._generator)
+
+    def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
+        actions = {}
+        for g, rows in perceived.items():
+            claim = _items(self._auctions.groups[g], "claim", rows)
+            actions[g] = _steer(claim[..., 0, :2], rows[..., :2], self._gains)
+        return actions
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        self._auctions.reset(mask)
+
+
 BUILTIN: dict[str, Callable[..., Policy]] = {
     "random": Random,
     "still": Still,
     "greedy": Greedy,
     "local-assignment": LocalAssignment,
+    "auction": Claims,
     "assignment": Assignment,
 }
 
@@ -154,28 +186,7 @@ def _local_targets(agents, landmarks):
             places += 1
         here = np.zeros((1 + rivals, 2))
         here[1:] = agents[b, :rivals, :2]
-        own = _match(here, landmarks[b, :places, :2])[0]
+        own = match(here, landmarks[b, :places, :2])[0]
         if own >= 0:
             targets[b] = landmarks[b, own, :2]
     return targets
-
-
-@njit
-def _match(agents, landmarks):
-    """i64[n]: each agent's landmark under the optimal assignment, -1 for agents left over."""
-    n, m = len(agents), len(landmarks)
-    cost = np.empty((min(n, m), max(n, m)))
-    for i in range(n):
-        for j in range(m):
-            dx, dy = agents[i, 0] - landmarks[j, 0], agents[i, 1] - landmarks[j, 1]
-            if n <= m:
-                cost[i, j] = np.sqrt(dx * dx + dy * dy)
-            else:
-                cost[j, i] = np.sqrt(dx * dx + dy * dy)
-    match = assign(cost)
-    if n <= m:
-        return match
-    agent_match = np.full(n, -1)
-    for j in range(m):
-        agent_match[match[j]] = j
-    return agent_match

@@ -5,8 +5,10 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from marl.agents.atoc import ATOC, ATOCConfig
+from marl.agents.auction import AuctionAgent, AuctionConfig
 from marl.agents.base import Agent, Policy
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
+from marl.agents.messages import MessagesAgent, MessagesConfig
 from marl.imports import imported
 
 
@@ -20,6 +22,8 @@ class AgentKind(NamedTuple):
 REGISTRY: dict[str, AgentKind] = {
     **{name: AgentKind(DDPG, DDPGConfig) for name in FAMILY},
     "atoc_comm": AgentKind(ATOC, ATOCConfig),
+    "auction": AgentKind(AuctionAgent, AuctionConfig),
+    "messages": AgentKind(MessagesAgent, MessagesConfig),
 }
 
 

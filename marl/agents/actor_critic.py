@@ -153,10 +153,16 @@ class ActorCritic(Learner):
         return self.updates % self.config.actor_delay == 0
 
     def improve_actor(
-        self, output: Tensor, o: Tensor, a: Tensor, result: dict[str, Tensor]
+        self,
+        output: Tensor,
+        o: Tensor,
+        a: Tensor,
+        result: dict[str, Tensor],
+        besides: Tensor | None = None,
     ) -> Tensor:
         """One step up the critic's slope, from what the actor gave before tanh; everybody else's
-        actions, which stand in `a` behind one's own, stay. Returns the values, [K, rows, 1]."""
+        actions, which stand in `a` behind one's own, stay. `besides` is another loss of the actor.
+        Returns the values, [K, rows, 1]."""
         c = self.config
         output = output.to(a.dtype)
         own = output.tanh()
@@ -164,6 +170,8 @@ class ActorCritic(Learner):
         loss = -_each(values)
         if c.action_penalty:
             loss = loss + c.action_penalty * _each(output.square())
+        if besides is not None:
+            loss = loss + besides
         self.descend(self.actor, self.actor_optimiser, loss.sum())
         follow(self.target_actor, self.actor, c.tau)
         if c.average:

@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from marl.agents.actor_critic import ActorCritic, ActorCriticConfig, of_all
-from marl.agents.learner import LearningAgent, below
+from marl.agents.learner import LearningAgent, below, piecewise
 from marl.agents.symmetry import RandomViews
 from marl.exploration import ExplorationConfig
 from marl.networks import NETWORKS
@@ -57,6 +57,11 @@ class DDPGConfig(ActorCriticConfig):
         {}, description="smallest number of items of each part to show, at random, in training"
     )
 
+    @property
+    def row(self) -> Row:
+        """What makes it the member of the family that it is."""
+        return FAMILY[self.name]
+
 
 class DDPG(LearningAgent["_Learner"]):
     """Deterministic policy gradient: a learner for each group, and what they see of each other."""
@@ -68,9 +73,9 @@ class DDPG(LearningAgent["_Learner"]):
         exploration: ExplorationConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self.row = FAMILY[config.name]
+        self.row = config.row
         # Only where nobody's networks need to know whose transition it was may agents be mixed.
-        self.whole_steps = config.name != "atoc"
+        self.whole_steps = self.row != FAMILY["atoc"]
         self.any_number = self.row.actor == "own" and self.row.networks == "one"
         self._shown: dict[str, Tensor] = {}  # with random views: items shown, [N, E, parts]
         self._views = {g: JointView(groups[g]) for g in groups if self.row.actor == "all"}
@@ -214,7 +219,7 @@ class _Learner(ActorCritic):
     """The learner of one group; stacked, where each agent has networks of its own."""
 
     def __init__(self, g: str, groups: dict[str, Group], config: DDPGConfig) -> None:
-        row, group = FAMILY[config.name], groups[g]
+        row, group = config.row, groups[g]
         stack = len(group) if row.networks == "each" else 1
         parts = group.observation_parts
         (inputs,), (actions,) = group.observation_space.shape, group.action_space.shape
@@ -247,7 +252,7 @@ class _Learner(ActorCritic):
 
     def act(self, actor: nn.Module, seen: Tensor) -> Tensor:
         """Actions [N, B, A] for what agents see, [N, B, O] (normalised)."""
-        return actor(self.stacked(seen)).to(seen.dtype).tanh().view(*seen.shape[:2], -1)
+        return piecewise(actor, self.stacked(seen)).to(seen.dtype).tanh().view(*seen.shape[:2], -1)
 
     def rows(
         self,

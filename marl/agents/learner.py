@@ -13,6 +13,7 @@ from marl.exploration import Exploration, ExplorationConfig, ParameterNoise
 from marl.worlds.base import Group
 
 ADAPT_EVERY = 10  # updates between two changes of the parameter noise's size
+PIECE = 4096  # rows at a time, so that any number of agents fits in memory
 
 
 class Learner:
@@ -150,6 +151,13 @@ class LearningAgent(Agent, Generic[L]):
 def below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The entries whose names begin so, without the beginning."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def piecewise(network: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """What a network makes of [K, rows, size], piece by piece where there are many."""
+    if rows.shape[1] <= PIECE:
+        return network(rows)
+    return torch.cat([network(piece) for piece in rows.split(PIECE, 1)], 1)
 
 
 def adam(module: nn.Module, rate: float) -> torch.optim.Adam:

@@ -1,0 +1,365 @@
+"""Claims by auction: agents tell their nearest neighbours which landmark they claim, at what price,
+and what they have heard of the prices around; a learned controller takes each to its claim.
+
+What is said is designed, not learned. A price says how much more an agent's landmark is worth to it
+than the next best, and spreads from view to view: where there are more agents than landmarks it
+rises until somebody finds it cheaper to go elsewhere, and pushes others on. (After the auction
+algorithm, Bertsekas 1988; but without an end, among neighbours only, with prices that fade.)
+
+In every step, `rounds` times, agent i with landmarks l in view, at distances d(l), reads what its
+neighbours j said in the round before:
+
+    1  c_j in view: table(c_j) <- the largest such p_j, which is news;
+       if c_j = c_i and p_j > p_i, give c_i up
+    2  l without news, but c_i: table(l) <- 0.9 max(table(l), table_j(l) of those who see l, too)
+    3  cost(l) = d(l) + table(l), but d(l) - 0.1 for c_i;  b1 <= b2 are the two lowest
+    4  c_i is cheapest: p_i <- max(max(b2 - d(c_i), 0) + 0.05, 0.9 p_i)
+       another one is:  c_i <- that, p_i <- table(c_i) + b2 - b1 + 0.05, table(c_i) <- p_i
+
+A message holds a claim and its price, and a place and a price for each landmark in view: 3 + 3 L
+numbers, whatever N is. That a landmark seen by two agents, or twice, is the same is taken as known.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from numba import njit
+from pydantic import Field
+from torch import Tensor
+
+from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig, Row, Rows
+from marl.agents.hearing import HearingConfig, heard, pieces, sets
+from marl.agents.learner import below
+from marl.exploration import ExplorationConfig
+from marl.replay import Batch
+from marl.worlds.base import Arrays, Group, Neighbours, Part
+
+STEP, BONUS, FADE = 0.05, 0.1, 0.9  # of prices, which are in world units, and what is left of them
+
+
+class AuctionConfig(DDPGConfig, HearingConfig):
+    """Settings of the auction and of the shared policy that is its controller."""
+
+    name: Literal["auction"] = "auction"  # type: ignore[assignment]
+    companions: int = Field(3, ge=0, description="nearest agents that the controller perceives")
+
+    @property
+    def row(self) -> Row:
+        return FAMILY["atoc"]
+
+
+class Said(NamedTuple):
+    """What the agents of a group say in a round, in E worlds."""
+
+    claim: np.ndarray  # i64[E, N] number of a landmark; -1: none
+    place: np.ndarray  # f32[E, N, 2] where that is, relative to the agent
+    price: np.ndarray  # f32[E, N]
+    seen: np.ndarray  # i64[E, N, L] numbers of the landmarks in view; -1: none
+    table: np.ndarray  # f32[E, N, L] what is known of their prices
+
+
+def _nothing(worlds: int, n: int, count: int) -> Said:
+    """What is said before anything is."""
+    return Said(
+        np.full((worlds, n), -1),
+        np.zeros((worlds, n, 2), np.float32),
+        np.zeros((worlds, n), np.float32),
+        np.full((worlds, n, count), -1),
+        np.zeros((worlds, n, count), np.float32),
+    )
+
+
+@njit
+def _look(worlds, seen, landmarks, own):
+    """In these worlds, agents see landmarks [E, N, L, item] with the numbers `seen`: what they know
+    of those that they saw before stays, a claim out of view is given up."""
+    for e in worlds:
+        for i in range(seen.shape[1]):
+            before, prices = own.seen[e, i].copy(), own.table[e, i].copy()
+            own.seen[e, i], own.table[e, i] = seen[e, i], 0.0
+            claim, own.claim[e, i] = own.claim[e, i], -1
+            own.place[e, i] = 0.0
+            for a in range(seen.shape[2]):
+                if seen[e, i, a] < 0:
+                    continue
+                for b in range(seen.shape[2]):
+                    if before[b] == seen[e, i, a]:
+                        own.table[e, i, a] = prices[b]
+                if seen[e, i, a] == claim:
+                    own.claim[e, i] = claim
+                    own.place[e, i] = landmarks[e, i, a, :2]
+
+
+@njit
+def _hear(worlds, near, there, landmarks, own, said):
+    """One round: agents hear in `said` those neighbours near[e, i, k] for which there[e, i, k], and
+    change their claims, prices and tables in `own`."""
+    count = landmarks.shape[2]
+    for e in worlds:
+        for i in range(near.shape[1]):
+            seen, table = own.seen[e, i], own.table[e, i]
+            news, given_up = np.zeros(count, np.bool_), False
+            known = table.copy()  # by oneself or by those who see it, too
+            for k in range(near.shape[2]):
+                j = near[e, i, k]
+                if j < 0 or not there[e, i, k]:
+                    continue
+                for a in range(count):
+                    if seen[a] < 0:
+                        continue
+                    if seen[a] == said.claim[e, j]:
+                        price = said.price[e, j]
+                        table[a] = max(table[a], price) if news[a] else price
+                        news[a] = True
+                        if seen[a] == own.claim[e, i] and price > own.price[e, i]:
+                            given_up = True
+                    for b in range(count):
+                        if seen[a] == said.seen[e, j, b]:
+                            known[a] = max(known[a], said.table[e, j, b])
+            if given_up:
+                own.claim[e, i] = -1
+
+            cheapest, b1, b2 = -1, np.inf, np.inf
+            for a in range(count):
+                if seen[a] < 0:
+                    continue
+                x, y = landmarks[e, i, a, 0], landmarks[e, i, a, 1]
+                cost = np.sqrt(x * x + y * y)
+                if seen[a] == own.claim[e, i]:
+                    cost -= BONUS
+                else:
+                    if not news[a]:
+                        table[a] = FADE * known[a]
+                    cost += table[a]
+                if cost < b1:
+                    cheapest, b1, b2 = a, cost, b1
+                elif cost < b2:
+                    b2 = cost
+            if cheapest < 0:
+                own.claim[e, i] = -1
+                continue
+            if b2 == np.inf:
+                b2 = b1  # there is nowhere else to go
+            if seen[cheapest] == own.claim[e, i]:
+                worth = max(b2 - (b1 + BONUS), 0.0) + STEP
+                own.price[e, i] = max(worth, FADE * own.price[e, i])
+            else:
+                own.claim[e, i] = seen[cheapest]
+                own.place[e, i] = landmarks[e, i, cheapest, :2]
+                own.price[e, i] = table[cheapest] + b2 - b1 + STEP
+                table[cheapest] = own.price[e, i]
+
+
+class Auction:
+    """The claims of the agents of one group, in E worlds, and what its members perceive: all that
+    they observe of themselves; of the `companions` nearest agents all that they observe, and the
+    place that these claim; and what they claim themselves, instead of the landmarks."""
+
+    def __init__(self, group: Group, config: AuctionConfig) -> None:
+        """Raises ValueError for observations that hold no agents and landmarks."""
+        self.config = config
+        self.observed = group
+        agents, landmarks = sets(group.observation_parts)
+        self._names = agents.name, landmarks.name
+        self._companions = min(config.companions, agents.count)
+        self._vectors = 2 * agents.vectors
+        self.knows = (agents.count, landmarks.count)
+        others = Part(agents.name, self._companions, agents.vectors + 1, agents.scalars, True)
+        claim = Part("claim", 1, landmarks.vectors, landmarks.scalars, True)
+        replaced = {agents.name: others, landmarks.name: claim}
+        parts = tuple(replaced.get(part.name, part) for part in group.observation_parts)
+        space = Box(-np.inf, np.inf, (sum(part.size for part in parts),), np.float32)
+        self.group = Group(group.names, space, group.action_space, parts, group.action_parts)
+        self._own = _nothing(0, 0, 0)
+        self._claimed = np.zeros((0, 0, 0, 2), np.float32)  # by companions, relative to oneself
+        self._past: list[list[Said]] = []  # what was said in the last steps, round by round
+
+    def perceive(
+        self,
+        rows: np.ndarray,
+        neighbours: Neighbours,
+        begun: np.ndarray | None,
+        generator: torch.Generator,
+    ) -> np.ndarray:
+        """[E, N, O] -> [E, N, P], as `Policy.perceive`."""
+        items = pieces(self.observed, rows)
+        agents, landmarks = (items[name] for name in self._names)
+        if self._own.seen.shape != landmarks.shape[:3]:
+            self._own = _nothing(*landmarks.shape[:3])
+            self._claimed = np.zeros((*agents.shape[:2], self._companions, 2), np.float32)
+            self._past = [[self._own] * self.config.rounds] * self.config.message_delay
+            begun = None
+        if begun is None or begun.any():
+            self._talk(neighbours, agents, landmarks, begun, generator)
+        return self._perceived(items)
+
+    def _talk(
+        self,
+        neighbours: Neighbours,
+        agents: np.ndarray,
+        landmarks: np.ndarray,
+        begun: np.ndarray | None,
+        generator: torch.Generator,
+    ) -> None:
+        """All rounds of a step; only in the worlds where an episode has `begun`, if told."""
+        worlds = np.arange(len(agents)) if begun is None else np.flatnonzero(begun)
+        near = neighbours.agents[:, :, : self.knows[0]]
+        there = heard(self.config, agents, generator)
+        own = Said(*[x.copy() for x in self._own])
+        _look(worlds, neighbours.landmarks[:, :, : self.knows[1]], landmarks, own)
+        now: list[Said] = []
+        for r in range(self.config.rounds):
+            now.append(Said(*[x.copy() for x in own]))
+            said = self._past[0][r] if self._past else now[r]
+            _hear(worlds, near, there[r], landmarks, own, said)
+        self._own = own
+        self._claimed = self._claimed.copy()
+        self._claimed[worlds] = _places(agents, near, there[-1], said, self._companions)[worlds]
+        if self._past and begun is None:
+            self._past = [*self._past[1:], now]
+        elif self._past:  # the others have said their part of this step already
+            last = [_where(begun, new, old) for new, old in zip(now, self._past[-1], strict=True)]
+            self._past = [*self._past[:-1], last]
+
+    def _perceived(self, items: dict[str, np.ndarray]) -> np.ndarray:
+        agents, landmarks = (items[name] for name in self._names)
+        own, vectors = self._own, self._vectors
+        mine = (own.seen == own.claim[..., None]) & (own.claim[..., None] >= 0)
+        claim = np.take_along_axis(landmarks, mine.argmax(2)[..., None, None], 2)
+        others = agents[:, :, : self._companions]
+        others = np.concatenate([others[..., :vectors], self._claimed, others[..., vectors:]], 3)
+        replaced = dict(
+            zip(self._names, (others, claim * mine.any(2)[..., None, None]), strict=True)
+        )
+        parts = [replaced.get(name, piece) for name, piece in items.items()]
+        return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], 2)
+
+    def reset(self, begun: np.ndarray | None) -> None:
+        """Forget all claims and prices; in the worlds where an episode has `begun`, if told."""
+        if begun is None:
+            self._own = _nothing(0, 0, 0)
+        elif self._own.claim.size:
+            nothing = _nothing(*self._own.seen.shape)
+            self._own = _where(begun, nothing, self._own)
+            self._past = [[_where(begun, nothing, x) for x in step] for step in self._past]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        said = {"own": self._own}
+        for t, step in enumerate(self._past):
+            said |= {f"past.{t}.{r}": x for r, x in enumerate(step)}
+        state = {f"{k}.{name}": x for k, v in said.items() for name, x in v._asdict().items()}
+        state["claimed"] = self._claimed
+        return {name: torch.from_numpy(x.copy()) for name, x in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        def said(prefix: str) -> Said:
+            return Said(*[state[f"{prefix}.{name}"].numpy().copy() for name in Said._fields])
+
+        self._own, self._claimed = said("own"), state["claimed"].numpy().copy()
+        steps, rounds = range(self.config.message_delay), range(self.config.rounds)
+        self._past = []
+        if self._own.claim.size:
+            self._past = [[said(f"past.{t}.{r}") for r in rounds] for t in steps]
+
+
+def _where(worlds: np.ndarray | None, one: Said, other: Said) -> Said:
+    """In some worlds (bool[E]) what is said in `one`, else what is said in `other`."""
+    assert worlds is not None
+    pairs = zip(one, other, strict=True)
+    return Said(*[np.where(worlds.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs])
+
+
+def _places(
+    agents: np.ndarray, near: np.ndarray, there: np.ndarray, said: Said, count: int
+) -> np.ndarray:
+    """f32[E, N, count, 2]: where those next to oneself claim to go, relative to oneself. Who claims
+    nothing, or is not heard, is taken to stay."""
+    worlds = np.arange(len(near))[:, None, None]
+    own = said.place[worlds, near[:, :, :count]]
+    return agents[:, :, :count, :2] + own * there[:, :, :count, None]
+
+
+class Auctions:
+    """An auction in each group."""
+
+    def __init__(self, groups: dict[str, Group], config: AuctionConfig) -> None:
+        self._each = {g: Auction(group, config) for g, group in groups.items()}
+        self.groups = {g: auction.group for g, auction in self._each.items()}
+        agents, landmarks = zip(*[auction.knows for auction in self._each.values()], strict=True)
+        self.knows = max(agents), max(landmarks)
+
+    def perceive(
+        self,
+        observation: Arrays,
+        neighbours: dict[str, Neighbours] | None,
+        begun: np.ndarray | None,
+        generator: torch.Generator,
+    ) -> Arrays:
+        """As `Policy.perceive`. Raises ValueError where nobody says who is near whom."""
+        if neighbours is None:
+            raise ValueError("agents that talk must be told who is near whom: perceive(..., near)")
+        return {
+            g: auction.perceive(observation[g], neighbours[g], begun, generator)
+            for g, auction in self._each.items()
+        }
+
+    def reset(self, begun: np.ndarray | None) -> None:
+        for auction in self._each.values():
+            auction.reset(begun)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        each = self._each.items()
+        return {f"{g}.{k}": x for g, auction in each for k, x in auction.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        for g, auction in self._each.items():
+            auction.load_state_dict(below(f"{g}.", state))
+
+
+class AuctionAgent(DDPG):
+    """One policy shared by all, which goes to what the agents have claimed among themselves. It
+    learns from the world's reward, less the distance to the own claim."""
+
+    def __init__(
+        self,
+        groups: dict[str, Group],
+        config: AuctionConfig,
+        exploration: ExplorationConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._auctions = Auctions(groups, config)
+        self.knows, self.perceives = self._auctions.knows, self._auctions.groups
+        super().__init__(self.perceives, config, exploration, seed)
+
+    def perceive(
+        self,
+        observation: Arrays,
+        neighbours: dict[str, Neighbours] | None = None,
+        begun: np.ndarray | None = None,
+        privileged: Arrays | None = None,
+    ) -> Arrays:
+        return self._auctions.perceive(observation, neighbours, begun, self._generator)
+
+    def rows(self, g: str, batch: Batch) -> Rows:
+        start = 0
+        for part in self.groups[g].observation_parts:
+            if part.name == "claim":
+                break
+            start += part.size
+        distance = batch.next_observation[..., start : start + 2].square().sum(-1).sqrt()
+        return super().rows(g, batch._replace(reward=batch.reward - distance))
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        super().reset(mask)
+        self._auctions.reset(mask)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        auctions = self._auctions.state_dict()
+        return super().state_dict() | {f"auction.{k}": x for k, x in auctions.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        self._auctions.load_state_dict(below("auction.", state))

@@ -1,0 +1,436 @@
+"""Learned messages: agents tell their nearest neighbours what is in their memory and which landmark
+they are heading for; what goes into the memory is learned.
+
+All agents of a group share one actor. In every step, `rounds` times, agent i with memory m_i and
+claim c_i (a landmark), landmarks l and neighbours j in view, reads what its neighbours said in the
+round before:
+
+    pair(l)  = relu(max_j f(l, j, |l - j|, m_j, is l = c_j))        who else is, or heads, there
+    token(l) = relu(g(l, own, m_i, pair(l), is l = c_i))
+    z        = own, m_i, sum_l softmax_l(score(token(l))) l, max_l token(l)
+    m_i     <- keep m_i + (1 - keep) tanh(new)                      keep, new: affine in z
+    c_i     <- argmax_l score(token(l))
+
+and then acts, a_i = tanh(head(z)). Actor and critics learn from whole steps of a world, each with
+the step after it, so that what is said in one is judged by what it leads others to do in the next:
+
+    y  = r + gamma (1 - terminated) min_k Q'_k(s', mu'(o', m'))
+    Q <- minimise mean (Q(s, a) - y)^2                              s: privileged, in training only
+    mu <- maximise Q(s, mu(o, m)) and Q(s', mu(o', m')), m' = what mu makes of m, and minimise
+          `claim_loss` times the cross entropy of the scores to the landmark that is one's own in
+          the best assignment, where it is in view
+
+Shapes: E worlds (or B steps) of N agents lie one after another as R = E N rows, [1, R, size].
+"""
+
+from typing import Literal, NamedTuple, cast
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from marl.agents.actor_critic import ActorCritic, ActorCriticConfig, of_all
+from marl.agents.hearing import HearingConfig, heard, pieces, sets
+from marl.agents.learner import PIECE, LearningAgent, below
+from marl.exploration import ExplorationConfig
+from marl.networks import SHARPNESS, SetNetwork, StackedLinear
+from marl.replay import Batch
+from marl.worlds.base import Arrays, Group, Neighbours, Part
+
+CRITIC_AGENTS = 3  # nearest agents that the critics see
+
+
+class MessagesConfig(ActorCriticConfig, HearingConfig):
+    """Settings of agents with learned messages."""
+
+    name: Literal["messages"] = "messages"
+    width: int = Field(64, ge=1, description="units of every layer")
+    memory: int = Field(
+        16, ge=2, multiple_of=2, description="numbers in a message, beside the claim: plane vectors"
+    )
+    claim_loss: float = Field(
+        0.0, ge=0, description="weight of learning claims from the best assignment"
+    )
+
+
+class Layout(NamedTuple):
+    """How what is perceived is laid out: what is observed, who is heard, what was known before."""
+
+    observed: Group
+    rounds: int
+    memory: int
+
+    @property
+    def sizes(self) -> list[int]:
+        """Of: observation, numbers of those heard (round by round), numbers of the landmarks in
+        view, memory, own claim, place of the own landmark in the best assignment and whether that
+        is told."""
+        agents, landmarks = sets(self.observed.observation_parts)
+        (observations,) = self.observed.observation_space.shape
+        return [observations, self.rounds * agents.count, landmarks.count, self.memory, 1, 3]
+
+    @property
+    def group(self) -> Group:
+        """With the spaces of what is perceived."""
+        g = self.observed
+        space = Box(-np.inf, np.inf, (sum(self.sizes),), np.float32)
+        _, heard, seen, memory, claim, _ = self.sizes
+        parts = (
+            *g.observation_parts,
+            Part("neighbours", scalars=heard + seen),
+            Part("memory", vectors=memory // 2),
+            Part("claim", scalars=claim),
+            Part("assigned", 1, 1, 1, True),
+        )
+        return Group(g.names, space, g.action_space, parts, g.action_parts)
+
+
+class Percept(NamedTuple):
+    """What R agents perceive, [1, R, ...]."""
+
+    own: Tensor  # [.., O'] what is observed of oneself
+    agents: Tensor  # [.., K, item + 1] with their distance
+    landmarks: Tensor  # [.., L, item + 1]
+    heard: Tensor  # i64[.., rounds, K] rows of those who are heard; R: nobody
+    seen: Tensor  # [.., L] numbers of the landmarks
+    memory: Tensor  # [.., M]
+    claim: Tensor  # [.., 1] number of a landmark; -1: none
+    assigned: Tensor  # [.., 3]
+
+
+class Actor(nn.Module):
+    """What all agents share; see the top of this file."""
+
+    def __init__(self, layout: Layout, actions: int, config: MessagesConfig) -> None:
+        super().__init__()
+        agents, landmarks = sets(layout.observed.observation_parts)
+        w, m = config.width, config.memory
+        own = layout.sizes[0] - agents.size - landmarks.size
+        agent, landmark = agents.item_size + 1, landmarks.item_size + 1
+        self.pair_landmark = StackedLinear(1, landmark, w, bias=False)
+        self.pair_agent = StackedLinear(1, agent + m, w, bias=False)
+        self.pair_both = StackedLinear(1, 2, w, bias=False)
+        self.token = StackedLinear(1, landmark + own + m + w + 1, w)
+        self.score = StackedLinear(1, w, 1, bias=False)
+        z = own + m + landmark + w
+        self.write = StackedLinear(1, z, 2 * m)
+        self.trunk = StackedLinear(1, z, w)
+        self.output = StackedLinear(1, w, actions).small()
+        self.direct = StackedLinear(1, own + landmark, actions, bias=False).small()
+
+    def forward(self, p: Percept, said: list[tuple[Tensor, Tensor]] | None = None) -> "Outcome":
+        """All rounds of a step. `said`: what is heard in each round instead of what was just
+        said, memories and claims of all rows."""
+        memory, claim = p.memory, p.claim
+        scores, spoken = [], []
+        there = p.landmarks[..., -2].amax(-1, keepdim=True) > 0
+        for r in range(p.heard.shape[2]):
+            spoken.append((memory, claim))
+            z, score, direct = self._round(p, r, spoken[r] if said is None else said[r])
+            keep, new = self.write(z).chunk(2, -1)
+            keep = keep.sigmoid()
+            memory = keep * memory + (1.0 - keep) * new.tanh()
+            best = score.argmax(-1, keepdim=True)
+            claim = torch.where(there, p.seen.gather(-1, best), -1.0)
+            scores.append(score)
+            p = p._replace(memory=memory, claim=claim)
+        output = self.output(F.relu(self.trunk(z))) + self.direct(direct)
+        return Outcome(output, memory, claim, scores, spoken)
+
+    def _round(self, p: Percept, r: int, said: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """z, scores [1, R, L] and what the direct term of the action sees, after hearing what
+        everybody `said`; piece by piece where there are many rows."""
+        memories = torch.cat([said[0], said[0].new_zeros(1, 1, said[0].shape[-1])], 1)[0]
+        claims = torch.cat([said[1], said[1].new_full((1, 1, 1), -2.0)], 1)[0, :, 0]
+        rows = p.own.shape[1]
+        if torch.is_grad_enabled() or rows <= PIECE:
+            return self._listen(p, p.heard[:, :, r], memories, claims)
+        parts = [
+            Percept(*[x[:, first : first + PIECE] for x in p]) for first in range(0, rows, PIECE)
+        ]
+        done = [self._listen(part, part.heard[:, :, r], memories, claims) for part in parts]
+        return tuple(torch.cat(columns, 1) for columns in zip(*done, strict=True))
+
+    def _listen(
+        self, p: Percept, heard: Tensor, memories: Tensor, claims: Tensor
+    ) -> tuple[Tensor, ...]:
+        """`heard` [1, R, K]: rows of `memories` and `claims`."""
+        count = p.landmarks.shape[2]
+        there = p.landmarks[..., -2:-1]
+        agents = torch.cat([p.agents, memories[heard]], -1)
+        gap = torch.linalg.vector_norm(
+            p.landmarks[:, :, :, None, :2] - p.agents[:, :, None, :, :2], dim=-1
+        )
+        claimed = (p.seen[..., None] == claims[heard][:, :, None]).float()
+        both = torch.stack([gap, claimed], -1)
+        pair = (
+            self._each(self.pair_landmark, p.landmarks)[:, :, :, None]
+            + self._each(self.pair_agent, agents)[:, :, None]
+            + self._each(self.pair_both, both)
+        )
+        present = p.agents[:, :, None, :, -2, None]
+        pair = F.relu((pair * present).amax(3))
+        mine = (p.seen == p.claim)[..., None].float()
+        own = torch.cat([p.own, p.memory], -1)
+        spread = own[:, :, None].expand(-1, -1, count, -1)
+        token = torch.cat([p.landmarks, spread, pair, mine], -1)
+        token = F.relu(self._each(self.token, token)) * there
+        score = SHARPNESS * self._each(self.score, token)[..., 0] + (there[..., 0] - 1.0) * 1e9
+        picked = (score.softmax(-1)[..., None] * p.landmarks).sum(2)
+        z = torch.cat([own, picked, token.amax(2)], -1)
+        return z, score, torch.cat([p.own, picked], -1)
+
+    @staticmethod
+    def _each(layer: nn.Module, x: Tensor) -> Tensor:
+        """A layer on every item of every row."""
+        return layer(x.flatten(1, -2)).view(*x.shape[:-1], -1)
+
+
+class Outcome(NamedTuple):
+    """What comes of a step's rounds."""
+
+    output: Tensor  # [1, R, A] the action before tanh
+    memory: Tensor  # [1, R, M]
+    claim: Tensor  # [1, R, 1]
+    scores: list[Tensor]  # [1, R, L] of every round
+    spoken: list[tuple[Tensor, Tensor]]  # memories and claims that were said in every round
+
+
+class MessagesAgent(LearningAgent["_Learner"]):
+    """A learner for each group, and what every agent remembers."""
+
+    whole_steps = True
+    any_number = True
+    privileged = True
+
+    def __init__(
+        self,
+        groups: dict[str, Group],
+        config: MessagesConfig,
+        exploration: ExplorationConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        if exploration is not None and exploration.kind == "psne":
+            raise ValueError("exploration.kind is 'psne', which 'messages' does not have")
+        self._layouts = {g: Layout(x, config.rounds, config.memory) for g, x in groups.items()}
+        counts = [[part.count for part in sets(x.observation_parts)] for x in groups.values()]
+        self.knows = max(a for a, _ in counts), max(b for _, b in counts)
+        self.perceives = {g: layout.group for g, layout in self._layouts.items()}
+        self._heard: Arrays = {}  # i64[rounds, E, N, K] who is heard
+        self._known: Arrays = {}  # f32[E, N, M + 1] memory and claim
+        self._past: dict[str, list[np.ndarray]] = {}  # f32[rounds, E, N, M + 1] of the last steps
+        super().__init__(
+            groups, config, exploration, seed, lambda g: _Learner(self._layouts[g], config)
+        )
+
+    # ------------------------------------------------------------------------------------- acting
+
+    def perceive(
+        self,
+        observation: Arrays,
+        neighbours: dict[str, Neighbours] | None = None,
+        begun: np.ndarray | None = None,
+        privileged: Arrays | None = None,
+    ) -> Arrays:
+        if neighbours is None:
+            raise ValueError("agents that talk must be told who is near whom: perceive(..., near)")
+        perceived = {}
+        for g, rows in observation.items():
+            agents, landmarks = sets(self.groups[g].observation_parts)
+            shape = rows.shape[:2]
+            if g not in self._known or self._known[g].shape[:2] != shape:
+                self._start(g, shape)
+                begun = None
+            if begun is None or begun.any():
+                items = pieces(self.groups[g], rows)
+                there = heard(self.config, items[agents.name], self._generator)
+                numbers = np.where(there, neighbours[g].agents[:, :, : agents.count], -1)
+                if begun is not None:
+                    numbers = np.where(begun[:, None, None], numbers, self._heard[g])
+                self._heard[g] = numbers
+            assigned = np.zeros((*shape, 3), np.float32)
+            if privileged is not None:
+                assigned[..., :2], assigned[..., 2] = privileged[g], 1.0
+            columns = [
+                rows,
+                np.moveaxis(self._heard[g], 0, 2).reshape(*shape, -1),
+                neighbours[g].landmarks[:, :, : landmarks.count],
+                self._known[g],
+                assigned,
+            ]
+            perceived[g] = np.concatenate(columns, 2, dtype=np.float32)
+        return perceived
+
+    def _start(self, g: str, shape: tuple[int, ...]) -> None:
+        """Nobody knows anything yet."""
+        c = self.config
+        self._known[g] = _nothing((*shape, c.memory + 1))
+        self._past[g] = [_nothing((c.rounds, *shape, c.memory + 1))] * c.message_delay
+
+    def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
+        actions = {}
+        with torch.no_grad():
+            for g, learner in self._learners.items():
+                shape = perceived[g].shape[:2]
+                actor = cast(Actor, learner.actor if explore else learner.greedy)
+                p = percept(self._layouts[g], torch.from_numpy(perceived[g]))
+                said = None
+                if self._past[g]:
+                    late = torch.from_numpy(self._past[g][0]).flatten(1, 2)[:, None]
+                    said = [(x[..., :-1], x[..., -1:]) for x in late]
+                out = actor(p, said)
+                self._known[g] = torch.cat([out.memory, out.claim], -1).view(*shape, -1).numpy()
+                if self._past[g]:
+                    now = torch.stack([torch.cat(x, -1) for x in out.spoken])
+                    self._past[g] = [
+                        *self._past[g][1:],
+                        now.view(-1, *shape, now.shape[-1]).numpy(),
+                    ]
+                action = out.output.tanh().view(*shape, -1)
+                actions[g] = (self.exploration.disturb(g, action) if explore else action).numpy()
+        return actions
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        self.exploration.reset(mask)
+        if mask is None:
+            self._known.clear()
+            return
+        for g, known in self._known.items():
+            self._known[g] = np.where(mask[:, None, None], _nothing(known.shape), known)
+            self._past[g] = [
+                np.where(mask[:, None, None], _nothing(past.shape), past) for past in self._past[g]
+            ]
+
+    # ------------------------------------------------------------------------------------ learning
+
+    def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
+        results: dict[str, Tensor] = {}
+        for g, learner in self._learners.items():
+            with self.config.autocast():
+                result = learner.update(batch[g], self._generator)
+            results |= self.logged(g, of_all(result))
+        return results
+
+    # --------------------------------------------------------------------------------- checkpoints
+
+    def state_dict(self) -> dict[str, Tensor]:
+        arrays = {f"known.{g}": x for g, x in self._known.items()}
+        arrays |= {f"heard.{g}": x for g, x in self._heard.items()}
+        arrays |= {f"past.{g}.{t}": x for g, p in self._past.items() for t, x in enumerate(p)}
+        return super().state_dict() | {k: torch.from_numpy(x.copy()) for k, x in arrays.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        self._known = {g: x.numpy().copy() for g, x in below("known.", state).items()}
+        self._heard = {g: x.numpy().copy() for g, x in below("heard.", state).items()}
+        steps = range(self.config.message_delay)
+        self._past = {
+            g: [state[f"past.{g}.{t}"].numpy().copy() for t in steps] for g in self._known
+        }
+
+
+def _nothing(shape: tuple[int, ...]) -> np.ndarray:
+    """An empty memory and no claim."""
+    known = np.zeros(shape, np.float32)
+    known[..., -1] = -1.0
+    return known
+
+
+def percept(layout: Layout, rows: Tensor) -> Percept:
+    """What was perceived, [B, N, P], taken apart."""
+    worlds, n, _ = rows.shape
+    observed, heard, seen, memory, claim, assigned = rows.flatten(0, 1)[None].split(
+        layout.sizes, -1
+    )
+    agents, landmarks = sets(layout.observed.observation_parts)
+    own, items = [], {}
+    parts = layout.observed.observation_parts
+    split = observed.split([part.size for part in parts], -1)
+    for part, piece in zip(parts, split, strict=True):
+        if part in (agents, landmarks):
+            x = piece.reshape(1, worlds * n, part.count, part.item_size)
+            length = torch.linalg.vector_norm(x[..., :2], dim=-1, keepdim=True)
+            items[part.name] = torch.cat([x, length], -1)
+        else:
+            own.append(piece)
+    first = n * torch.arange(worlds).repeat_interleave(n)[:, None]
+    numbers = heard[0].long()
+    numbers = torch.where(numbers < 0, worlds * n, numbers + first)
+    return Percept(
+        torch.cat(own, -1),
+        items[agents.name],
+        items[landmarks.name],
+        numbers.view(1, worlds * n, layout.rounds, -1),
+        seen,
+        memory,
+        claim,
+        assigned,
+    )
+
+
+class _Learner(ActorCritic):
+    """The learner of one group."""
+
+    def __init__(self, layout: Layout, config: MessagesConfig) -> None:
+        if config.normalise:
+            raise ValueError("agent.normalise is on, but 'messages' compares positions")
+        group = layout.observed
+        agents, landmarks = sets(group.observation_parts)
+        (actions,) = group.action_space.shape
+        own = [part for part in group.observation_parts if part not in (agents, landmarks)]
+        count = min(CRITIC_AGENTS, agents.count)
+        rivals = Part(agents.name, count, agents.vectors, agents.scalars, True)
+        parts = (*own, rivals, Part("assigned", 1, 1, 1, True))
+        inputs = sum(part.size for part in parts)
+
+        def critic() -> nn.Module:
+            norm = "critic" in config.layer_norm
+            return SetNetwork(1, parts, inputs, actions, 1, (), config.width, norm)
+
+        super().__init__(config, layout.group, 1, Actor(layout, actions, config), critic)
+        self.layout = layout
+        self.claim_loss = config.claim_loss
+
+    def judged(self, p: Percept) -> Tensor:
+        """What the critics see, [1, R, C]."""
+        agents = p.agents[:, :, :CRITIC_AGENTS, :-1]
+        return torch.cat([p.own, agents.flatten(2), p.assigned], -1)
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """One update from B steps of N agents."""
+        o, a, o2 = self.turned(batch.observation, batch.action, batch.next_observation)
+        now, then = percept(self.layout, o), percept(self.layout, o2)
+        seen, seen2 = self.judged(now), self.judged(then)
+        a = a.flatten(0, 1)[None]
+        reward, terminated = (x.reshape(1, -1, 1) for x in (batch.reward, batch.terminated))
+        with torch.no_grad():
+            a2 = self.smoothed(self.target_actor(then).output.to(a.dtype).tanh(), generator)
+        result = self.improve_critics(seen, a, reward, seen2, a2, terminated)
+        if self.actors_turn:
+            actor = cast(Actor, self.actor)
+            first = actor(now)
+            second = actor(then._replace(memory=first.memory, claim=first.claim))
+            output = torch.cat([first.output, second.output], 1)
+            loss = None
+            if self.claim_loss:
+                losses = [_claim_loss(p, out) for p, out in ((now, first), (then, second))]
+                result["claim_loss"] = torch.stack(losses).mean()
+                loss = self.claim_loss * result["claim_loss"]
+                result["claim_loss"] = result["claim_loss"].detach()
+            both = torch.cat([seen, seen2], 1)
+            self.improve_actor(output, both, torch.cat([a, a], 1), result, loss)
+        return result
+
+
+def _claim_loss(p: Percept, out: Outcome) -> Tensor:
+    """Cross entropy of the scores of all rounds to the landmark that is one's own in the best
+    assignment, where it is in view."""
+    gap = (p.landmarks[..., :2] - p.assigned[:, :, None, :2]).abs().amax(-1)
+    own = (gap < 1e-4) & (p.landmarks[..., -2] > 0) & (p.assigned[..., 2:] > 0)
+    known = own.any(-1).float()
+    label = own.float().argmax(-1)
+    losses = [F.cross_entropy(s[0], label[0], reduction="none") * known[0] for s in out.scores]
+    return torch.stack(losses).mean(0).sum() / known.sum().clamp(min=1.0)
