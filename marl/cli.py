@@ -133,6 +133,31 @@ def make_parser() -> Parser:
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
     _add_settings(command, world_settings)
 
+    command = add(
+        "scale", scale, "measure policies with more and more agents, beside the built-in ones"
+    )
+    command.add_argument(
+        "names", metavar="RUN", nargs="+",
+        help="a run (those that differ in their seed only are one policy), a sweep, a .safetensors "
+        "file or a built-in policy",
+    )  # fmt: skip
+    command.add_argument(
+        "--agents", type=whole(1), nargs="+", metavar="N",
+        help="numbers of agents; otherwise 4 8 12 20 40 80 200 1000 10000, and as trained",
+    )  # fmt: skip
+    command.add_argument(
+        "--episodes", type=whole(1), metavar="E",
+        help="for each number of agents; otherwise 20 000 agents' worth, at most 2000: 20 for "
+        "1000 agents, 2 for 10 000, 1 beyond",
+    )  # fmt: skip
+    command.add_argument("--seed", type=whole(0), metavar="S", help="of the episodes")
+    command.add_argument(
+        "--workers", type=whole(1), metavar="W", help="measurements at once; else one a core"
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
+    command.add_argument("--out", type=Path, metavar="DIR", help="otherwise data/scales/NAMES")
+    _add_settings(command, world_settings)
+
     command = add("render", render, "watch a policy: a GIF, MP4, PNG or a live window")
     command.add_argument("name", metavar="RUN_OR_FILE_OR_POLICY", help=policy)
     command.add_argument("--agents", type=whole(1), metavar="N", help="how many; else as trained")
@@ -250,7 +275,7 @@ def compare(
     from marl.reports import print_rows
     from marl.runs import check_writable, data_root
 
-    title = "-".join(names) if len(names) < 4 else f"{names[0]}-and-{len(names) - 1}-more"
+    title = _title(names)
     folder = out or data_root() / "comparisons" / title
     check_writable(folder / "comparison.html")
     groups, left_out = comparison.gather(names, by)
@@ -295,6 +320,53 @@ def evaluate(
     print_table([(subject.name, result) for result in results])
     if json is not None:
         write_json(json, results)
+
+
+def scale(
+    names: Sequence[str],
+    agents: Sequence[int] | None,
+    episodes: int | None,
+    seed: int | None,
+    workers: int | None,
+    json: Path | None,
+    out: Path | None,
+    settings: Sequence[str],
+) -> None:
+    """Measure policies with more and more agents, and write what that says."""
+    import os
+
+    from marl import scale
+    from marl.reports import print_rows
+    from marl.runs import check_writable, data_root, write_json
+    from marl.scale_pages import ScaleStudy
+
+    title = _title([scale.as_file_name(name) for name in names])
+    folder = out or data_root() / "scales" / title
+    for path in (folder / "rows" / "x", *([] if json is None else [json])):
+        check_writable(path)
+    entries, left_out = scale.gather(names, settings)
+    numbers = sorted({*agents}) if agents else scale.numbers(entries)
+    seed = scale.default_seed(entries) if seed is None else seed
+    cores = workers or os.cpu_count() or 1
+    for what in scale.measure(entries, numbers, episodes, seed, folder, cores, settings):
+        print(what, file=sys.stderr, flush=True)
+    study = ScaleStudy(title, entries, scale.default_metric(entries), left_out)
+    if json is not None:
+        write_json(json, scale.objects(entries))
+    for n in study.numbers:
+        print_rows(f"{n} agents", *study.scores(n))
+    for heading, (columns, rows) in study.costs().items():
+        print(f"\n{heading}")
+        print_rows("", columns, rows)
+    for note in study.notes[1:]:
+        print(note)
+    for path in study.write(folder):
+        print(path, flush=True)
+
+
+def _title(names: Sequence[str]) -> str:
+    """What a folder of results on these is called."""
+    return "-".join(names) if len(names) < 4 else f"{names[0]}-and-{len(names) - 1}-more"
 
 
 def render(

@@ -6,12 +6,8 @@ statistics, in evaluation-N.json, until there are newer weights.
 """
 
 import json
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ from marl import evaluation
 from marl.config import Config, parse_scenario, read_json
 from marl.errors import UserError
 from marl.evaluation import headline
+from marl.processes import in_processes
 from marl.runs import Run, data_root, read_log, run_state, write_json
 from marl.statistics import interval, iqm, median, paired_test, probability_of_improvement
 from marl.sweeps import runs_of, sweep_names
@@ -150,7 +147,9 @@ def measure(groups: Sequence[Group], agents: Sequence[int], workers: int = 1) ->
     ]
     todo = [(name, n) for _, n, name in wanted if not _up_to_date(name, n)]
     refused: dict[tuple[str, int], str] = {}
-    for (name, n), why in _all_evaluated(todo, min(workers, len(todo))):
+    workers = min(workers, len(todo))
+    here = ((what, _evaluate(what)) for what in todo)
+    for (name, n), why in in_processes(_evaluate, todo, workers) if workers > 1 else here:
         yield f"{name}, N={n}"
         if why:
             refused[name, n] = why
@@ -161,28 +160,9 @@ def measure(groups: Sequence[Group], agents: Sequence[int], workers: int = 1) ->
             group.results.setdefault(n, []).append(read_json(_file(name, n))[0])
 
 
-def _all_evaluated(
-    todo: Sequence[tuple[str, int]], workers: int
-) -> Iterator[tuple[tuple[str, int], str]]:
-    """What was evaluated, and why it was not, if it was not."""
-    if workers < 2:
-        yield from ((what, _evaluate(*what)) for what in todo)
-        return
-    # Ctrl-C reaches the processes, too, which then have nothing to say.
-    die = (signal.SIGINT, signal.SIG_DFL)
-    with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, die) as pool:
-        futures = {pool.submit(_evaluate, *what): what for what in todo}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise UserError("a process that measured was killed; what is done is kept") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _evaluate(name: str, agents: int) -> str:
-    """Let a run play, and keep how it went; returns why that cannot be."""
+def _evaluate(what: tuple[str, int]) -> str:
+    """Let a run play with so many agents, and keep how it went; returns why that cannot be."""
+    name, agents = what
     subject = evaluation.subject(name)
     defaults = subject.config.evaluation
     try:

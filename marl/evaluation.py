@@ -1,4 +1,4 @@
-"""Greedy episodes, metrics, scale studies: what a policy is worth on any number of agents."""
+"""Greedy episodes and metrics: what a policy is worth on any number of agents."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +31,8 @@ from marl.worlds.scene import Scene
 
 AGENTS_AT_ONCE = 1_000  # in a chunk of episodes that run side by side; more would leave the cache
 
+RENAMED = {"distance": "mean_distance"}  # metrics of worlds, where results call them otherwise
+
 PolicyMaker = Callable[[World, int], Policy]  # from a world and a seed
 
 
@@ -42,7 +44,8 @@ class Subject:
     """Something to evaluate or render: how to make its policy, and in which world it is looked at.
 
     `world` is {"scenario": name, parameters}, as in a config; `agents` are the numbers of agents to
-    look at unless told otherwise: the config's, but only its own for a policy tied to that.
+    look at unless told otherwise: the config's, but only its own for a policy tied to that, which
+    `tied` says in words.
     """
 
     name: str
@@ -50,10 +53,13 @@ class Subject:
     world: dict[str, Any]
     config: Config
     agents: tuple[int, ...]
+    tied: str = ""
 
     def world_for(self, num_agents: int) -> dict[str, Any]:
         """The world's parameters for N agents. The number of landmarks, where it is given, grows in
-        step."""
+        step. Raises UserError where the policy or the scenario is tied to another number."""
+        if self.tied and num_agents != self.agents[0]:
+            raise UserError(f"{self.name} does not fit: {self.tied}")
         world = _with_agents(self.world, num_agents)
         if world.get("num_landmarks") is not None:
             share = world["num_landmarks"] / self.world["num_agents"]
@@ -80,6 +86,7 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     on top of the world in which the run wants to be evaluated. A file from elsewhere whose
     scenario or agent is code to be imported is refused unless they name that, too
     ("world.scenario=module:NAME")."""
+    tied = ""
     if name in BUILTIN:
         config = parse_config({})
         agents = config.evaluation.agents
@@ -95,8 +102,9 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
         _check_trust(path, {k: v for k, v in code.items() if f"{k}={v}" not in trusted})
         scenario = parse_scenario(config.world, "world")
         agents = config.evaluation.agents
-        any_number = config.make_agent(scenario.groups, 0).any_number
-        if not any_number or "num_agents" not in config.world:
+        if not config.make_agent(scenario.groups, 0).any_number:
+            tied = _tied(config)
+        if tied or "num_agents" not in config.world:
             agents = (scenario.agent_count,)
         title = path.parent.name if path.name == "weights.safetensors" else path.stem
 
@@ -114,7 +122,7 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     world = with_settings({"world": world}, settings)["world"]
     scenario = parse_scenario(world, "world")
     world = {"scenario": world["scenario"], **scenario.model_dump(mode="json")}
-    return Subject(title, maker, world, config, agents)
+    return Subject(title, maker, world, config, agents, tied)
 
 
 def load_policy(path_or_name: str, world: World | None = None) -> Policy:
@@ -177,12 +185,8 @@ def _misfit(config: Config, agent: Agent, world: World) -> str:
     if not isinstance(world.scenario, kind):
         return f"it was trained in {config.world['scenario']!r}, which is another scenario"
     now = world.scenario.model_dump()
-    trained = config.world.get("num_agents")
-    if not agent.any_number and now.get("num_agents") != trained:
-        return (
-            f"the agent {config.agent['name']!r} was trained as {trained} agents and is tied to "
-            "that number: only policies that all agents share can be applied to another"
-        )
+    if not agent.any_number and now.get("num_agents") != config.world.get("num_agents"):
+        return _tied(config)
 
     def layout(parameters: dict[str, Any]) -> list:
         groups = kind(**parameters).groups
@@ -197,6 +201,15 @@ def _misfit(config: Config, agent: Agent, world: World) -> str:
         return ""
     network = config.agent.get("network", "of its own kind")
     return f"{' and '.join(reasons)}, and its network ({network}) knows that size only"
+
+
+def _tied(config: Config) -> str:
+    """That a policy plays with its own number of agents only."""
+    agents = parse_scenario(config.world, "world").agent_count
+    return (
+        f"the agent {config.agent['name']!r} was trained as {agents} agents and is tied to "
+        "that number: only policies that all agents share can be applied to another"
+    )
 
 
 # -------------------------------------------------------------------------------------- evaluation
@@ -218,9 +231,17 @@ def evaluate(
         agents, episodes, seed; the world's metrics at the last step (in spread coverage,
         coverage_015, mean_distance), but collisions (overlapping others per agent) averaged over
         all steps; for the first of the metrics, NAME_ci95, the ends of its 95 % confidence interval
-        over episodes, or None for a single one; reward per agent and step. They depend on nothing
-        but the arguments.
+        over episodes, or None for a single one; reward per agent and step; path_length, how far an
+        agent has travelled, in world units; NAME_by_step, the first metric after each step. They
+        depend on nothing but the arguments.
     """
+    return averaged(measure(policy, world, num_agents, episodes, seed), num_agents, seed)
+
+
+def measure(
+    policy: PolicyMaker, world: dict[str, Any], num_agents: int, episodes: int | None, seed: int
+) -> dict[str, np.ndarray]:
+    """What `evaluate` averages, of each episode: {name: f64[E]}, {NAME_by_step: f64[E, T]}."""
     scenario = parse_scenario(_with_agents(world, num_agents), "world")
     if episodes is None:
         episodes = min(max(-(-20_000 // num_agents), 20), 2000)
@@ -231,11 +252,19 @@ def evaluate(
             chunk_seed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
             worlds = ParticleWorld(scenario, min(chunk, episodes - first), chunk_seed)
             parts.append(_play(worlds, policy(worlds, chunk_seed)))
-    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def averaged(values: dict[str, np.ndarray], num_agents: int, seed: int) -> dict[str, Any]:
+    """The result of `evaluate` from that of `measure`."""
+    episodes = len(next(iter(values.values())))
     result: dict[str, Any] = {"agents": num_agents, "episodes": episodes, "seed": seed}
     for name, column in values.items():
+        if name.endswith("_by_step"):
+            result[name] = [float(step.mean()) for step in np.ascontiguousarray(column.T)]
+            continue
         result[name] = float(column.mean())
-        if headline(result) is None and name != "reward":
+        if headline(result) is None and name not in ("reward", "path_length"):
             result[f"{name}_ci95"] = _interval(column)
     return result
 
@@ -245,30 +274,43 @@ def headline(result: dict[str, Any]) -> str | None:
     return next((key.removesuffix("_ci95") for key in result if key.endswith("_ci95")), None)
 
 
-def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
+def _play(world: ParticleWorld, policy: Policy) -> dict[str, np.ndarray]:
     """One episode in each of the worlds: {name: f64[E]}, collisions and reward as means over steps,
-    the other metrics as they were at the end."""
+    the other metrics as they were at the end; {NAME_by_step: f64[E, T]} for the first of them."""
     playing = np.ones(world.num_worlds, bool)
     steps = np.zeros(world.num_worlds)
     sums: dict[str, np.ndarray] = {"collisions": np.zeros(world.num_worlds)}
-    reward = np.zeros(world.num_worlds)
+    reward, path_length = np.zeros(world.num_worlds), np.zeros(world.num_worlds)
     last: dict[str, np.ndarray] = {}
-    for turn in collect(world, policy):
+    by_step: list[np.ndarray] = []
+    observation = world.reset()
+    policy.reset()
+    before, _ = world.positions()
+    for turn in collect(world, policy, observation=observation):
         step = turn.step
         steps += playing
         own = np.concatenate(list(step.reward.values()), axis=1)
         reward += playing * own.mean(axis=1, dtype=np.float64)
+        after, _ = world.positions()
+        moved = after - before
+        path_length += playing * np.hypot(moved[..., 0], moved[..., 1]).mean(axis=1, dtype=float)
+        before = after
         for name, values in step.metrics.items():
             if name in sums:
                 sums[name] += playing * values
             last.setdefault(name, np.zeros(world.num_worlds))[playing] = values[playing]
+        by_step += [values.copy() for values in islice(last.values(), 1)]
         playing &= ~step.done
         if not playing.any():
             break
+    first = next(iter(last), None)
     last.update({name: total / steps for name, total in sums.items() if name in last})
-    if "distance" in last:
-        last["mean_distance"] = last.pop("distance")
-    return {**last, "reward": reward / steps}
+    result = {RENAMED.get(name, name): values for name, values in last.items()}
+    result["reward"] = reward / steps
+    result.setdefault("path_length", path_length)
+    if first:
+        result[f"{RENAMED.get(first, first)}_by_step"] = np.stack(by_step, axis=1)
+    return result
 
 
 def _interval(values: np.ndarray) -> list[float] | None:

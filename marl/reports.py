@@ -49,8 +49,8 @@ def _print(table: Table, console: Console | None) -> None:
 
 def _measured(result: dict[str, Any]) -> list[str]:
     """The metrics in a result, and the reward."""
-    about = ("agents", "episodes", "seed")
-    return [name for name in result if name not in about and not name.endswith("_ci95")]
+    about = ("agents", "episodes", "seed", "path_length")
+    return [n for n in result if n not in about and not n.endswith(("_ci95", "_by_step"))]
 
 
 def _cell(value: float | None) -> str:

@@ -47,6 +47,25 @@ def interval(
     return float(low), float(high)
 
 
+def median_interval(
+    values: np.ndarray, resamples: int = RESAMPLES
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Ends f64[M] of 95 % percentile bootstrap intervals of a median over runs of means over
+    episodes; values f64[R, E, M] of M measures. Runs are drawn anew, with replacement, and so are
+    episodes: the same ones for all runs, as these play the same starts. None for a single episode
+    of a single run."""
+    runs, episodes, _ = values.shape
+    if runs * episodes == 1:
+        return None
+    draw = np.random.default_rng(0).integers
+    estimates = [
+        np.median(values[draw(runs, size=runs)][:, draw(episodes, size=episodes)].mean(1), axis=0)
+        for _ in range(resamples)
+    ]
+    low, high = np.percentile(estimates, [2.5, 97.5], axis=0)
+    return low, high
+
+
 def paired_test(scores: np.ndarray, others: np.ndarray) -> float:
     """Two-sided p-value for equal means of scores that belong together, f64[R] each: how often the
     mean difference would be as large or larger if the sign of each were a coin's. All flips up to

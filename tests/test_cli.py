@@ -106,6 +106,12 @@ def test_flags_that_are_not_typed_do_not_override(data, tmp_path, capsys):
         ("evaluate greedy --set agent.gamma=1", "only world.KEY=VALUE can"),
         ("evaluate greedy --set world.reward=no", "world.reward is \"no\""),
         ("evaluate greedy --json .", "cannot write ."),
+        ("scale", "required"),
+        ("scale greedy nothing", "there is no run or policy 'nothing'"),
+        ("scale greedy --agents 4 0", "whole number, 1 or more"),
+        ("scale greedy --episodes 0", "whole number, 1 or more"),
+        ("scale greedy --json .", "cannot write ."),
+        ("scale greedy --set world.num_agents=3", "use --agents"),
         ("render greedy --out x.xyz", "use one of .gif, .mp4, .png"),
         ("render greedy --agents 0", "whole number, 1 or more"),
         ("render nothing", "there is no run or policy"),
@@ -155,6 +161,7 @@ def test_folders_that_cannot_be_written(tmp_path, capsys, monkeypatch):
     assert "cannot write" in refused(capsys, "train", str(write_tiny(tmp_path)))
     out = str(tmp_path / "file" / "x.gif")
     assert "cannot write" in refused(capsys, "render", "greedy", "--steps", "1", "--out", out)
+    assert "cannot write" in refused(capsys, "scale", "greedy", "--out", str(tmp_path / "file"))
     out = str(tmp_path / "file" / "x.json")
     assert "cannot write" in refused(capsys, "evaluate", "greedy", "--json", out)
 

@@ -6,6 +6,7 @@ from tiny import TINY
 
 import marl
 from marl import cli, evaluation
+from marl.agents import Policy
 from marl.config import parse_config, with_settings
 from marl.errors import UserError
 from marl.evaluation import evaluate, load_policy, scenes, subject
@@ -16,7 +17,7 @@ from marl.training import train
 WORLD = {"scenario": "spread", "episode_length": 20}
 KEYS = {
     *("agents", "episodes", "seed", "coverage", "coverage_ci95", "coverage_015"),
-    *("collisions", "mean_distance", "reward"),
+    *("collisions", "mean_distance", "reward", "path_length", "coverage_by_step"),
 }
 
 
@@ -36,15 +37,42 @@ def test_against_a_plain_loop():
     world = marl.make("spread", num_worlds=5, seed=seed, episode_length=20)
     policy = BUILTIN["greedy"](world)
     observation, rewards, collisions = world.reset(), [], []
+    coverage, path, (before, _) = [], 0.0, world.positions()
     for _ in range(20):
         step = world.step(policy.act(observation))
         observation = step.observation
+        after, _ = world.positions()
+        path += np.linalg.norm(after - before, axis=2).mean()
+        before = after
+        coverage.append(float(step.metrics["coverage"].mean()))
         rewards.append(step.reward["agents"])
         collisions.append(step.metrics["collisions"])
     assert result["coverage"] == pytest.approx(step.metrics["coverage"].mean())
     assert result["mean_distance"] == pytest.approx(step.metrics["distance"].mean())
     assert result["collisions"] == pytest.approx(np.mean(collisions))
     assert result["reward"] == pytest.approx(np.mean(rewards), rel=1e-5)
+    assert result["path_length"] == pytest.approx(path, rel=1e-5)
+    assert result["coverage_by_step"] == pytest.approx(coverage)
+    assert result["coverage_by_step"][-1] == result["coverage"]
+
+
+class East(Policy):
+    """Full force to the right."""
+
+    def act(self, observation, explore=False):
+        action = np.zeros((*observation["agents"].shape[:2], 2), np.float32)
+        action[..., 0] = 1.0
+        return {"agents": action}
+
+
+def test_the_path_of_an_agent_that_is_pushed():
+    world = {**WORLD, "integration": "semi_implicit"}
+    result = evaluate(lambda world, seed: East(), world, 1, 3, seed=0)
+    speed, path = 0.0, 0.0
+    for _ in range(20):
+        speed = 0.75 * speed + 5.0 * 0.1  # a quarter is lost to damping; acceleration 5, steps .1 s
+        path += speed * 0.1
+    assert result["path_length"] == pytest.approx(path, rel=1e-5)
 
 
 def test_same_seed_same_numbers_and_other_seed_other_numbers():

@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from marl.statistics import interval, iqm, median, paired_test, probability_of_improvement
+from marl.statistics import (
+    interval,
+    iqm,
+    median,
+    median_interval,
+    paired_test,
+    probability_of_improvement,
+)
 
 X = np.array(
     [[0.777, 0.682, 0.607], [0.75, 0.906, 0.564], [0.925, 0.858, 0.503], [0.717, 0.931, 0.459],
@@ -82,3 +89,17 @@ def test_pairs():
     difference = np.array([0.5, -0.2, 0.1])
     means = [abs(np.dot(flip, difference)) for flip in flips]
     assert paired_test(difference, 0 * difference) == np.mean(np.array(means) >= 0.4 - 1e-12)
+
+
+def test_interval_over_runs_and_episodes():
+    assert median_interval(np.ones((1, 1, 2))) is None
+    low, high = median_interval(np.array([[[0.0, 3.0], [1.0, 3.0]]]))
+    assert (low.tolist(), high.tolist()) == ([0.0, 3.0], [1.0, 3.0])
+    episodes = np.random.default_rng(0).normal(size=(1, 50, 1))
+    low, high = median_interval(episodes)
+    half = 1.96 * episodes.std() / np.sqrt(50)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
+    same = median_interval(np.repeat(episodes, 4, axis=0))  # say no more on the same starts
+    assert (same[1] - same[0]) / 2 == pytest.approx(half, rel=0.1)
+    apart = np.array([0.0, 1.0, 2.0])[:, None, None] + 0 * episodes
+    assert [float(end[0]) for end in median_interval(apart)] == [0.0, 2.0]

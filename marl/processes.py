@@ -1,0 +1,47 @@
+"""Work side by side in processes of their own."""
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TypeVar
+
+from marl.errors import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def in_processes(
+    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, fresh: bool = False
+) -> Iterator[tuple[Task, Result]]:
+    """Each task with function(task), in the order in which they are done, so many `workers`
+    (processes) at a time; `fresh`: a new process for each task. Raises UserError where a process is
+    killed."""
+    executor: Executor = ThreadPoolExecutor(workers) if fresh else _processes(workers)
+    with executor as pool:
+        futures = {
+            (pool.submit(_alone, function, task) if fresh else pool.submit(function, task)): task
+            for task in tasks
+        }
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise UserError("a process that measured was killed; what is done is kept") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _processes(workers: int) -> ProcessPoolExecutor:
+    # Ctrl-C reaches the processes, too, which then have nothing to say.
+    die = (signal.SIGINT, signal.SIG_DFL)
+    return ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, die)
+
+
+def _alone(function: Callable[[Task], Result], task: Task) -> Result:
+    """In a process that does nothing else before or after. (The executor's own way to that,
+    max_tasks_per_child, may hang: CPython issue 115634.)"""
+    with _processes(1) as pool:
+        return pool.submit(function, task).result()
