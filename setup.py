@@ -1,4 +1,4 @@
-"""All metadata is in pyproject.toml. This adds the shipped configs and model to a built wheel,
+"""All metadata is in pyproject.toml. This adds the shipped configs and models to a built wheel,
 where `marl` looks for them in marl/data."""
 
 import shutil
@@ -12,7 +12,7 @@ class BuildWithData(build_py):
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            for folder in ("json", "models/spread"):
+            for folder in ("json", "models/spread", "models/spread_auction"):
                 target = Path(self.build_lib, "marl", "data", folder)
                 shutil.copytree(Path("data", folder), target, dirs_exist_ok=True)
 

@@ -80,7 +80,10 @@ def make_parser() -> Parser:
         return command
 
     policy = "a run, a .safetensors file or a built-in policy (see `marl list`)"
-    world_settings = "replace a parameter of the world, as world.num_perceived_agents=5"
+    world_settings = (
+        "replace a parameter of the world, as world.num_perceived_agents=5, or of the agent, as "
+        "agent.rounds=3"
+    )
 
     command = add("train", train, "train a new run")
     command.add_argument("config", metavar="CONFIG.json", help="a file, or a name from `marl list`")
@@ -380,6 +383,8 @@ def render(
     fps: float | None = None,
 ) -> None:
     """Write a movie or a picture, or open a window."""
+    from collections import deque
+
     from marl import evaluation
     from marl.config import parse_scenario
     from marl.rendering import movies
@@ -398,7 +403,8 @@ def render(
     if out is not None or not window:
         path = out or Path(f"{subject.name}-{number}.gif")
         try:
-            movies.save((draw(scene) for scene in scenes), path, fps)
+            kept = deque(scenes, maxlen=1) if path.suffix.lower() == ".png" else scenes
+            movies.save(map(draw, kept), path, fps)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror or error}") from error
         except UserError:

@@ -83,8 +83,9 @@ def _with_agents(world: dict[str, Any], num_agents: int) -> dict[str, Any]:
 
 def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     """A run, a .safetensors file or a built-in policy, by name. `settings` ("world.KEY=VALUE") come
-    on top of the world in which the run wants to be evaluated. A file from elsewhere whose
-    scenario or agent is code to be imported is refused unless they name that, too
+    on top of the world in which the run wants to be evaluated; those of a trained agent
+    ("agent.rounds=3"), on top of what it was trained with, if its weights fit still. A file from
+    elsewhere whose scenario or agent is code to be imported is refused unless they name that, too
     ("world.scenario=module:NAME")."""
     tied = ""
     if name in BUILTIN:
@@ -92,6 +93,8 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
         agents = config.evaluation.agents
         maker: PolicyMaker = BUILTIN[name]
         title = name
+        if other := [setting for setting in settings if setting.strip().startswith("agent.")]:
+            raise UserError(f"{other[0]} cannot be set here: {name!r} is no trained agent")
     else:
         path = find_weights(name)
         checkpoint = read_checkpoint(path)
@@ -100,9 +103,22 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
         trusted = {f"{key}={name}" for key, name in code.items()} & {*settings}
         settings = [setting for setting in settings if setting not in trusted]
         _check_trust(path, {k: v for k, v in code.items() if f"{k}={v}" not in trusted})
+        own = [setting for setting in settings if setting.strip().startswith("agent.")]
+        if any(setting.partition("=")[0].strip() == "agent.name" for setting in own):
+            raise UserError("agent.name cannot be set here: use a policy of that agent")
+        if own:
+            settings = [setting for setting in settings if setting not in own]
+            config = parse_config(with_settings(config.model_dump(mode="json"), own))
+            checkpoint = replace(checkpoint, config=config)
         scenario = parse_scenario(config.world, "world")
         agents = config.evaluation.agents
-        if not config.make_agent(scenario.groups, 0).any_number:
+        agent = config.make_agent(scenario.groups, 0)
+        if own:
+            try:
+                agent.load_weights(as_tensors(checkpoint.tensors))
+            except ValueError as error:
+                raise UserError(f"{path} does not fit {' '.join(own)}: {error}") from error
+        if not agent.any_number:
             tied = _tied(config)
         if tied or "num_agents" not in config.world:
             agents = (scenario.agent_count,)
@@ -115,7 +131,9 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     for setting in settings:
         key = setting.partition("=")[0].strip()
         if not key.startswith("world."):
-            raise UserError(f"{key} cannot be set here: only world.KEY=VALUE can")
+            raise UserError(
+                f"{key} cannot be set here: only world.KEY=VALUE and agent.KEY=VALUE can"
+            )
         if key in ("world.scenario", "world.num_agents"):
             instead = "--agents" if key == "world.num_agents" else "a policy for that scenario"
             raise UserError(f"{key} cannot be set here: use {instead}")

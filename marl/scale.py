@@ -12,7 +12,7 @@ import json
 import re
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def gather(names: Sequence[str], settings: Sequence[str] = ()) -> tuple[list[Ent
     """The policies with these names, then the yardsticks that are not among them; and a sentence on
     each run of a sweep that is left out, as it is not finished. Names are runs (those that differ
     in their seed only are one policy), sweeps (a policy for each point of the grid), files or
-    built-in policies; `settings` ("world.KEY=VALUE") come on top of their worlds.
+    built-in policies; `settings` are those of `evaluation.subject`.
 
     Raises UserError where a name is unknown, a run is not finished or policies play different
     scenarios.
@@ -115,7 +115,7 @@ def gather(names: Sequence[str], settings: Sequence[str] = ()) -> tuple[list[Ent
             return trained[run]
         for first in trained.values():
             return replace(evaluation.subject(run), world=first.world)
-        return evaluation.subject(run, settings)
+        return evaluation.subject(run, [x for x in settings if x.strip().startswith("world.")])
 
     entries = [
         Entry(label, {run: subject(run) for run in given}, given, not {*given.values()} & {*names})
@@ -167,8 +167,8 @@ class Task:
         policy = self.run
         if policy not in BUILTIN:
             policy = hashlib.sha256(find_weights(self.run).read_bytes()).hexdigest()
-        about = {key: value for key, value in asdict(self).items() if key != "settings"}
-        return {**about, "run": policy, "version": marl.__version__}
+        agent = [setting for setting in self.settings if setting.strip().startswith("agent.")]
+        return {**asdict(self), "run": policy, "settings": agent, "version": marl.__version__}
 
     @property
     def file(self) -> str:
@@ -283,24 +283,29 @@ def _played(make: PolicyMaker, task: Task) -> dict[str, Any]:
 
 
 class Timed(Policy):
-    """A policy that knows how many CPU seconds its `act` and `reset` have taken."""
+    """A policy that knows how many CPU seconds it has taken. (Finding its neighbours counts to the
+    world.)"""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self.perceives = policy.perceives
+        self.knows = policy.knows
         self.kept = policy.kept  # type: ignore[method-assign]
         self.seconds = 0.0
 
-    def act(self, *args: Any, **more: Any) -> Arrays:
-        begun = time.process_time()
-        action = self._policy.act(*args, **more)
-        self.seconds += time.process_time() - begun
-        return action
+    def perceive(self, *args: Any) -> Arrays:
+        return self._timed(self._policy.perceive, *args)
+
+    def act(self, *args: Any) -> Arrays:
+        return self._timed(self._policy.act, *args)
 
     def reset(self, mask: np.ndarray | None = None) -> None:
+        self._timed(self._policy.reset, mask)
+
+    def _timed(self, function: Callable[..., Any], *args: Any) -> Any:
         begun = time.process_time()
-        self._policy.reset(mask)
+        result = function(*args)
         self.seconds += time.process_time() - begun
+        return result
 
 
 def _columns(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

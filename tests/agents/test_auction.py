@@ -26,9 +26,8 @@ from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
 
 
-def world_of(n=7, worlds=3, k=3, landmarks=4, **options):
-    scenario = Spread(num_agents=n, num_perceived_agents=k, num_perceived_landmarks=landmarks)
-    return ParticleWorld(scenario, worlds, seed=1, **options)
+def world_of(n=7, worlds=3):
+    return ParticleWorld(Spread(num_agents=n), worlds, seed=1)
 
 
 def agent_of(groups, **settings):
@@ -172,12 +171,12 @@ class Part:
 
 def test_two_bidders_by_hand():
     """Both want the landmark between them; who loses less by going elsewhere does."""
-    world = world_of(2, 1, k=1, landmarks=2)
+    world = world_of(2, 1)
     world.reset()
     at = np.array([[[0.0, 0], [1, 0]]])
     observation = world.set_state(at, 0 * at, np.array([[[0.4, 0], [2, 0]]]))
     auction = Auction(world.groups["agents"], AuctionConfig())
-    near, generator = world.neighbours(1, 2)["agents"], torch.Generator()
+    near, generator = world.neighbours(3, 4)["agents"], torch.Generator()
     expected = [
         ([0, 0], [1.65, 0.45]),
         ([0, 1], [1.65, 1.30]),  # 0.6 + 1.65 - 1.0 + 0.05
@@ -235,14 +234,14 @@ def test_losing_some_messages_is_between_all_and_none():
 
 def test_what_is_perceived():
     """Oneself; the nearest with what they claim, and their own claim in the landmarks' place."""
-    world = world_of(k=5)
+    world = world_of()
     agent = agent_of(world.groups, companions=2)
-    assert agent.knows == (5, 4)
+    assert agent.knows == (3, 4)
     (size,) = agent.perceives["agents"].observation_space.shape
     assert size == 2 + 2 * 7 + 3
     observation = world.reset()
     for _ in range(6):
-        near = world.neighbours(5, 4)
+        near = world.neighbours(3, 4)
         before = [x.copy() for x in agent._auctions._each["agents"]._own]
         rows = agent.perceive(observation, near)["agents"]
         observed, numbers = observation["agents"], near["agents"].agents
@@ -250,7 +249,7 @@ def test_what_is_perceived():
         positions, landmarks = world.positions()
         np.testing.assert_array_equal(rows[..., :2], observed[..., :2])
         others = rows[..., 2:16].reshape(3, 7, 2, 7)
-        items = observed[..., 2:27].reshape(3, 7, 5, 5)[:, :, :2]
+        items = observed[..., 2:17].reshape(3, 7, 3, 5)[:, :, :2]
         np.testing.assert_array_equal(others[..., :4], items[..., :4])
         np.testing.assert_array_equal(others[..., 6], items[..., 4])
         for e, i in np.ndindex(3, 7):
@@ -319,8 +318,8 @@ def test_check_agent(settings):
 
 def test_weights_from_four_agents_act_for_any_number():
     agent = agent_of(world_of(4).groups, network="set")
-    for n, k, landmarks in ((1, 3, 4), (80, 7, 8)):
-        world = world_of(n, 1, k, landmarks)
+    for n in (1, 80):
+        world = world_of(n, 1)
         other = agent_of(world.groups, network="set")
         other.load_weights(agent.weights())
         actions = next(collect(world, other)).transition.action["agents"]

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from gymnasium.spaces import Box
+from numba import njit
 from pydantic import Field
 
 from marl.worlds.base import Group, Part
@@ -177,7 +178,19 @@ class Spread(Scenario):
     def colours(self, agents: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Covered landmarks are green."""
         agent_colours, landmark_colours = super().colours(agents, landmarks)
-        for j, landmark in enumerate(landmarks):  # one by one: all pairs would not fit
-            if np.square(agents - landmark).sum(1).min() < COVER_RADIUS**2:
-                landmark_colours[j] = COVERED
+        landmark_colours[_covered(agents, landmarks)] = COVERED
         return agent_colours, landmark_colours
+
+
+@njit
+def _covered(agents, landmarks):
+    """bool[m]: which landmarks have an agent within the cover radius; one pair at a time, since all
+    would not fit in memory."""
+    covered = np.zeros(len(landmarks), np.bool_)
+    for j in range(len(landmarks)):
+        for i in range(len(agents)):
+            dx, dy = agents[i, 0] - landmarks[j, 0], agents[i, 1] - landmarks[j, 1]
+            if dx * dx + dy * dy < COVER_RADIUS**2:
+                covered[j] = True
+                break
+    return covered
