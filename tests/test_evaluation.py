@@ -212,9 +212,32 @@ def test_settings_replace_the_evaluation_world(data):
     assert subject("a").world["reward"] == "mpe2"
     assert subject("a", ["world.reward=nearest"]).world["reward"] == "nearest"
     assert subject("a").world_for(20)["num_landmarks"] == 30
-    for wrong in ("agent.gamma=0.5", "world.num_agents=3", "world.rewad=3", "world.reward=x"):
+    for wrong in ("training.steps=5", "world.num_agents=3", "world.rewad=3", "world.reward=x"):
         with pytest.raises(UserError):
             subject("a", [wrong])
+
+
+def test_settings_replace_those_of_a_trained_agent(data):
+    """Where its weights fit still."""
+    settings = ["agent.name=auction", "agent.rounds=1", "training.steps=40"]
+    train(parse_config(with_settings(TINY, settings)), "a")
+    world = marl.make("spread", num_agents=5)
+    for chosen, rounds in (([], 1), (["agent.rounds=3"], 3)):
+        assert subject("a", chosen).policy(world, 0).config.rounds == rounds
+    for wrong, why in (
+        ("agent.rounds=0", "agent.rounds is 0"),
+        ("agent.hidden=[9]", r"does not fit agent.hidden=\[9\]: weight"),
+        ("agent.name=atoc", "agent.name cannot be set here"),
+    ):
+        with pytest.raises(UserError, match=why):
+            subject("a", [wrong])
+
+
+def test_the_shipped_auction_serves_eighty():
+    """Which the silent policy cannot: .89."""
+    shipped = subject("spread_auction")
+    result = evaluate(shipped.policy, shipped.world_for(80), 80, 12, 0)
+    assert result["coverage"] > 0.95
 
 
 def test_builtin_policies_need_a_world():

@@ -109,7 +109,7 @@ class Sociable(Policy):
     def __init__(self):
         self.told, self.asked = [], []
 
-    def perceive(self, observation, neighbours=None, mask=None):
+    def perceive(self, observation, neighbours=None, begun=None, privileged=None):
         self.near = neighbours["agents"].agents
         return observation
 
