@@ -189,9 +189,7 @@ class Comparison:
             )
             axes.set_ylim(len(self.groups) - 0.5, -0.5)
             axes.grid(axis="x", alpha=0.3)
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=110)
-        return picture.getvalue()
+        return png(figure)
 
     def films(self, folder: Path) -> dict[str, bytes]:
         """Each group's median run as it plays an episode: GIFs, left in the folder."""
@@ -247,3 +245,10 @@ def _html(table: Table, marked: Any = ()) -> str:
 
 def _inline(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def png(figure: Any) -> bytes:
+    """A matplotlib figure as the content of a file."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    return picture.getvalue()

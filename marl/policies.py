@@ -14,7 +14,7 @@ from numba import njit
 
 from marl.agents.auction import AuctionConfig, Auctions
 from marl.agents.base import Policy
-from marl.worlds.base import Arrays, Group, Neighbours, World
+from marl.worlds.base import Arrays, Group, Neighbours, World, pieces
 from marl.worlds.particles.assignment import match, matched
 from marl.worlds.particles.world import ParticleWorld
 
@@ -153,13 +153,10 @@ BUILTIN: dict[str, Callable[..., Policy]] = {
 
 def _items(group: Group, name: str, rows: np.ndarray) -> np.ndarray:
     """One part of observations [E, N, O] as [E, N, count, item]."""
-    start = 0
-    for part in group.observation_parts:
-        if part.name == name:
-            piece = rows[..., start : start + part.size]
-            return piece.reshape(*rows.shape[:2], part.count, part.item_size)
-        start += part.size
-    raise ValueError(f"this policy needs observations with a part {name!r}")
+    found = pieces(group.observation_parts, rows)
+    if name not in found:
+        raise ValueError(f"this policy needs observations with a part {name!r}")
+    return found[name]
 
 
 def _gains(world: World) -> tuple[float, float]:

@@ -115,7 +115,7 @@ def gather(names: Sequence[str], settings: Sequence[str] = ()) -> tuple[list[Ent
             return trained[run]
         for first in trained.values():
             return replace(evaluation.subject(run), world=first.world)
-        return evaluation.subject(run, [x for x in settings if x.strip().startswith("world.")])
+        return evaluation.subject(run, settings)
 
     entries = [
         Entry(label, {run: subject(run) for run in given}, given, not {*given.values()} & {*names})

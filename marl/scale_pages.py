@@ -1,6 +1,5 @@
 """A scale study as tables, plots, movies and pictures."""
 
-import io
 import platform
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from marl import evaluation
 from marl.errors import UserError
-from marl.pages import Table, as_markdown
+from marl.pages import Table, as_markdown, png
 from marl.rendering import movies
 from marl.rendering.frames import draw
 from marl.reports import HEADINGS, LIMITS
@@ -165,7 +164,7 @@ class ScaleStudy:
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
-        return _png(figure)
+        return png(figure)
 
     def by_step(self) -> bytes:
         """A PNG: the first metric over the steps of an episode, a panel for each number of agents;
@@ -199,7 +198,7 @@ class ScaleStudy:
         panels[0].set_ylabel(self.metric)
         if labels:
             figure.legend(labels.values(), labels.keys(), loc="outside right upper")
-        return _png(figure)
+        return png(figure)
 
     # ---------------------------------------------------------------------------------- all files
 
@@ -257,9 +256,3 @@ def _cell(summary: Summary, name: str, interval: bool) -> str:
 def _style(number: int, entry: Entry) -> tuple[str, str]:
     """Colour and line of a policy."""
     return f"C{number % 10}", "--" if entry.builtin else "-"
-
-
-def _png(figure) -> bytes:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    return picture.getvalue()

@@ -113,6 +113,7 @@ def test_flags_that_are_not_typed_do_not_override(data, tmp_path, capsys):
         ("scale greedy --episodes 0", "whole number, 1 or more"),
         ("scale greedy --json .", "cannot write ."),
         ("scale greedy --set world.num_agents=3", "use --agents"),
+        ("scale greedy --set agent.rounds=3", "'greedy' is no trained agent"),
         ("render greedy --out x.xyz", "use one of .gif, .mp4, .png"),
         ("render greedy --agents 0", "whole number, 1 or more"),
         ("render nothing", "there is no run or policy"),

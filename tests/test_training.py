@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from tiny import TINY, start, write_tiny
+from tiny import TINY, check_resumes, start, stop_at, write_tiny
 
 from marl import rollout, runs, training
 from marl.agents.ddpg import DDPG
@@ -49,30 +49,11 @@ def test_a_run_learns_logs_and_evaluates(data):
     assert read_checkpoint(Run("a").weights).step == 400
 
 
-def stop_at(monkeypatch, step: int, action) -> None:
-    """Do something when the run has come so far."""
-    advance = training._Session.advance
-
-    def watched(session, *args):
-        result = advance(session, *args)
-        if session.step == step:
-            action(session)
-        return result
-
-    monkeypatch.setattr(training._Session, "advance", watched)
-
-
 @pytest.mark.parametrize("step", [4, 36, 40, 44, 160, 200])  # among them ends of episodes
 @pytest.mark.parametrize("staggered", ["true", "false"])
 def test_stopped_and_resumed_ends_as_uninterrupted(data, monkeypatch, step, staggered):
     config = tiny("training.steps=240", f"training.staggered={staggered}")
-    train(config, "whole")
-    with monkeypatch.context() as patch:
-        stop_at(patch, step, lambda session: signal.raise_signal(signal.SIGINT))
-        with pytest.raises(KeyboardInterrupt, match=f"step {step}; continue with: marl resume cut"):
-            train(config, "cut")
-    resume("cut")
-    assert weights("cut") == weights("whole")
+    check_resumes(config, monkeypatch, step)
 
 
 @pytest.mark.parametrize("staggered", ["true", "false"])

@@ -1,9 +1,16 @@
-"""A run that takes a moment, and commands in processes of their own."""
+"""A run that takes a moment, also stopped and resumed, and commands in processes of their own."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from marl import training
+from marl.config import Config
+from marl.runs import Run
 
 TINY = {
     "world": {"episode_length": 10},
@@ -36,3 +43,27 @@ def start(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         [*MARL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def stop_at(monkeypatch, step: int, action) -> None:
+    """Do something when the run has come so far."""
+    advance = training._Session.advance
+
+    def watched(session, *args):
+        result = advance(session, *args)
+        if session.step == step:
+            action(session)
+        return result
+
+    monkeypatch.setattr(training._Session, "advance", watched)
+
+
+def check_resumes(config: Config, monkeypatch, step: int) -> None:
+    """A run that is stopped there and resumed ends with the bytes of one that is not."""
+    training.train(config, "whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, step, lambda session: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt, match=f"step {step}; continue with: marl resume cut"):
+            training.train(config, "cut")
+    training.resume("cut")
+    assert Run("cut").weights.read_bytes() == Run("whole").weights.read_bytes()

@@ -31,11 +31,11 @@ from pydantic import Field
 from torch import Tensor
 
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig, Row, Rows
-from marl.agents.hearing import HearingConfig, heard, pieces, sets
+from marl.agents.hearing import HearingConfig, heard, known, sets, told
 from marl.agents.learner import below
 from marl.exploration import ExplorationConfig
 from marl.replay import Batch
-from marl.worlds.base import Arrays, Group, Neighbours, Part
+from marl.worlds.base import Arrays, Group, Neighbours, Part, pieces
 
 STEP, BONUS, FADE = 0.05, 0.1, 0.9  # of prices, which are in world units, and what is left of them
 
@@ -161,7 +161,7 @@ class Auction:
     def __init__(self, group: Group, config: AuctionConfig) -> None:
         """Raises ValueError for observations that hold no agents and landmarks."""
         self.config = config
-        self.observed = group
+        self._observed = group.observation_parts
         agents, landmarks = sets(group.observation_parts)
         self._names = agents.name, landmarks.name
         self._companions = min(config.companions, agents.count)
@@ -185,7 +185,7 @@ class Auction:
         generator: torch.Generator,
     ) -> np.ndarray:
         """[E, N, O] -> [E, N, P], as `Policy.perceive`."""
-        items = pieces(self.observed, rows)
+        items = pieces(self._observed, rows)
         agents, landmarks = (items[name] for name in self._names)
         if self._own.seen.shape != landmarks.shape[:3]:
             self._own = _nothing(*landmarks.shape[:3])
@@ -218,9 +218,11 @@ class Auction:
         self._own = own
         self._claimed = self._claimed.copy()
         self._claimed[worlds] = _places(agents, near, there[-1], said, self._companions)[worlds]
-        if self._past and begun is None:
+        if not self._past:
+            return
+        if begun is None:
             self._past = [*self._past[1:], now]
-        elif self._past:  # the others have said their part of this step already
+        else:  # the others have said their part of this step already
             last = [_where(begun, new, old) for new, old in zip(now, self._past[-1], strict=True)]
             self._past = [*self._past[:-1], last]
 
@@ -265,9 +267,8 @@ class Auction:
             self._past = [[said(f"past.{t}.{r}") for r in rounds] for t in steps]
 
 
-def _where(worlds: np.ndarray | None, one: Said, other: Said) -> Said:
+def _where(worlds: np.ndarray, one: Said, other: Said) -> Said:
     """In some worlds (bool[E]) what is said in `one`, else what is said in `other`."""
-    assert worlds is not None
     pairs = zip(one, other, strict=True)
     return Said(*[np.where(worlds.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs])
 
@@ -288,8 +289,7 @@ class Auctions:
     def __init__(self, groups: dict[str, Group], config: AuctionConfig) -> None:
         self._each = {g: Auction(group, config) for g, group in groups.items()}
         self.groups = {g: auction.group for g, auction in self._each.items()}
-        agents, landmarks = zip(*[auction.knows for auction in self._each.values()], strict=True)
-        self.knows = max(agents), max(landmarks)
+        self.knows = known(groups)
 
     def perceive(
         self,
@@ -299,10 +299,9 @@ class Auctions:
         generator: torch.Generator,
     ) -> Arrays:
         """As `Policy.perceive`. Raises ValueError where nobody says who is near whom."""
-        if neighbours is None:
-            raise ValueError("agents that talk must be told who is near whom: perceive(..., near)")
+        near = told(neighbours)
         return {
-            g: auction.perceive(observation[g], neighbours[g], begun, generator)
+            g: auction.perceive(observation[g], near[g], begun, generator)
             for g, auction in self._each.items()
         }
 
@@ -344,12 +343,8 @@ class AuctionAgent(DDPG):
         return self._auctions.perceive(observation, neighbours, begun, self._generator)
 
     def rows(self, g: str, batch: Batch) -> Rows:
-        start = 0
-        for part in self.groups[g].observation_parts:
-            if part.name == "claim":
-                break
-            start += part.size
-        distance = batch.next_observation[..., start : start + 2].square().sum(-1).sqrt()
+        claim = pieces(self.groups[g].observation_parts, batch.next_observation)["claim"]
+        distance = claim[..., 0, :2].square().sum(-1).sqrt()
         return super().rows(g, batch._replace(reward=batch.reward - distance))
 
     def reset(self, mask: np.ndarray | None = None) -> None:

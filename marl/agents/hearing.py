@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
-from marl.worlds.base import Group, Part
+from marl.worlds.base import Group, Neighbours, Part
 
 
 class HearingConfig(BaseModel):
@@ -35,14 +34,17 @@ def sets(parts: Sequence[Part]) -> tuple[Part, Part]:
     return masked[0], masked[1]
 
 
-def pieces(group: Group, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The parts of observations [E, N, O] by name, [E, N, count, item] each."""
-    parts = group.observation_parts
-    ends = np.cumsum([part.size for part in parts])[:-1]
-    return {
-        part.name: piece.reshape(*rows.shape[:2], part.count, part.item_size)
-        for part, piece in zip(parts, np.split(rows, ends, axis=-1), strict=True)
-    }
+def known(groups: dict[str, Group]) -> tuple[int, int]:
+    """As `Policy.knows`: so many agents and landmarks as there are in view."""
+    counts = [[part.count for part in sets(x.observation_parts)] for x in groups.values()]
+    return max(agents for agents, _ in counts), max(landmarks for _, landmarks in counts)
+
+
+def told(neighbours: dict[str, Neighbours] | None) -> dict[str, Neighbours]:
+    """Raises ValueError where nobody says who is near whom."""
+    if neighbours is None:
+        raise ValueError("agents that talk must be told who is near whom: perceive(..., near)")
+    return neighbours
 
 
 def heard(config: HearingConfig, agents: np.ndarray, generator: torch.Generator) -> np.ndarray:
@@ -53,6 +55,6 @@ def heard(config: HearingConfig, agents: np.ndarray, generator: torch.Generator)
         there &= np.square(agents[..., :2]).sum(-1) <= config.hearing_radius**2
     rounds = np.repeat(there[None], config.rounds, 0)
     if config.message_loss:
-        chance: Tensor = torch.rand(rounds.shape, generator=generator)
-        rounds &= chance.numpy() >= config.message_loss
+        chance = torch.rand(rounds.shape, generator=generator).numpy()
+        rounds &= chance >= config.message_loss
     return rounds

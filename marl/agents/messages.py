@@ -33,12 +33,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from marl.agents.actor_critic import ActorCritic, ActorCriticConfig, of_all
-from marl.agents.hearing import HearingConfig, heard, pieces, sets
+from marl.agents.hearing import HearingConfig, heard, known, sets, told
 from marl.agents.learner import PIECE, LearningAgent, below
 from marl.exploration import ExplorationConfig
 from marl.networks import SHARPNESS, SetNetwork, StackedLinear
 from marl.replay import Batch
-from marl.worlds.base import Arrays, Group, Neighbours, Part
+from marl.worlds.base import Arrays, Group, Neighbours, Part, pieces
 
 CRITIC_AGENTS = 3  # nearest agents that the critics see
 
@@ -124,21 +124,21 @@ class Actor(nn.Module):
     def forward(self, p: Percept, said: list[tuple[Tensor, Tensor]] | None = None) -> "Outcome":
         """All rounds of a step. `said`: what is heard in each round instead of what was just
         said, memories and claims of all rows."""
-        memory, claim = p.memory, p.claim
         scores, spoken = [], []
         there = p.landmarks[..., -2].amax(-1, keepdim=True) > 0
         for r in range(p.heard.shape[2]):
-            spoken.append((memory, claim))
+            spoken.append((p.memory, p.claim))
             z, score, direct = self._round(p, r, spoken[r] if said is None else said[r])
             keep, new = self.write(z).chunk(2, -1)
             keep = keep.sigmoid()
-            memory = keep * memory + (1.0 - keep) * new.tanh()
             best = score.argmax(-1, keepdim=True)
-            claim = torch.where(there, p.seen.gather(-1, best), -1.0)
             scores.append(score)
-            p = p._replace(memory=memory, claim=claim)
+            p = p._replace(
+                memory=keep * p.memory + (1.0 - keep) * new.tanh(),
+                claim=torch.where(there, p.seen.gather(-1, best), -1.0),
+            )
         output = self.output(F.relu(self.trunk(z))) + self.direct(direct)
-        return Outcome(output, memory, claim, scores, spoken)
+        return Outcome(output, p.memory, p.claim, scores, spoken)
 
     def _round(self, p: Percept, r: int, said: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         """z, scores [1, R, L] and what the direct term of the action sees, after hearing what
@@ -216,8 +216,7 @@ class MessagesAgent(LearningAgent["_Learner"]):
         if exploration is not None and exploration.kind == "psne":
             raise ValueError("exploration.kind is 'psne', which 'messages' does not have")
         self._layouts = {g: Layout(x, config.rounds, config.memory) for g, x in groups.items()}
-        counts = [[part.count for part in sets(x.observation_parts)] for x in groups.values()]
-        self.knows = max(a for a, _ in counts), max(b for _, b in counts)
+        self.knows = known(groups)
         self.perceives = {g: layout.group for g, layout in self._layouts.items()}
         self._heard: Arrays = {}  # i64[rounds, E, N, K] who is heard
         self._known: Arrays = {}  # f32[E, N, M + 1] memory and claim
@@ -235,19 +234,18 @@ class MessagesAgent(LearningAgent["_Learner"]):
         begun: np.ndarray | None = None,
         privileged: Arrays | None = None,
     ) -> Arrays:
-        if neighbours is None:
-            raise ValueError("agents that talk must be told who is near whom: perceive(..., near)")
+        near = told(neighbours)
         perceived = {}
         for g, rows in observation.items():
-            agents, landmarks = sets(self.groups[g].observation_parts)
-            shape = rows.shape[:2]
+            parts, shape = self.groups[g].observation_parts, rows.shape[:2]
+            agents, landmarks = sets(parts)
             if g not in self._known or self._known[g].shape[:2] != shape:
                 self._start(g, shape)
                 begun = None
             if begun is None or begun.any():
-                items = pieces(self.groups[g], rows)
-                there = heard(self.config, items[agents.name], self._generator)
-                numbers = np.where(there, neighbours[g].agents[:, :, : agents.count], -1)
+                seen = pieces(parts, rows)[agents.name]
+                there = heard(self.config, seen, self._generator)
+                numbers = np.where(there, near[g].agents[:, :, : agents.count], -1)
                 if begun is not None:
                     numbers = np.where(begun[:, None, None], numbers, self._heard[g])
                 self._heard[g] = numbers
@@ -257,7 +255,7 @@ class MessagesAgent(LearningAgent["_Learner"]):
             columns = [
                 rows,
                 np.moveaxis(self._heard[g], 0, 2).reshape(*shape, -1),
-                neighbours[g].landmarks[:, :, : landmarks.count],
+                near[g].landmarks[:, :, : landmarks.count],
                 self._known[g],
                 assigned,
             ]
@@ -298,8 +296,8 @@ class MessagesAgent(LearningAgent["_Learner"]):
         if mask is None:
             self._known.clear()
             return
-        for g, known in self._known.items():
-            self._known[g] = np.where(mask[:, None, None], _nothing(known.shape), known)
+        for g, before in self._known.items():
+            self._known[g] = np.where(mask[:, None, None], _nothing(before.shape), before)
             self._past[g] = [
                 np.where(mask[:, None, None], _nothing(past.shape), past) for past in self._past[g]
             ]
@@ -346,23 +344,20 @@ def percept(layout: Layout, rows: Tensor) -> Percept:
         layout.sizes, -1
     )
     agents, landmarks = sets(layout.observed.observation_parts)
-    own, items = [], {}
-    parts = layout.observed.observation_parts
-    split = observed.split([part.size for part in parts], -1)
-    for part, piece in zip(parts, split, strict=True):
-        if part in (agents, landmarks):
-            x = piece.reshape(1, worlds * n, part.count, part.item_size)
-            length = torch.linalg.vector_norm(x[..., :2], dim=-1, keepdim=True)
-            items[part.name] = torch.cat([x, length], -1)
-        else:
-            own.append(piece)
+    items = pieces(layout.observed.observation_parts, observed)
+
+    def with_distance(part: Part) -> Tensor:
+        x = items.pop(part.name)
+        return torch.cat([x, torch.linalg.vector_norm(x[..., :2], dim=-1, keepdim=True)], -1)
+
+    seen_agents, seen_landmarks = with_distance(agents), with_distance(landmarks)
     first = n * torch.arange(worlds).repeat_interleave(n)[:, None]
     numbers = heard[0].long()
     numbers = torch.where(numbers < 0, worlds * n, numbers + first)
     return Percept(
-        torch.cat(own, -1),
-        items[agents.name],
-        items[landmarks.name],
+        torch.cat([x.flatten(2) for x in items.values()], -1),
+        seen_agents,
+        seen_landmarks,
         numbers.view(1, worlds * n, layout.rounds, -1),
         seen,
         memory,

@@ -6,6 +6,7 @@ transition and calls `reset(step.done)`, so every next observation is the true o
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -58,6 +59,16 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def pieces(parts: Sequence[Part], rows: Any) -> dict[str, Any]:
+    """The parts of observations [..., O] by name, [..., count, item] each; arrays or tensors."""
+    found, start = {}, 0
+    for part in parts:
+        piece = rows[..., start : start + part.size]
+        found[part.name] = piece.reshape(*rows.shape[:-1], part.count, part.item_size)
+        start += part.size
+    return found
 
 
 class Neighbours(NamedTuple):

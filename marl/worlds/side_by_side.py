@@ -36,9 +36,6 @@ class SideBySideWorlds(World):
     def neighbours(self, agents: int, landmarks: int = 0) -> dict[str, Neighbours]:
         return joined([world.neighbours(agents, landmarks) for world in self.worlds])
 
-    def privileged(self) -> Arrays:
-        return joined([world.privileged() for world in self.worlds])
-
     def state_dict(self) -> dict[str, Any]:
         return {f"{s}.{k}": v for s, w in enumerate(self.worlds) for k, v in w.state_dict().items()}
 

@@ -2,17 +2,15 @@
 agents and groups, memory of an episode, and probes in which only a message helps."""
 
 import itertools
-import signal
 
 import numpy as np
 import pytest
 import torch
 from agents import probes
 from agents.probes import EVERYTHING, PLANE, Probe, forward, group_of, layers_of
-from tiny import TINY
+from tiny import TINY, check_resumes
 from torch import nn
 
-from marl import training
 from marl.agents.atoc import ATOC, Actor, ATOCConfig, _side_by_side, choose_groups, rounds_of
 from marl.agents.check import check_agent
 from marl.agents.ddpg import DDPG, DDPGConfig
@@ -21,8 +19,6 @@ from marl.exploration import ExplorationConfig
 from marl.networks import StackedLSTM
 from marl.replay import Replay, Transition
 from marl.rollout import collect
-from marl.runs import Run
-from marl.training import resume, train
 from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
@@ -586,21 +582,7 @@ def test_stopped_and_resumed_ends_as_uninterrupted(data, monkeypatch, kind):
     settings = ["agent.name=atoc_comm", "agent.period=3", f"exploration.kind={kind}"]
     plain = {**TINY, "agent": {"hidden": [8]}}
     config = parse_config(with_settings(plain, [*settings, "training.steps=240"]))
-    train(config, "whole")
-    advance = training._Session.advance
-
-    def watched(session, *args):
-        result = advance(session, *args)
-        if session.step == 160 + 4:
-            signal.raise_signal(signal.SIGINT)
-        return result
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Session, "advance", watched)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, "cut")
-    resume("cut")
-    assert Run("cut").weights.read_bytes() == Run("whole").weights.read_bytes()
+    check_resumes(config, monkeypatch, 160 + 4)
 
 
 # ----------------------------------------------------------------------------- probe environments

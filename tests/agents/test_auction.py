@@ -2,15 +2,13 @@
 from."""
 
 import itertools
-import signal
 
 import numpy as np
 import pytest
 import torch
 from agents.probes import group_of
-from tiny import TINY
+from tiny import TINY, check_resumes
 
-from marl import training
 from marl.agents.auction import Auction, AuctionAgent, AuctionConfig
 from marl.agents.check import check_agent
 from marl.config import parse_config, with_settings
@@ -19,8 +17,6 @@ from marl.exploration import ExplorationConfig
 from marl.policies import BUILTIN
 from marl.replay import Batch
 from marl.rollout import collect
-from marl.runs import Run
-from marl.training import resume, train
 from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
@@ -334,18 +330,4 @@ def test_stopped_and_resumed_ends_as_uninterrupted(data, monkeypatch, name):
     world = {**TINY["world"], "num_perceived_agents": 2}
     plain = {**TINY, "world": world, "agent": {"rounds": 2}}
     config = parse_config(with_settings(plain, [*settings, "training.steps=240"]))
-    train(config, "whole")
-    advance = training._Session.advance
-
-    def watched(session, *args):
-        result = advance(session, *args)
-        if session.step == 160 + 4:
-            signal.raise_signal(signal.SIGINT)
-        return result
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Session, "advance", watched)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, "cut")
-    resume("cut")
-    assert Run("cut").weights.read_bytes() == Run("whole").weights.read_bytes()
+    check_resumes(config, monkeypatch, 160 + 4)

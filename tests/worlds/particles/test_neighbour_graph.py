@@ -122,6 +122,22 @@ def test_neighbours_are_of_ones_own_group(search):
     assert (found["few"].agents[:, 0] == [1, -1, -1]).all()
 
 
+@pytest.mark.parametrize("search", ["lanes", "cells"])
+def test_landmarks_are_brute_force_and_in_the_order_of_the_observation(search):
+    world = ParticleWorld(Spread(num_agents=9, num_landmarks=6), 18, seed=2, search=search)
+    observation = world.reset()["agents"]
+    near = world.neighbours(0, 7)["agents"]
+    assert near.agents.shape == (18, 9, 0)
+    agents, landmarks = world.positions()
+    for e, i in np.ndindex(18, 9):
+        squared = np.square(landmarks[e] - agents[e, i]).sum(1)
+        assert near.landmarks[e, i].tolist() == [*np.argsort(squared, kind="stable"), -1]
+    seen = observation[..., 17:].reshape(18, 9, 4, 3)[..., :2]
+    worlds = np.arange(18)[:, None, None]
+    relative = landmarks[worlds, near.landmarks[..., :4]] - agents[:, :, None]
+    np.testing.assert_array_equal(relative, seen)
+
+
 def test_asking_changes_nothing():
     world, other = (ParticleWorld(Spread(num_agents=12), 3, seed=2) for _ in range(2))
     world.reset(), other.reset()
