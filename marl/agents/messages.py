@@ -28,6 +28,7 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 import torch
 from gymnasium.spaces import Box
+from numba import njit
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -144,7 +145,7 @@ class Actor(nn.Module):
         """z, scores [1, R, L] and what the direct term of the action sees, after hearing what
         everybody `said`; piece by piece where there are many rows."""
         memories = torch.cat([said[0], said[0].new_zeros(1, 1, said[0].shape[-1])], 1)[0]
-        claims = torch.cat([said[1], said[1].new_full((1, 1, 1), -2.0)], 1)[0, :, 0]
+        claims = torch.cat([said[1], said[1].new_full((1, 1, 1), -1.0)], 1)[0, :, 0]
         rows = p.own.shape[1]
         if torch.is_grad_enabled() or rows <= PIECE:
             return self._listen(p, p.heard[:, :, r], memories, claims)
@@ -165,14 +166,7 @@ class Actor(nn.Module):
             p.landmarks[:, :, :, None, :2] - p.agents[:, :, None, :, :2], dim=-1
         )
         claimed = (p.seen[..., None] == claims[heard][:, :, None]).float()
-        both = torch.stack([gap, claimed], -1)
-        pair = (
-            self._each(self.pair_landmark, p.landmarks)[:, :, :, None]
-            + self._each(self.pair_agent, agents)[:, :, None]
-            + self._each(self.pair_both, both)
-        )
-        present = p.agents[:, :, None, :, -2, None]
-        pair = F.relu((pair * present).amax(3))
+        pair = self._pair(p.landmarks, agents, gap, claimed, p.agents[..., -2:-1])
         mine = (p.seen == p.claim)[..., None].float()
         own = torch.cat([p.own, p.memory], -1)
         spread = own[:, :, None].expand(-1, -1, count, -1)
@@ -183,10 +177,59 @@ class Actor(nn.Module):
         z = torch.cat([own, picked, token.amax(2)], -1)
         return z, score, torch.cat([p.own, picked], -1)
 
+    def _pair(
+        self, landmarks: Tensor, agents: Tensor, gap: Tensor, claimed: Tensor, present: Tensor
+    ) -> Tensor:
+        """relu(max_j f(l, j, ...)), [1, R, L, W]: finds for every unit the j that has the most to
+        say, and learns from that one alone, so that nothing of size L K W is remembered."""
+        a, b = self._each(self.pair_landmark, landmarks), self._each(self.pair_agent, agents)
+        near, claim = self.pair_both.weight[0]
+        most, chosen = torch.empty_like(a), torch.empty(a.shape, dtype=torch.int64)
+        inputs = (a, b, gap, claimed, present[..., 0], near, claim, most, chosen)
+        _loudest(*[x.detach().squeeze(0).numpy() for x in inputs])
+        if not torch.is_grad_enabled():
+            return most
+        both = gap.gather(3, chosen) * near + claimed.gather(3, chosen) * claim
+        return (a + b.gather(2, chosen) + both) * (most > 0.0)
+
     @staticmethod
     def _each(layer: nn.Module, x: Tensor) -> Tensor:
         """A layer on every item of every row."""
         return layer(x.flatten(1, -2)).view(*x.shape[:-1], -1)
+
+
+@njit(cache=True, error_model="numpy")
+def _loudest(
+    a: np.ndarray,
+    b: np.ndarray,
+    gap: np.ndarray,
+    claimed: np.ndarray,
+    present: np.ndarray,
+    near: np.ndarray,
+    claim: np.ndarray,
+    most: np.ndarray,
+    chosen: np.ndarray,
+) -> None:  # pragma: no cover - compiled
+    """most[r, l, w] = max(0, max_j a[r, l, w] + b[r, j, w] + gap[r, l, j] near[w]
+    + claimed[r, l, j] claim[w]) over those j that are present, and which j that is."""
+    rows, landmarks, width = a.shape
+    for r in range(rows):
+        for i in range(landmarks):
+            most[r, i] = 0.0
+            chosen[r, i] = 0
+            for j in range(b.shape[1]):
+                if present[r, j] == 0.0:
+                    continue
+                for w in range(width):
+                    x = (
+                        a[r, i, w]
+                        + b[r, j, w]
+                        + gap[r, i, j] * near[w]
+                        + claimed[r, i, j] * claim[w]
+                    )
+                    if x > most[r, i, w]:
+                        most[r, i, w] = x
+                        chosen[r, i, w] = j
 
 
 class Outcome(NamedTuple):

@@ -70,7 +70,7 @@ def acted_naively(actor, observation, near, seen, memory, claim, rounds):
                     j = int(near[i, k])
                     if agents[k, 4] == 0:
                         continue
-                    said, goal = before[j] if j >= 0 else (torch.zeros(4).double(), -2)
+                    said, goal = before[j] if j >= 0 else (torch.zeros(4).double(), None)
                     other = torch.cat([agents[k], agents[k, :2].norm()[None], said])
                     gap = (landmarks[a, :2] - agents[k, :2]).norm()
                     both = torch.stack([gap, torch.tensor(float(goal == seen[i, a])).double()])
@@ -122,6 +122,29 @@ def test_the_actor_is_the_naive_one(n, rounds):
             np.testing.assert_allclose(known[:, :4], torch.stack(memory[e]).detach(), atol=2e-5)
             assert known[:, 4].tolist() == claim[e]
         observation = world.step({"agents": actions}).observation
+
+
+@pytest.mark.parametrize("n", [5, 2])
+def test_it_learns_as_the_naive_one(n):
+    """Every gradient through two rounds, also where only the agent that says most is looked at."""
+    world = world_of(n, 1)
+    agent = lively(agent_of(world.groups, rounds=2))
+    observation, near = world.reset(), world.neighbours(3, 4)
+    actor = agent._learners["agents"].actor
+    weights = torch.randn(n, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+
+    p = percept(
+        agent._layouts["agents"], torch.as_tensor(agent.perceive(observation, near)["agents"])
+    )
+    found = torch.autograd.grad((actor(p).output[0].tanh() * weights).sum(), [*actor.parameters()])
+    actions, _, _ = acted_naively(
+        actor, observation["agents"][0], near["agents"].agents[0], near["agents"].landmarks[0],
+        [torch.zeros(4).double()] * n, [-1] * n, 2,
+    )  # fmt: skip
+    expected = torch.autograd.grad((actions * weights).sum(), [*actor.parameters()])
+    for ours, naive in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, naive, atol=1e-4, rtol=1e-4)
+        assert naive.abs().max() > 1e-3
 
 
 def test_many_agents_act_piece_by_piece(monkeypatch):
