@@ -1,5 +1,6 @@
 """Learned messages: the actor against a naive one, who hears whom, what is learned from whom."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -14,7 +15,7 @@ from marl.agents.check import check_agent
 from marl.agents.messages import MessagesAgent, MessagesConfig, _claim_loss, percept
 from marl.exploration import ExplorationConfig
 from marl.networks import SHARPNESS
-from marl.replay import Replay
+from marl.replay import Batch, Replay
 from marl.rollout import collect
 from marl.worlds.base import Neighbours, Part
 from marl.worlds.particles.scenarios.spread import Spread
@@ -267,6 +268,69 @@ def test_claims_are_learned_where_the_own_landmark_is_in_view():
     assert float(_claim_loss(p, out._replace(scores=[right]))) == pytest.approx(0, abs=1e-6)
     both = float(_claim_loss(p, out._replace(scores=[right, equal])))
     assert both == pytest.approx(np.log(4) / 2)
+
+
+def test_one_update_is_the_one_computed_by_hand():
+    """Critics: told the best assignment. Actor: of a step and the next, which is judged by what the
+    actor now makes of its memory."""
+    n, rounds = 5, 2
+    world = world_of(n)
+    agent = lively(agent_of(world.groups, rounds=rounds, twin_critics=True, gamma=0.5))
+    learner = agent._learners["agents"]
+    observation, views, nears = world.reset(), [], []
+    for _ in range(3):  # the first fills the memory
+        nears.append(world.neighbours(3, 4)["agents"])
+        views.append(agent.perceive(observation, {"agents": nears[-1]}, None, world.privileged()))
+        observation = world.step(agent.act(views[-1], explore=True)).observation
+    o, o2 = (torch.from_numpy(view["agents"]) for view in views[1:])
+    draw = torch.Generator().manual_seed(5)
+    a, reward = torch.rand(2, n, 2, generator=draw) * 2 - 1, torch.randn(2, n, generator=draw)
+    terminated = (torch.rand(2, n, generator=draw) < 0.5).float()
+    with torch.no_grad():
+        for parameter in (*learner.critics.parameters(), *learner.target_critics.parameters()):
+            parameter *= 3.0  # steep enough to be told from rounding
+    before = copy.deepcopy(learner)
+
+    agent.update({"agents": Batch(o, a, reward, o2, terminated)})
+
+    def acted(actor, x, near, known):
+        """Actions [2, N, 2] and what is known then, from what was known before."""
+        worlds = [
+            acted_naively(actor, x[e], near.agents[e], near.landmarks[e], *known[e], rounds)
+            for e in range(2)
+        ]
+        return torch.stack([w[0] for w in worlds]), [w[1:] for w in worlds]
+
+    def stored(x):
+        return [([*x[e, :, 39:43].double()], x[e, :, 43].tolist()) for e in range(2)]
+
+    def judged(x):
+        """Own velocity, the three nearest agents, one's landmark in the best assignment."""
+        return torch.cat([x[..., :17], x[..., 44:47]], -1).view(1, 2 * n, 20)
+
+    a2, _ = acted(before.target_actor, o2, nears[2], stored(o2))
+    a2 = a2.float().view(1, 2 * n, 2)
+    value = torch.minimum(*[q(judged(o2), a2) for q in before.target_critics])[0, :, 0]
+    y = (reward.view(-1) + 0.5 * (1 - terminated.view(-1)) * value).detach()
+    errors = [(q(judged(o), a.view(1, -1, 2))[0, :, 0] - y).square().mean() for q in before.critics]
+    check_gradients(
+        learner.critics, torch.autograd.grad(sum(errors), [*before.critics.parameters()])
+    )
+
+    first, known = acted(before.actor, o, nears[1], stored(o))
+    second, _ = acted(before.actor, o2, nears[2], known)
+    values = [
+        learner.critics[0](judged(x), action.float().view(1, 2 * n, 2))
+        for x, action in ((o, first), (o2, second))
+    ]
+    loss = -torch.cat(values).mean()
+    check_gradients(learner.actor, torch.autograd.grad(loss, [*before.actor.parameters()]))
+
+
+def check_gradients(network, expected):
+    for parameter, gradient in zip(network.parameters(), expected, strict=True):
+        np.testing.assert_allclose(parameter.grad, gradient, atol=2e-5, rtol=1e-3)
+    assert max(gradient.abs().max() for gradient in expected) > 1e-2
 
 
 @pytest.mark.parametrize(
