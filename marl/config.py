@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from marl.agents import REGISTRY, Agent, AgentKind, find_agent
 from marl.errors import UserError
 from marl.exploration import ExplorationConfig
-from marl.worlds.base import Group
+from marl.worlds.base import Group, World
+from marl.worlds.islands import Islands
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.registry import SCENARIOS, find_scenario
@@ -34,6 +36,11 @@ class TrainingConfig(BaseModel):
     seed: int = Field(0, ge=0, lt=SEEDS, description="from which all random streams derive")
     steps: int = Field(1_000_000, ge=1, description="environment steps to train for")
     num_worlds: int = Field(64, ge=1, description="worlds stepped side by side")
+    num_agents: tuple[int, ...] = Field(
+        (),
+        description="train with several numbers of agents at once, as [4, 8, 12], instead of "
+        "world.num_agents",
+    )
     staggered: bool = Field(True, description="the worlds' episodes do not all end at once")
     batch_size: int = Field(256, ge=1, description="transitions of single agents in an update")
     replay_size: int = Field(250_000, ge=1, description="steps of single worlds that are kept")
@@ -105,6 +112,19 @@ class Config(BaseModel):
         """Worlds of the training scenario, with some parameters replaced."""
         scenario = parse_scenario({**self.world, **replaced}, "world")
         return ParticleWorld(scenario, num_worlds, seed, staggered=staggered)
+
+    def make_training_world(self, seed: int) -> World:
+        """What is trained in: with islands where there are to be several numbers of agents."""
+        t = self.training
+        if not t.num_agents:
+            return self.make_world(t.num_worlds, seed, t.staggered)
+        seeds = np.random.SeedSequence(seed).generate_state(len(t.num_agents))
+        return Islands(
+            [
+                self.make_world(t.num_worlds, int(own), t.staggered, num_agents=n)
+                for n, own in zip(t.num_agents, seeds, strict=True)
+            ]
+        )
 
     def make_agent(self, groups: dict[str, Group], seed: int) -> Agent:
         """An untrained agent for these groups. Raises UserError where they do not fit it."""
@@ -233,6 +253,8 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
         parse_scenario({**world, **replaced}, "evaluation.world")
         world = {"scenario": world["scenario"], **scenario.model_dump(mode="json")}
     training = parse_section(TrainingConfig, data.get("training", {}), "training")
+    if scenario is not None and training.num_agents:
+        _check_sizes(training.num_agents, scenario)
     if training.replay_size < training.num_worlds:
         raise UserError(
             f"training.replay_size is {training.replay_size}, but should be at least "
@@ -245,6 +267,18 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
         training=training,
         evaluation=evaluation.model_copy(update={"world": replaced}),
     )
+
+
+def _check_sizes(numbers: tuple[int, ...], scenario: Scenario) -> None:
+    """Raise UserError where a scenario cannot have so many agents."""
+    if "num_agents" not in type(scenario).model_fields:
+        raise UserError(
+            f"training.num_agents has no place here: the scenario has {scenario.agent_count} "
+            "agents, always"
+        )
+    for number in numbers:
+        if number < 1:
+            raise UserError(f"training.num_agents holds {number}, but each should be at least 1")
 
 
 def _agent_kind(name: str) -> AgentKind:

@@ -24,7 +24,7 @@ from torch import Tensor
 from marl.agents import Agent
 from marl.agents.ddpg import DDPG
 from marl.agents.side_by_side import SideBySide
-from marl.config import Config, parse_config, with_settings
+from marl.config import Config, parse_config, parse_scenario, with_settings
 from marl.errors import UserError
 from marl.evaluation import evaluate, headline, one_thread
 from marl.progress import Display
@@ -204,8 +204,13 @@ class _Session:
         self.run, self.config = run, config
         streams = np.random.SeedSequence(t.seed).generate_state(4)
         world_seed, agent_seed, replay_seed, self._evaluation_seed = map(int, streams)
-        self.world = config.make_world(t.num_worlds, world_seed, t.staggered)
+        self.world = config.make_training_world(world_seed)
         self.agent = config.make_agent(self.world.groups, agent_seed)
+        if t.num_agents and not self.agent.any_number:
+            raise UserError(
+                f"training.num_agents has no place here: the agent {config.agent['name']!r} is "
+                "tied to one number of agents, world.num_agents"
+            )
         perceived = self.agent.perceives or self.world.groups
         generator = torch.Generator().manual_seed(replay_seed)
         try:
@@ -286,7 +291,7 @@ class _Session:
             return agent
 
         world = {**self.config.world, **self.config.evaluation.world}
-        agents = sum(map(len, self.world.groups.values()))
+        agents = parse_scenario(self.config.world, "world").agent_count
         result = evaluate(copy, world, agents, EVALUATION_EPISODES, self._evaluation_seed)
         self._log.write({"step": self.step, **self._seconds(), "evaluation": result})
         score = result[headline(result) or "reward"]

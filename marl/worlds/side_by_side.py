@@ -37,13 +37,23 @@ class SideBySideWorlds(World):
         return joined([world.neighbours(agents, landmarks) for world in self.worlds])
 
     def state_dict(self) -> dict[str, Any]:
-        return {f"{s}.{k}": v for s, w in enumerate(self.worlds) for k, v in w.state_dict().items()}
+        return states(self.worlds)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for s, world in enumerate(self.worlds):
-            prefix = f"{s}."
-            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            world.load_state_dict(own)
+        load_states(self.worlds, state)
+
+
+def states(worlds: Sequence[World]) -> dict[str, Any]:
+    """What all of them need to continue, by their number."""
+    return {f"{i}.{k}": v for i, w in enumerate(worlds) for k, v in w.state_dict().items()}
+
+
+def load_states(worlds: Sequence[World], state: dict[str, Any]) -> None:
+    """What `states` returned."""
+    for i, world in enumerate(worlds):
+        prefix = f"{i}."
+        own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        world.load_state_dict(own)
 
 
 def split(whole: Any, parts: int) -> list[Any]:
@@ -57,11 +67,11 @@ def split(whole: Any, parts: int) -> list[Any]:
     return [{name: x[s] for name, x in named.items()} for s in range(parts)]
 
 
-def joined(parts: Sequence[Any]) -> Any:
-    """What `split` undoes."""
+def joined(parts: Sequence[Any], axis: int = 0) -> Any:
+    """What `split` undoes; or arrays put together along another axis."""
     first = parts[0]
     if isinstance(first, np.ndarray):
-        return np.concatenate(parts)
+        return np.concatenate(parts, axis)
     if isinstance(first, tuple):
-        return type(first)(*[joined(x) for x in zip(*parts, strict=True)])  # type: ignore[call-arg]
-    return {name: joined([part[name] for part in parts]) for name in first}
+        return type(first)(*[joined(x, axis) for x in zip(*parts, strict=True)])  # type: ignore[call-arg]
+    return {name: joined([part[name] for part in parts], axis) for name in first}
