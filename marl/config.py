@@ -56,6 +56,9 @@ class TrainingConfig(BaseModel):
     evaluate_every: int = Field(
         100_000, ge=0, description="environment steps between evaluations; 0: never"
     )
+    evaluate_agents: tuple[int, ...] = Field(
+        (), description="numbers of agents to evaluate with besides, as [80, 1000]"
+    )
     publish: Literal["last", "best"] = Field(
         "last", description="which weights count: the last, or those evaluated best so far"
     )
@@ -253,8 +256,9 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
         parse_scenario({**world, **replaced}, "evaluation.world")
         world = {"scenario": world["scenario"], **scenario.model_dump(mode="json")}
     training = parse_section(TrainingConfig, data.get("training", {}), "training")
-    if scenario is not None and training.num_agents:
-        _check_sizes(training.num_agents, scenario)
+    for key in ("num_agents", "evaluate_agents"):
+        if scenario is not None and getattr(training, key):
+            _check_sizes(key, getattr(training, key), scenario)
     if training.replay_size < training.num_worlds:
         raise UserError(
             f"training.replay_size is {training.replay_size}, but should be at least "
@@ -269,16 +273,16 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
     )
 
 
-def _check_sizes(numbers: tuple[int, ...], scenario: Scenario) -> None:
+def _check_sizes(key: str, numbers: tuple[int, ...], scenario: Scenario) -> None:
     """Raise UserError where a scenario cannot have so many agents."""
     if "num_agents" not in type(scenario).model_fields:
         raise UserError(
-            f"training.num_agents has no place here: the scenario has {scenario.agent_count} "
-            "agents, always"
+            f"training.{key} has no place here: the scenario has {scenario.agent_count} agents, "
+            "always"
         )
     for number in numbers:
         if number < 1:
-            raise UserError(f"training.num_agents holds {number}, but each should be at least 1")
+            raise UserError(f"training.{key} holds {number}, but each should be at least 1")
 
 
 def _agent_kind(name: str) -> AgentKind:

@@ -56,24 +56,27 @@ class Subject:
     tied: str = ""
 
     def world_for(self, num_agents: int) -> dict[str, Any]:
-        """The world's parameters for N agents. The number of landmarks, where it is given, grows in
-        step. Raises UserError where the policy or the scenario is tied to another number."""
+        """The world's parameters for N agents. Raises UserError where the policy or the scenario is
+        tied to another number."""
         if self.tied and num_agents != self.agents[0]:
             raise UserError(f"{self.name} does not fit: {self.tied}")
         world = _with_agents(self.world, num_agents)
-        if world.get("num_landmarks") is not None:
-            share = world["num_landmarks"] / self.world["num_agents"]
-            world["num_landmarks"] = max(1, round(share * num_agents))
         parse_scenario(world, "world")
         return world
 
 
 def _with_agents(world: dict[str, Any], num_agents: int) -> dict[str, Any]:
-    """A world's parameters for N agents. Raises UserError where the scenario says how many there
-    are, and that is another number."""
+    """A world's parameters for N agents. The number of landmarks, where it is given, grows in step.
+    Raises UserError where the scenario says how many agents there are, and that is another
+    number."""
     scenario = parse_scenario(world, "world")
     if "num_agents" in type(scenario).model_fields:
-        return {**world, "num_agents": num_agents}
+        now = scenario.model_dump()
+        world = {**world, "num_agents": num_agents}
+        if now.get("num_landmarks") is not None:
+            share = now["num_landmarks"] / now["num_agents"]
+            world["num_landmarks"] = max(1, round(share * num_agents))
+        return world
     if num_agents != scenario.agent_count:
         raise UserError(
             f"the scenario {world['scenario']!r} has {scenario.agent_count} agents, always"
@@ -240,7 +243,8 @@ def evaluate(
 
     Args:
         policy: makes the policy for a world and a seed.
-        world: {"scenario": name, parameters}, of which `num_agents` is the one that is replaced.
+        world: {"scenario": name, parameters}, of which `num_agents` is replaced; `num_landmarks`,
+            where it is given, grows in step.
         num_agents: N.
         episodes: how many; None: about 20 000 agents' worth, at least 20 and at most 2000.
         seed: of the episodes and of policies that draw.

@@ -120,15 +120,19 @@ def _panels(lines: list[dict[str, Any]]) -> list[str]:
 def _curves(lines: list[dict[str, Any]], panel: str) -> dict[str, list[tuple[int, float]]]:
     """[(step, value)] of the exploring agents, as means over all steps, and of the evaluations; but
     their reward is another one, so it has no place beside that of the training."""
-    greedy = [
-        (line["step"], line["evaluation"][panel])
-        for line in lines
-        if panel != "reward" and panel in line.get("evaluation", {})
-    ]
+    evaluations = dict.fromkeys(k for line in lines for k in line if k.startswith("evaluation"))
+    greedy = {
+        kind.replace("_", ", N="): [
+            (line["step"], line[kind][panel])
+            for line in lines
+            if panel != "reward" and panel in line.get(kind, {})
+        ]
+        for kind in evaluations
+    }
     exploring = [
         (line["step"], value)
         for line in lines
         for value in [line.get("metrics", {}).get(panel, line.get(panel))]
         if value is not None
     ]
-    return {"training": exploring, "evaluation": greedy}
+    return {"training": exploring, **greedy}

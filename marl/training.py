@@ -46,7 +46,8 @@ from marl.runs import (
 from marl.worlds.base import Step, World
 from marl.worlds.side_by_side import SideBySideWorlds, split
 
-EVALUATION_EPISODES = 200  # of each evaluation during training, on starts used for nothing else
+EVALUATION_EPISODES = 200  # of each evaluation in training, on starts used for nothing else; with
+# other numbers of agents, as many agents' worth
 
 
 class Stopped(KeyboardInterrupt):
@@ -206,11 +207,12 @@ class _Session:
         world_seed, agent_seed, replay_seed, self._evaluation_seed = map(int, streams)
         self.world = config.make_training_world(world_seed)
         self.agent = config.make_agent(self.world.groups, agent_seed)
-        if t.num_agents and not self.agent.any_number:
-            raise UserError(
-                f"training.num_agents has no place here: the agent {config.agent['name']!r} is "
-                "tied to one number of agents, world.num_agents"
-            )
+        for key in ("num_agents", "evaluate_agents"):
+            if getattr(t, key) and not self.agent.any_number:
+                raise UserError(
+                    f"training.{key} has no place here: the agent {config.agent['name']!r} is "
+                    "tied to one number of agents, world.num_agents"
+                )
         perceived = self.agent.perceives or self.world.groups
         generator = torch.Generator().manual_seed(replay_seed)
         try:
@@ -282,7 +284,7 @@ class _Session:
         return speed
 
     def evaluate(self) -> dict[str, Any]:
-        """Play the same few episodes as every time and log how they went."""
+        """Play the same few episodes as every time, log how they went, and return that."""
         weights = self.agent.weights()
 
         def copy(world: World, seed: int) -> Agent:
@@ -290,13 +292,19 @@ class _Session:
             agent.load_weights(weights)
             return agent
 
-        world = {**self.config.world, **self.config.evaluation.world}
-        agents = parse_scenario(self.config.world, "world").agent_count
-        result = evaluate(copy, world, agents, EVALUATION_EPISODES, self._evaluation_seed)
-        self._log.write({"step": self.step, **self._seconds(), "evaluation": result})
+        def played(agents: int) -> dict[str, Any]:
+            world = {**self.config.world, **self.config.evaluation.world}
+            episodes = -(-EVALUATION_EPISODES * own // agents)
+            return evaluate(copy, world, agents, episodes, self._evaluation_seed)
+
+        t = self.config.training
+        own = parse_scenario(self.config.world, "world").agent_count
+        result = played(own)
+        others = {f"evaluation_{n}": played(n) for n in t.evaluate_agents}
+        self._log.write({"step": self.step, **self._seconds(), "evaluation": result, **others})
         score = result[headline(result) or "reward"]
         best = self.best_score is None or score >= self.best_score
-        if self.config.training.publish == "best" and best:
+        if t.publish == "best" and best:
             self.best, self.best_score = weights, score
         return result
 

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from marl.errors import UserError
-from marl.reports import _panels, plot_run, print_table
+from marl.reports import _curves, _panels, plot_run, print_table
 from marl.runs import Log, Run, read_log
 
 RESULT = {
@@ -33,8 +33,14 @@ def test_plot(data):
     log = Log(run.stats, 0)
     for step in (10, 20):
         log.write({"step": step, "reward": -1.0, "metrics": {"coverage": 0.1, "collisions": 0.2}})
-    log.write({"step": 20, "evaluation": RESULT})
+    log.write({"step": 20, "evaluation": RESULT, "evaluation_80": {**RESULT, "coverage": 0.5}})
     log.close()
+    curves = _curves(read_log(run.stats), "coverage")
+    assert curves == {
+        "training": [(10, 0.1), (20, 0.1)],
+        "evaluation": [(20, RESULT["coverage"])],
+        "evaluation, N=80": [(20, 0.5)],
+    }
     assert plot_run("a") == run.stats / "curve.png"
     assert (run.stats / "curve.png").read_bytes().startswith(b"\x89PNG")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny import TINY, check_resumes, start, stop_at, write_tiny
 
-from marl import rollout, runs, training
+from marl import evaluation, rollout, runs, training
 from marl.agents.ddpg import DDPG
 from marl.config import parse_config, with_settings
 from marl.errors import UserError
@@ -47,6 +47,29 @@ def test_a_run_learns_logs_and_evaluates(data):
     assert [line["step"] for line in lines if "evaluation" in line] == [200, 400]
     assert (Run("a").stats / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert read_checkpoint(Run("a").weights).step == 400
+
+
+def test_evaluations_with_other_numbers_of_agents(data):
+    """As `marl evaluate` plays them, landmarks growing in step; the run itself is none the
+    wiser."""
+    settings = "training.evaluate_every=200", "world.num_landmarks=2"
+    train(tiny(*settings), "a")
+    train(tiny(*settings, "training.evaluate_agents=[12, 1]"), "b")
+    a, b = (read_checkpoint(Run(name).weights).tensors for name in "ab")
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    lines = [line for line in read_log(Run("b").stats) if "evaluation" in line]
+    assert [line["step"] for line in lines] == [200, 400]
+    seed = int(np.random.SeedSequence(0).generate_state(4)[3])
+    subject = evaluation.subject("b")
+    for key, n, episodes in (
+        ("evaluation", 4, 200),
+        ("evaluation_12", 12, 67),
+        ("evaluation_1", 1, 800),
+    ):
+        world = subject.world_for(n)
+        assert world["num_landmarks"] == max(1, n // 2)
+        expected = evaluation.evaluate(subject.policy, world, n, episodes, seed)
+        assert lines[-1][key] == expected
 
 
 @pytest.mark.parametrize("step", [4, 36, 40, 44, 160, 200])  # among them ends of episodes

@@ -83,7 +83,11 @@ def test_training_is_stopped_and_resumed(data, monkeypatch, name):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["agent.name=global"], "'global' is tied to one number of agents"),
+        (["agent.name=global"], "num_agents .*'global' is tied to one number of agents"),
+        (
+            ["agent.name=global", "training.num_agents=[]", "training.evaluate_agents=[9]"],
+            "evaluate_agents .*'global' is tied",
+        ),
         (["training.num_agents=[4,0]"], "training.num_agents holds 0"),
         (["training.num_agents=4"], "training.num_agents is 4"),
     ],
