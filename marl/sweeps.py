@@ -232,8 +232,9 @@ class Runner(Protocol):
 
 def run_sweep(sweep: Sweep, workers: int, runner: Runner | None = None) -> Iterator[dict[str, str]]:
     """Train what is not finished, `workers` runs at a time, in processes on this machine unless
-    there is another `runner`; yields, several times a second, what each run is: "waiting",
-    "training", "finished" or "failed" (why: `sweep.failures`).
+    there is another `runner`, and keep of finished runs no more than weights and logs; yields,
+    several times a second, what each run is: "waiting", "training", "finished" or "failed" (why:
+    `sweep.failures`).
 
     Raises UserError where another process works on it or a run of that name has another config;
     KeyboardInterrupt after Ctrl-C or SIGTERM, once all runs are saved.
@@ -243,6 +244,9 @@ def run_sweep(sweep: Sweep, workers: int, runner: Runner | None = None) -> Itera
         finished = {job.name: _finished(job) for job in sweep.jobs}
         states = {name: "finished" if done else "waiting" for name, done in finished.items()}
         sweep.write()
+        for job in sweep.jobs:
+            if finished[job.name]:
+                _forget_state(job)
 
         def train(jobs: list[Job]) -> None:
             if stop.is_set():
@@ -252,6 +256,8 @@ def run_sweep(sweep: Sweep, workers: int, runner: Runner | None = None) -> Itera
             sweep.failures.update(failures)
             for job in jobs:
                 states[job.name] = "failed" if job.name in failures else "finished"
+                if job.name not in failures:
+                    _forget_state(job)
 
         jobs = [job for job in sweep.jobs if not finished[job.name]]
         pending = {threads.submit(train, batch) for batch in sweep.batches(jobs)}
@@ -279,6 +285,13 @@ def _finished(job: Job) -> bool:
             "give the sweep another --name, or remove the run"
         )
     return state.state == "finished"
+
+
+def _forget_state(job: Job) -> None:
+    """Remove what a finished run would need to be trained further: replay, mostly, and some 100 MB
+    of it, which fills a disk where there are many runs."""
+    with suppress(OSError):
+        Run(job.name).state.unlink()
 
 
 class Processes:

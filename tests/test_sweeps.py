@@ -122,6 +122,7 @@ def test_runs_are_what_they_are_alone_and_are_not_trained_twice(data, tmp_path, 
     assert out.splitlines()[0] == "sweep nets: 4 runs, 0 of them finished"
     assert sorted(line.split()[0] for line in out.splitlines()[1:5]) == sorted(NAMES)
     assert weights() == uninterrupted()
+    assert not any(Run(name).state.exists() for name in NAMES)
     assert sweep_names() == ["nets"]
     assert [(x["name"], x["point"], x["seed"]) for x in runs_of("nets")][2] == (
         "nets-4_8-0", {"agent.hidden": [4, 8]}, 0
@@ -250,14 +251,19 @@ def test_two_sweeps_on_one_folder(data, tmp_path, capsys):
 
 
 def test_damaged_weights_are_written_anew_from_the_state(data, tmp_path):
+    """While there is one, as after a kill at the very end; without it the run has failed."""
     path = write_sweep(tmp_path, seeds=1, grid={"agent.hidden": [[8]]})
-    list(run_sweep(load_sweep(path), 1))
+    train(load_sweep(path).jobs[0].config, "nets-8-0")
     whole = weights(["nets-8-0"])
-    Run("nets-8-0").weights.write_bytes(whole[0][:-9])
-    sweep = load_sweep(path)
-    list(run_sweep(sweep, 1))
-    assert sweep.failures == {}
-    assert weights(["nets-8-0"]) == whole
+    for failures in ({}, {"nets-8-0": f"{Run('nets-8-0').state} was removed"}):
+        Run("nets-8-0").weights.write_bytes(whole[0][:-9])
+        sweep = load_sweep(path)
+        list(run_sweep(sweep, 1))
+        assert sweep.failures.keys() == failures.keys()
+        assert failures or weights(["nets-8-0"]) == whole
+        for name, reason in failures.items():
+            assert reason in sweep.failures[name]
+    assert not Run("nets-8-0").state.exists()
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"runs": 3}', '{"runs": [{"name": "a"}]}', "{"])
