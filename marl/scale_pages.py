@@ -2,7 +2,7 @@
 
 import platform
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -92,22 +92,23 @@ class ScaleStudy:
         ]
         return ["", *(f"step {step} [95 %]" for step in steps)], rows
 
+    def across(self, cell: Callable[[Summary], str]) -> Table:
+        """Something of each policy with each number of agents."""
+        rows = []
+        for entry in self.entries:
+            found = [self.summaries.get((entry.label, n)) for n in self.numbers]
+            rows.append([entry.label, *("-" if s is None else cell(s) for s in found)])
+        return ["", *(f"N={n}" for n in self.numbers)], rows
+
     def costs(self) -> dict[str, Table]:
         """By title: CPU time and memory of each policy with each number of agents."""
-
-        def table(cell) -> Table:
-            rows = [
-                [x.label, *(cell(s) if (s := self.summaries.get((x.label, n))) else "-"
-                            for n in self.numbers)]
-                for x in self.entries
-            ]  # fmt: skip
-            return ["", *(f"N={n}" for n in self.numbers)], rows
-
         return {
-            "CPU microseconds per agent and step: policy + world": table(
+            "CPU microseconds per agent and step: policy + world": self.across(
                 lambda s: f"{s.cost['policy_cpu_us']:.2f} + {s.cost['world_cpu_us']:.2f}"
             ),
-            "Memory of the process at its peak, in MB": table(lambda s: f"{s.cost['peak_mb']:.0f}"),
+            "Memory of the process at its peak, in MB": self.across(
+                lambda s: f"{s.cost['peak_mb']:.0f}"
+            ),
         }
 
     @property

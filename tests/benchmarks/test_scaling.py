@@ -1,0 +1,89 @@
+"""The page on scaling is made from what finished runs left behind."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import TINY
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import commands
+import scaling
+
+from marl.config import parse_config, with_settings
+from marl.runs import write_json
+from marl.training import train
+
+TEXT = """# Scaling
+
+<!-- table: coverage of small with 4 6 agents -->
+
+Less far:
+
+<!-- table: gaps of small with 4 6 agents -->
+
+<!-- table: training of small with 6 agents, world.agent_density=2 -->
+
+<!-- plot: learning of small with 4 agents -->
+"""
+
+
+def here(function, tasks, workers, fresh):
+    """Without processes, which take seconds to start."""
+    return ((task, function(task)) for task in tasks)
+
+
+@pytest.fixture
+def finished(data, monkeypatch):
+    """A sweep of two seeds, with evaluations at another number of agents."""
+    monkeypatch.setattr(scaling, "marl", lambda *a, **k: pytest.fail("nothing is to be run"))
+    monkeypatch.setattr(commands, "marl", scaling.marl)
+    monkeypatch.setattr(scaling.scale, "default_episodes", lambda agents: 2)
+    monkeypatch.setattr(scaling.scale, "in_processes", here)
+    settings = ["training.evaluate_every=200", "training.evaluate_agents=[6]", "agent.network=set"]
+    runs = []
+    for seed in (0, 1):
+        train(parse_config(with_settings(TINY, [*settings, f"training.seed={seed}"])), f"s-{seed}")
+        runs.append({"name": f"s-{seed}", "point": {}, "seed": seed})
+    write_json(data / "sweeps" / "small" / "sweep.json", {"runs": runs})
+
+
+def write(monkeypatch, folder: Path, text: str) -> Path:
+    (folder / "text.md").write_text(text)
+    out = folder / "docs" / "scaling.md"
+    arguments = ["scaling.py", "--page", "--text", str(folder / "text.md"), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    scaling.main()
+    return out
+
+
+def test_a_page_of_what_is_finished(finished, monkeypatch, tmp_path):
+    out = write(monkeypatch, tmp_path, TEXT)
+    page = out.read_text()
+    assert page.startswith("# Scaling\n\n|  | N=4 | N=6 |")
+    coverage, less = page.split("Less far:")
+    rows = [row.split("|")[1:-1] for row in coverage.splitlines() if row.startswith("| small")]
+    medians = [float(cell.partition("(")[0]) for cell in rows[0][1:]]
+    oracle = next(row for row in coverage.splitlines() if row.startswith("| assignment"))
+    best = [float(cell) for cell in oracle.split("|")[2:-1]]
+    gap = next(row for row in less.splitlines() if row.startswith("| small")).split("|")[3]
+    below_oracle, below_own = (float(x) for x in gap.split("/"))
+    assert below_oracle == pytest.approx(best[1] - medians[1], abs=2e-3)
+    assert below_own == pytest.approx(medians[0] - medians[1], abs=2e-3)
+    assert "| trained in CPU-s (most) |" in less
+    assert "![learning](scaling-learning.png)" in less
+    assert (out.parent / "scaling-learning.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ("<!-- table: beauty of small with 4 agents -->", "there is no table 'beauty'"),
+        ("<!-- plot: coverage of small with 4 agents -->", "there is no plot 'coverage'"),
+        ("<!-- table: coverage of small -->", "this is not understood: <!-- table"),
+    ],
+)
+def test_a_request_that_is_not_understood_is_refused(data, monkeypatch, tmp_path, request_, said):
+    with pytest.raises(SystemExit, match=said):
+        write(monkeypatch, tmp_path, request_)
+    assert not (tmp_path / "docs" / "scaling.md").exists()
