@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison clean
+.PHONY: demo test test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison bench-scaling clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -46,6 +46,9 @@ bench-learning: .venv/with-marl
 
 bench-comparison: .venv/with-marl
 	$(BIN)/python benchmarks/comparison.py
+
+bench-scaling: .venv/with-marl
+	$(BIN)/python benchmarks/scaling.py
 
 # The libraries we compare with, in an environment of their own.
 bench-peers: benchmarks/peers/requirements.txt

@@ -159,7 +159,8 @@ class Comparison:
 
         columns = max(2, len(self.numbers))
         height = 1.2 + 0.3 * len(self.groups)
-        figure = Figure(figsize=(4.6 * columns, 4.2 + height), layout="constrained")
+        legend = 0.2 * -(-len(self.groups) // columns)
+        figure = Figure(figsize=(4.6 * columns, 4.2 + height + legend), layout="constrained")
         grid = figure.add_gridspec(2, columns, height_ratios=[4.2, height])
         curves = {group.label: curve(group, self.metric) for group in self.groups}
         for place, axis, unit in ((0, "steps", "environment steps"), (1, "cpu", "CPU seconds")):
@@ -175,7 +176,8 @@ class Comparison:
             axes.grid(alpha=0.3)
             axes.xaxis.set_major_formatter(EngFormatter())
             if place == 0 and axes.lines:
-                axes.legend(fontsize="small")
+                shown = axes.get_legend_handles_labels()
+                figure.legend(*shown, loc="outside lower center", ncols=columns, fontsize="small")
         for place, n in enumerate(self.numbers):
             axes = figure.add_subplot(grid[1, place])
             for number, group in enumerate(self.groups):
