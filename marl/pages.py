@@ -111,12 +111,20 @@ class Comparison:
             f"brackets: 95 % percentile bootstrap intervals ({RESAMPLES} resamples of the runs); "
             "CPU-s: what a run's training took, median. "
             f"Python {platform.python_version()}, {', '.join(packages)}, {platform.machine()}.",
-            *dict.fromkeys(
-                f"{group.label}, N={n}: {why}"
-                for group in self.groups
-                for n, why in group.refused.items()
-            ),
+            *self._refusals(),
             *self.left_out,
+        ]
+
+    def _refusals(self) -> list[str]:
+        """Why groups were not measured, and with which numbers of agents."""
+        reasons: dict[str, tuple[dict[str, None], dict[int, None]]] = {}
+        for group in self.groups:
+            for n, why in group.refused.items():
+                labels, numbers = reasons.setdefault(why, ({}, {}))
+                labels[group.label] = numbers[n] = None
+        return [
+            f"{'; '.join(labels)}; with {', '.join(map(str, numbers))} agents: {why}"
+            for why, (labels, numbers) in reasons.items()
         ]
 
     # -------------------------------------------------------------------------------------- pages

@@ -186,7 +186,8 @@ def test_a_policy_that_is_tied_to_its_number_says_so(tmp_path):
     groups, _ = measured("tied", "small-0", agents=[4, 6])
     page = Comparison("both", groups, "coverage")
     assert ["-"] * 5 in [row[2:7] for row in page.scores(6)[1]]
-    assert any("is tied to that number" in note for note in page.notes)
+    (why,) = [note for note in page.notes if "is tied to that number" in note]
+    assert why.startswith(f"{groups[0].label}; with 6 agents: the agent")
     assert not any("safetensors" in note for note in page.notes)
     with pytest.raises(UserError, match="is tied to that number"):
         Comparison("one", measured("tied", agents=[6])[0], "coverage")
