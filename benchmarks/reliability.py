@@ -149,9 +149,11 @@ def digest(name: str) -> str:
 
 
 def steps(name: str) -> int:
-    """How far the state of a run has come."""
-    path = Run(name).state
-    return read_checkpoint(path, "state").step if path.exists() else 0
+    """How far the state of a run has come. A sweep removes those of finished runs."""
+    run = Run(name)
+    if run.state.exists():
+        return read_checkpoint(run.state, "state").step
+    return STEPS if run_state(name).state == "finished" else 0
 
 
 def check_files(work: Work) -> None:
