@@ -12,7 +12,10 @@ import scaling
 
 from marl.config import parse_config, with_settings
 from marl.runs import write_json
+from marl.sweeps import load_sweep
 from marl.training import train
+
+FOLDER = Path(__file__).parents[2]
 
 TEXT = """# Scaling
 
@@ -73,6 +76,18 @@ def test_a_page_of_what_is_finished(finished, monkeypatch, tmp_path):
     assert "| trained in CPU-s (most) |" in less
     assert "![learning](scaling-learning.png)" in less
     assert (out.parent / "scaling-learning.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_our_text_asks_for_what_there_is():
+    text = (FOLDER / "benchmarks" / "scaling.md").read_text()
+    requests = [*scaling.REQUEST.finditer(text)]
+    assert len(requests) == text.count("<!--") > 20
+    for kind, what, names, _, settings in (request.groups() for request in requests):
+        assert what in (scaling.TABLES if kind == "table" else scaling.PLOTS)
+        for name in names.split():
+            sweep = load_sweep(FOLDER / "experiments" / f"{name}.json")
+            for setting in (settings or "").split():
+                with_settings(sweep.jobs[0].config.model_dump(), [setting])
 
 
 @pytest.mark.parametrize(
