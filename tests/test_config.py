@@ -61,7 +61,7 @@ def test_settings_do_not_change_their_input():
     [
         ("world.num_agent=3", "num_agent is not a known setting; did you mean world.num_agents?"),
         ("trainin.steps=3", "trainin is not a known setting; did you mean training?"),
-        ("training.num_agents=3", "did you mean world.num_agents?"),
+        ("agent.num_agents=3", "did you mean world.num_agents?"),
         ("evaluation.world.rewad=3", "did you mean evaluation.world.reward?"),
         ("world.num_agents=0", "world.num_agents is 0, but should be greater than or equal to 1"),
         ('world.num_agents="4"', 'world.num_agents is "4", but should be a valid integer'),
