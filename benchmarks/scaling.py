@@ -24,8 +24,8 @@ from commands import marl
 from marl import scale
 from marl.pages import Table, as_markdown, png
 from marl.runs import Run, data_root, read_log, whole_file
-from marl.scale import ORACLE, Entry, Summary
-from marl.scale_pages import ScaleStudy
+from marl.scale import ORACLE, Summary
+from marl.scale_pages import ScaleStudy, cell
 
 METRIC = "coverage"
 REQUEST = re.compile(
@@ -33,20 +33,16 @@ REQUEST = re.compile(
 )
 
 
-def entries_of(names: Sequence[str], settings: Sequence[str] = ()) -> list[Entry]:
-    """The policies of these sweeps; and the yardsticks, where no trained agent is changed."""
+def study(names: Sequence[str], agents: Sequence[int], settings: Sequence[str]) -> ScaleStudy:
+    """These policies, measured with so many agents; and the yardsticks, where no trained agent is
+    changed."""
     entries, left_out = scale.gather(names, settings)
     for sentence in left_out:
         print(sentence, flush=True)
     changed = any(setting.startswith("agent.") for setting in settings)
-    return [entry for entry in entries if not (entry.yardstick and changed)]
-
-
-def study(names: Sequence[str], agents: Sequence[int], settings: Sequence[str]) -> ScaleStudy:
-    """These policies, measured with so many agents."""
-    entries, folder = entries_of(names, settings), data_root() / "scales" / "scaling"
-    seed, workers = scale.default_seed(entries), os.cpu_count() or 1
-    for what in scale.measure(entries, agents, None, seed, folder, workers, settings):
+    entries = [entry for entry in entries if not (entry.yardstick and changed)]
+    seed, folder = scale.default_seed(entries), data_root() / "scales" / "scaling"
+    for what in scale.measure(entries, agents, None, seed, folder, os.cpu_count() or 1, settings):
         print(what, flush=True)
     return ScaleStudy("scaling", entries, METRIC)
 
@@ -57,21 +53,16 @@ def study(names: Sequence[str], agents: Sequence[int], settings: Sequence[str]) 
 def median_and_worst(name: str) -> Callable[[ScaleStudy], Table]:
     """Of a metric: median of the seeds; of the first metric the worst seed, too."""
 
-    def cell(summary: Summary) -> str:
-        text = f"{summary.median[name]:.3f}" if name in summary.median else "-"
-        return text + (f" ({summary.worst:.3f})" if name == METRIC and summary.seeds > 1 else "")
+    def said(summary: Summary) -> str:
+        worst = f" ({summary.worst:.3f})" if name == METRIC and summary.seeds > 1 else ""
+        return cell(summary, name, interval=False) + worst
 
-    return lambda found: found.across(cell)
+    return lambda found: found.across(said)
 
 
 def with_interval(found: ScaleStudy) -> Table:
     """The first metric and its 95 % interval."""
-
-    def cell(summary: Summary) -> str:
-        low, high = summary.intervals[METRIC]
-        return f"{summary.median[METRIC]:.3f} [{low:.3f}, {high:.3f}]"
-
-    return found.across(cell)
+    return found.across(lambda summary: cell(summary, METRIC, interval=True))
 
 
 def gaps(found: ScaleStudy) -> Table:

@@ -54,7 +54,7 @@ class ScaleStudy:
             if summary is None:
                 rows.append([entry.label, *"-" * (len(headings) - 1)])
                 continue
-            cells = [_cell(summary, name, intervals or name == self.metric) for name in names]
+            cells = [cell(summary, name, intervals or name == self.metric) for name in names]
             cells[1:1] = [f"{summary.worst:.3f}" if summary.seeds > 1 else "-"]
             gaps = [self._gap("assignment", agents, summary)]
             gaps.append(self._gap(entry.label, entry.trained_with, summary))
@@ -87,17 +87,17 @@ class ScaleStudy:
         length = max(len(s.by_step) for s in shown.values() if s)
         steps = [name.partition("@")[2] or str(length) for name in names]
         rows = [
-            [label, *("-" if s is None else _cell(s, name, True) for name in names)]
+            [label, *("-" if s is None else cell(s, name, True) for name in names)]
             for label, s in shown.items()
         ]
         return ["", *(f"step {step} [95 %]" for step in steps)], rows
 
-    def across(self, cell: Callable[[Summary], str]) -> Table:
+    def across(self, said: Callable[[Summary], str]) -> Table:
         """Something of each policy with each number of agents."""
         rows = []
         for entry in self.entries:
             found = [self.summaries.get((entry.label, n)) for n in self.numbers]
-            rows.append([entry.label, *("-" if s is None else cell(s) for s in found)])
+            rows.append([entry.label, *("-" if s is None else said(s) for s in found)])
         return ["", *(f"N={n}" for n in self.numbers)], rows
 
     def costs(self) -> dict[str, Table]:
@@ -243,7 +243,7 @@ def _refusals(entry: Entry) -> list[str]:
     return [f"{entry.label}, N={', '.join(ns)}: {why}" for why, ns in numbers.items()]
 
 
-def _cell(summary: Summary, name: str, interval: bool) -> str:
+def cell(summary: Summary, name: str, interval: bool) -> str:
     """The median of a metric, and its interval."""
     if name not in summary.median:
         return "-"

@@ -184,9 +184,10 @@ class Actor(nn.Module):
         say, and learns from that one alone, so that nothing of size L K W is remembered."""
         a, b = self._each(self.pair_landmark, landmarks), self._each(self.pair_agent, agents)
         near, claim = self.pair_both.weight[0]
-        most, chosen = torch.empty_like(a), torch.empty(a.shape, dtype=torch.int64)
-        inputs = (a, b, gap, claimed, present[..., 0], near, claim, most, chosen)
-        _loudest(*[x.detach().squeeze(0).numpy() for x in inputs])
+        most, chosen = torch.empty(a.shape), torch.empty(a.shape, dtype=torch.int64)
+        seen = (a, b, gap, claimed, present[..., 0], near, claim)  # compiled code has no bfloat16
+        inputs = [x.detach().squeeze(0).float() for x in seen]
+        _loudest(*[x.numpy() for x in (*inputs, most[0], chosen[0])])
         if not torch.is_grad_enabled():
             return most
         both = gap.gather(3, chosen) * near + claimed.gather(3, chosen) * claim
@@ -209,7 +210,7 @@ def _loudest(
     claim: np.ndarray,
     most: np.ndarray,
     chosen: np.ndarray,
-) -> None:  # pragma: no cover - compiled
+) -> None:
     """most[r, l, w] = max(0, max_j a[r, l, w] + b[r, j, w] + gap[r, l, j] near[w]
     + claimed[r, l, j] claim[w]) over those j that are present, and which j that is."""
     rows, landmarks, width = a.shape

@@ -335,7 +335,11 @@ def check_gradients(network, expected):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"claim_loss": 0.1, "augment": True}, {"rounds": 2, "twin_critics": True, "average": 0.9}],
+    [
+        {"claim_loss": 0.1, "augment": True},
+        {"rounds": 2, "twin_critics": True, "average": 0.9},
+        {"precision": "bfloat16"},
+    ],
 )
 def test_check_agent(settings):
     groups = Spread(num_agents=5).groups
