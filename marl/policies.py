@@ -28,24 +28,27 @@ class Random(Policy):
 
     def __init__(self, world: World, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
-        self._sizes = {g: group.action_space.shape for g, group in world.groups.items()}
+        self._groups = world.groups
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
         return {
-            g: self._rng.uniform(-1, 1, (*rows.shape[:2], *self._sizes[g])).astype(np.float32)
+            g: self._groups[g].random_actions(self._rng, *rows.shape[:2])
             for g, rows in observation.items()
         }
 
 
 class Still(Policy):
-    """No action at all."""
+    """No force, or the first of the moves, which is to stay; and always the same message."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
-        self._sizes = {g: group.action_space.shape for g, group in world.groups.items()}
+        self._actions = {}
+        for g, group in world.groups.items():
+            action = self._actions[g] = np.zeros(group.action_space.shape, np.float32)
+            action[[piece.start for piece in group.choices]] = 1.0
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
         return {
-            g: np.zeros((*rows.shape[:2], *self._sizes[g]), np.float32)
+            g: np.broadcast_to(self._actions[g], (*rows.shape[:2], *self._actions[g].shape))
             for g, rows in observation.items()
         }
 

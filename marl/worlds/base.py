@@ -24,8 +24,9 @@ class Part:
     then `scalars` plain numbers.
 
     Where `masked`, the last scalar of an item says whether the item is there (1.0) or only padding
-    (0.0, as are all its numbers). Networks read from this which numbers belong together; symmetry
-    augmentation reads which numbers turn with the plane.
+    (0.0, as are all its numbers). Where `choice`, one of the scalars of an item is 1.0 and the
+    others are 0.0: the number of what was chosen. Networks read from this which numbers belong
+    together; symmetry augmentation reads which numbers turn with the plane.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Part:
     vectors: int = 0
     scalars: int = 0
     masked: bool = False
+    choice: bool = False
 
     @property
     def item_size(self) -> int:
@@ -59,6 +61,30 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def choices(self) -> list[slice]:
+        """Where in an action something is chosen: one of these numbers is 1.0, the others 0.0."""
+        found, start = [], 0
+        for part in self.action_parts:
+            for item in range(start, start + part.size, max(part.item_size, 1)):
+                if part.choice:
+                    found.append(slice(item, item + part.item_size))
+            start += part.size
+        return found
+
+    def random_actions(self, rng: np.random.Generator, *shape: int) -> np.ndarray:
+        """f32[*shape, A]: numbers anywhere from -1 to 1, and choices, all equally likely."""
+        size = (*shape, *self.action_space.shape)
+        actions = rng.uniform(-1, 1, size).astype(np.float32)
+        for piece in self.choices:
+            actions[..., piece] = one_hot(actions[..., piece].argmax(-1), piece.stop - piece.start)
+        return actions
+
+
+def one_hot(chosen: np.ndarray, count: int) -> np.ndarray:
+    """f32[..., count]: 1.0 at the number chosen (i64[...]), 0.0 elsewhere."""
+    return (chosen[..., None] == np.arange(count)).astype(np.float32)
 
 
 def pieces(parts: Sequence[Part], rows: Any) -> dict[str, Any]:

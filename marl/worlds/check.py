@@ -59,9 +59,15 @@ def _check_group(g: str, group: Group) -> None:
                 not part.masked or part.scalars >= 1,
                 f"the part {part.name!r} of group {g!r} is masked, but has no scalar to say so",
             )
+    lowest = np.full(group.action_space.shape, -1.0)
+    for piece in group.choices:
+        lowest[piece] = 0.0
     low, high = group.action_space.low, group.action_space.high
-    unit = (low == -1).all() and (high == 1).all()
-    _require(unit, f"the action_space of group {g!r} must reach from -1 to 1")
+    unit = (low == lowest).all() and (high == 1).all()
+    _require(
+        unit,
+        f"the action_space of group {g!r} must reach from -1 (choices: from 0) to 1 everywhere",
+    )
 
 
 def _check_array(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: type) -> None:
@@ -244,9 +250,7 @@ def _check_scenes(world: World) -> None:
 
 def _random_actions(world: World, rng: np.random.Generator) -> Arrays:
     return {
-        g: rng.uniform(-1, 1, (world.num_worlds, len(group), *group.action_space.shape)).astype(
-            np.float32
-        )
+        g: group.random_actions(rng, world.num_worlds, len(group))
         for g, group in world.groups.items()
     }
 

@@ -4,10 +4,28 @@ from typing import Any
 
 from marl.imports import imported
 from marl.worlds.particles.scenario import Scenario
+from marl.worlds.particles.scenarios.adversary import Adversary
+from marl.worlds.particles.scenarios.crypto import Crypto
+from marl.worlds.particles.scenarios.push import Push
+from marl.worlds.particles.scenarios.reference import Reference
+from marl.worlds.particles.scenarios.simple import Simple
+from marl.worlds.particles.scenarios.speaker_listener import SpeakerListener
 from marl.worlds.particles.scenarios.spread import Spread
+from marl.worlds.particles.scenarios.tag import Tag
+from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
 
-SCENARIOS: dict[str, type[Scenario]] = {"spread": Spread}
+SCENARIOS: dict[str, type[Scenario]] = {
+    "spread": Spread,
+    "simple": Simple,
+    "adversary": Adversary,
+    "crypto": Crypto,
+    "push": Push,
+    "reference": Reference,
+    "speaker_listener": SpeakerListener,
+    "tag": Tag,
+    "world_comm": WorldComm,
+}
 
 
 def register_scenario(name: str, scenario: type[Scenario]) -> None:

@@ -15,16 +15,22 @@ Uncompiled (NUMBA_DISABLE_JIT=1), the same functions work on numpy arrays, for a
 
 import math
 import operator
+from functools import partial
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic, lower_cast, models, overload, register_model
+from numba.extending import intrinsic, lower_cast, models, register_model
+from numba.extending import overload as numba_overload
 
 WIDTH = 16  # float32 lanes of one AVX-512 register; narrower machines use several registers
 
-inline = njit(forceinline=True)
+# Entries for calls from Python and C would only cost time to compile.
+BARE: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+overload = partial(numba_overload, jit_options=BARE)  # type: ignore[arg-type]
+inline = njit(forceinline=True, **BARE)
 """Compile a small function into its callers, so that its lanes stay in registers."""
 
 
@@ -651,3 +657,22 @@ def _ol_sqrt(x):
     if isinstance(x, Lanes):
         return lambda x: _sqrt(x)
     return lambda x: math.sqrt(x)
+
+
+def exp(x):
+    """The exponential in each lane."""
+    return np.exp(x)
+
+
+@overload(exp)
+def _ol_exp(x):
+    if not isinstance(x, Lanes):
+        return lambda x: math.exp(x)
+
+    def each(x):
+        found = full_like(x, 0.0)
+        for w in range(width(x)):
+            found = with_lane(found, w, math.exp(lane(x, w)))
+        return found
+
+    return each

@@ -24,10 +24,12 @@ from marl.worlds.particles.lanes import (
     where,
 )
 
-Bodies = namedtuple("Bodies", "position velocity radius largest mass max_speed collides cells")
+Bodies = namedtuple(
+    "Bodies", "position velocity radius largest mass max_speed collides movable cells"
+)
 """All agents, or all landmarks, of one block of worlds. position, velocity: [n, 2] + lanes, in
 world units and world units per second; radius, mass, max_speed [n]; largest: the largest radius;
-collides bool[n]; cells: Cells or None."""
+collides, movable: bool[n]; cells: Cells or None."""
 
 Cells = namedtuple("Cells", "start order position found side edge half_size")
 """Bodies sorted by cell, rows of cells from y = -half_size up. start: i32[side * side + 1], where
@@ -60,6 +62,7 @@ def block(bodies, b):
         borrow(bodies.mass),
         borrow(bodies.max_speed),
         borrow(bodies.collides),
+        borrow(bodies.movable),
         _borrow_cells(bodies.cells),
     )
 
@@ -231,22 +234,6 @@ def _closest(bodies, cells, x, y, near):
     return load(near, (0, 0))
 
 
-@inline
-def put_relative(out, at, array, number, x, y):
-    """Write array[number] - (x, y), a plane vector, into out[at] and out[at + 1]; zeros where
-    `number` is -1. Return the place after."""
-    store(out, at, gather(array, number, 0, x) - x)
-    store(out, at + 1, gather(array, number, 1, y) - y)
-    return at + 2
-
-
-@inline
-def put_presence(out, at, number):
-    """Write 1.0, or 0.0 where `number` is -1, into out[at]. Return the place after."""
-    store(out, at, where(number >= 0.0, 1.0, 0.0))
-    return at + 1
-
-
 # ---------------------------------------------------------------------------------------- overlaps
 
 
@@ -263,22 +250,43 @@ def _overlaps(bodies, cells, i):
     if cells is None:
         for j in range(bodies.position.shape[0]):
             if j != i:
-                total = total + _overlap(bodies, i, j, x, y)
+                total = total + overlap(bodies, i, bodies, j)
     else:
         reach = bodies.radius[i] + bodies.largest
         for place in range(around(cells, lane(x, 0), lane(y, 0), reach)):
             j = cells.found[place]
             if j != i:
-                total = total + _overlap(bodies, i, j, x, y)
+                total = total + overlap(bodies, i, bodies, j)
     return total
 
 
 @inline
-def _overlap(bodies, i, j, x, y):
-    dx = load(bodies.position, (j, 0)) - x
-    dy = load(bodies.position, (j, 1)) - y
-    reach = bodies.radius[i] + bodies.radius[j]
-    return where(dx * dx + dy * dy < reach * reach, 1.0, 0.0)
+def overlap(bodies, i, others, j):
+    """1.0 where body i and other j overlap (distance below the sum of their radii), else 0.0."""
+    reach = bodies.radius[i] + others.radius[j]
+    return where(squared_distance(bodies, i, others, j) < reach * reach, 1.0, 0.0)
+
+
+@inline
+def squared_distance(bodies, i, others, j):
+    """Of body i from other j, in each lane."""
+    dx = load(others.position, (j, 0)) - load(bodies.position, (i, 0))
+    dy = load(others.position, (j, 1)) - load(bodies.position, (i, 1))
+    return dx * dx + dy * dy
+
+
+@inline
+def distance(bodies, i, others, j):
+    """Of body i from other j, in each lane."""
+    return sqrt(squared_distance(bodies, i, others, j))
+
+
+@inline
+def distance_to(bodies, i, others, number):
+    """Of body i from the other whose number each lane says."""
+    dx = gather(others.position, number, 0, 0.0) - load(bodies.position, (i, 0))
+    dy = gather(others.position, number, 1, 0.0) - load(bodies.position, (i, 1))
+    return sqrt(dx * dx + dy * dy)
 
 
 @inline

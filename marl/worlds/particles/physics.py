@@ -43,6 +43,8 @@ def advance(agents, landmarks, force, semi_implicit):
     _add_contacts(agents, agents.cells, gap, force)
     _add_obstacles(agents, landmarks, gap, force)
     for i in range(agents.position.shape[0]):
+        if not agents.movable[i]:
+            continue
         vx, vy = load(agents.velocity, (i, 0)), load(agents.velocity, (i, 1))
         if not semi_implicit:
             _move(agents.position, i, vx, vy)

@@ -10,6 +10,8 @@ from collections import namedtuple
 import numpy as np
 from numba import njit
 
+from marl.worlds.particles.cache import kernel
+
 Random = namedtuple("Random", "keys draws world")
 """keys, draws: u64[E], each world's stream and how many numbers it has drawn; world: which one."""
 
@@ -25,7 +27,7 @@ def _mix(z):
     return z ^ (z >> np.uint64(31))
 
 
-@njit
+@kernel
 def stream_keys(seed, num_worlds):
     """u64[num_worlds]: the key of every world's stream."""
     keys = np.empty(num_worlds, np.uint64)
@@ -41,3 +43,9 @@ def uniform(random, low, high):
     random.draws[random.world] += np.uint64(1)
     bits = _mix(random.keys[random.world] + random.draws[random.world] * _GOLDEN)
     return low + (high - low) * (np.float64(bits >> np.uint64(11)) * 2.0**-53)
+
+
+@njit
+def choice(random, count):
+    """One of 0, 1 ... count - 1, all equally likely, as a float64 for this world."""
+    return np.floor(uniform(random, 0.0, count))

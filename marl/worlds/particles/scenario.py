@@ -2,20 +2,26 @@
 
 A scenario is one class in one file: its fields are the scenario's parameters, `reset`, `observe`
 and `score` describe the game for one world and are compiled; everything else is ordinary Python.
-The compiled methods may read `self.field` for every field not named in `runtime`: such values are
-constants to the compiler, and worlds that differ in them are compiled separately. What varies
-freely (how many agents, how large the square) is read from the `world` argument instead.
+The compiled methods may read `self.field`. Numbers (fields annotated `int` or `float`) are read
+when the world runs; bools, strings and the numbers named in `constants` are known to the compiler,
+which makes loops over them faster, and worlds that differ in them are compiled separately. Class
+variables are constants, too. Other fields, such as those that may be None, cannot be read.
 """
 
 import hashlib
 import inspect
+import struct
 import sys
 from abc import ABC, abstractmethod
 from collections import namedtuple
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal, get_origin
 
 import numpy as np
-from numba import types
+from gymnasium.spaces import Box
+from numba import njit, types
+from numba.core import cgutils
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
@@ -29,11 +35,19 @@ from numba.extending import (
 )
 from pydantic import BaseModel, ConfigDict, Field
 
-from marl.worlds.base import Group
+from marl.worlds.base import Group, Part
+from marl.worlds.particles.lanes import BARE, store
+from marl.worlds.particles.random import uniform
 
-Square = namedtuple("Square", "agents landmarks near half_size")
-"""One block of worlds as compiled code sees it: the Bodies, `near` [rows, 2] + lanes (scratch for
-`nearest`) and the half-size of the spawn square."""
+MOVES = 5  # discrete actions: stay, left, right, down, up
+
+JIT = {"forceinline": True, **BARE}
+
+Square = namedtuple("Square", "agents landmarks messages goals near half_size")
+"""One block of worlds as compiled code sees it. agents, landmarks: Bodies; messages
+[n, message_size] + lanes: what each agent said in this step, zeros if it cannot speak; goals
+[num_goals, 1] + lanes: what was chosen when the episode began; near [rows, 2] + lanes: scratch for
+`nearest`; half_size of the spawn square."""
 
 
 class Body(BaseModel):
@@ -46,7 +60,13 @@ class Body(BaseModel):
     acceleration: float = 5.0  # force for an action of 1
     max_speed: float = float("inf")
     collides: bool = True
+    movable: bool = True  # of an agent; landmarks never move
     colour: tuple[int, int, int, int] = (64, 64, 64, 255)
+
+
+def steps(count: int) -> Any:
+    """The field `episode_length` with this default."""
+    return Field(count, ge=1, description="steps until time runs out (truncation)")
 
 
 class Scenario(BaseModel, ABC):
@@ -54,17 +74,29 @@ class Scenario(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    runtime: ClassVar[frozenset[str]] = frozenset({"episode_length"})
+    constants: ClassVar[frozenset[str]] = frozenset()
     metrics: ClassVar[tuple[str, ...]] = ()
 
-    episode_length: int = Field(100, ge=1, description="steps until time runs out (truncation)")
+    episode_length: int = steps(100)
     integration: Literal["explicit", "semi_implicit"] = Field(
         "explicit",
         description="positions move with the old velocities, as in MPE2, or with the new ones, as "
         "in the original MPE",
     )
+    actions: Literal["continuous", "discrete"] = Field(
+        "continuous",
+        description="a force and a message of plain numbers, or one of five moves and one letter",
+    )
 
     # ------------------------------------------------------------------------------ ordinary Python
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The numbers that are read when the world runs, 8 bytes each, as compiled code takes
+        them."""
+        numbers = _numbers(type(self))
+        formats = "".join("q" if kind is int else "d" for kind in numbers.values())
+        return struct.pack("=" + formats, *[getattr(self, name) for name in numbers])
 
     @property
     @abstractmethod
@@ -87,12 +119,53 @@ class Scenario(BaseModel, ABC):
         """Every landmark's body."""
 
     @property
+    def message_size(self) -> int:
+        """Numbers in a message."""
+        return 0
+
+    @property
+    def num_goals(self) -> int:
+        """Numbers that `reset` chooses and that stay for the episode."""
+        return 0
+
+    def group(
+        self,
+        names: Sequence[str],
+        observation: Sequence[Part],
+        *,
+        moves: bool = True,
+        speaks: bool = False,
+    ) -> Group:
+        """Agents that see this and that act as `actions` says: an action holds a force (2 numbers
+        from -1 to 1, pushing with up to `Body.acceleration`) or one of five moves (stay, left,
+        right, down, up), where they move; then, where they speak, a message (`message_size` numbers
+        from -1 to 1, heard as 0 to 1) or one of as many letters."""
+        discrete = self.actions == "discrete"
+        if discrete:
+            parts = [Part("move", scalars=MOVES, choice=True)] * moves
+            parts += [Part("message", scalars=self.message_size, choice=True)] * speaks
+        else:
+            parts = [Part("force", vectors=1)] * moves
+            parts += [Part("message", scalars=self.message_size)] * speaks
+        seen, done = (sum(part.size for part in x) for x in (observation, parts))
+        return Group(
+            names=tuple(names),
+            observation_space=Box(-np.inf, np.inf, (seen,), np.float32),
+            action_space=Box(0.0 if discrete else -1.0, 1.0, (done,), np.float32),
+            observation_parts=tuple(observation),
+            action_parts=tuple(parts),
+        )
+
+    @property
     def half_size(self) -> float:
         """Half the edge of the square in which things happen, in world units."""
         return 1.0
 
-    def colours(self, agents: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """RGBA of agents and landmarks, u8[n, 4] and u8[m, 4], that are at f[n, 2] and f[m, 2]."""
+    def colours(
+        self, agents: np.ndarray, landmarks: np.ndarray, goals: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """RGBA of agents and landmarks, u8[n, 4] and u8[m, 4], that are at f[n, 2] and f[m, 2]; the
+        goals are f[num_goals]."""
         return (
             np.array([body.colour for body in self.agents], np.uint8).reshape(-1, 4),
             np.array([body.colour for body in self.landmarks], np.uint8).reshape(-1, 4),
@@ -120,6 +193,35 @@ class Scenario(BaseModel, ABC):
         raise NotImplementedError
 
 
+@njit
+def anywhere_in_square(bodies, random, half_size):
+    """Put the bodies of one world anywhere in the square from -half_size to half_size."""
+    for i in range(bodies.position.shape[0]):
+        store(bodies.position, (i, 0), uniform(random, -half_size, half_size))
+        store(bodies.position, (i, 1), uniform(random, -half_size, half_size))
+
+
+def _numbers(scenario: type[Scenario]) -> dict[str, Any]:
+    """Names and annotations of the fields that are read when the world runs."""
+    return {
+        name: field.annotation
+        for name, field in scenario.model_fields.items()
+        if field.annotation in (int, float) and name not in scenario.constants
+    }
+
+
+def _constants(scenario: type[Scenario]) -> set[str]:
+    """Names of the fields that are known to the compiler; those of every scenario are read by the
+    world."""
+    return {
+        name
+        for name, field in scenario.model_fields.items()
+        if name in scenario.constants
+        or field.annotation in (bool, str)
+        or (get_origin(field.annotation) is Literal and name not in Scenario.model_fields)
+    }
+
+
 def _source(scenario: type[Scenario]) -> str:
     """What tells compiled code of one version of a scenario from that of another: the source of its
     module; where there is none, as in a notebook, that of the class, or else the bytecode of the
@@ -141,7 +243,9 @@ class _ScenarioType(types.Type):
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        constants = scenario.model_dump_json(exclude=set(scenario.runtime))
+        kinds = {int: types.int64, float: types.float64}
+        self.numbers = {name: kinds[kind] for name, kind in _numbers(type(scenario)).items()}
+        constants = scenario.model_dump_json(include=_constants(type(scenario)))
         digest = hashlib.sha256(_source(type(scenario)).encode()).hexdigest()[:16]
         super().__init__(name=f"{type(scenario).__qualname__}({constants}, source={digest})")
 
@@ -151,9 +255,11 @@ class _ScenarioType(types.Type):
         return {key: value for key, value in self.__dict__.items() if key != "scenario"}
 
     def constant(self, name: str):
-        if name in self.scenario.runtime:
+        kind = type(self.scenario)
+        if name not in _constants(kind) and name not in kind.__class_vars__:
             raise AttributeError(
-                f"{name} is not constant: compiled methods read it from the world, not from self"
+                f"{kind.__name__} has no field {name!r} that compiled methods can read: no number, "
+                "bool or string, or one that may be None"
             )
         return getattr(self.scenario, name)
 
@@ -166,11 +272,25 @@ def _typeof_scenario(scenario, context):
 
 
 @register_model(_ScenarioType)
-class _ScenarioModel(models.OpaqueModel):
-    pass
+class _ScenarioModel(models.StructModel):
+    """The numbers, at run time."""
+
+    def __init__(self, manager, scenario_type):
+        super().__init__(manager, scenario_type, list(scenario_type.numbers.items()))
 
 
-def _number_type(value):
+@unbox(_ScenarioType)
+def _unbox_scenario(scenario_type, value, c):
+    packed = c.pyapi.object_getattr_string(value, "packed")
+    kind = c.context.get_value_type(scenario_type)
+    place = c.builder.bitcast(c.pyapi.bytes_as_string(packed), kind.as_pointer())
+    numbers = c.builder.load(place)
+    numbers.align = 1
+    c.pyapi.decref(packed)
+    return NativeValue(numbers)
+
+
+def _constant_type(value):
     if isinstance(value, bool | int | str):
         return types.literal(value)
     if isinstance(value, float):
@@ -185,33 +305,33 @@ class _ScenarioFields(AttributeTemplate):
     def generic_resolve(self, scenario_type, name):
         if name in ("reset", "observe", "score"):
             return None  # methods, below
-        return _number_type(scenario_type.constant(name))
+        if name in scenario_type.numbers:
+            return scenario_type.numbers[name]
+        return _constant_type(scenario_type.constant(name))
 
 
 @lower_getattr_generic(_ScenarioType)
 def _field_value(context, builder, scenario_type, value, name):
+    if name in scenario_type.numbers:
+        numbers = cgutils.create_struct_proxy(scenario_type)(context, builder, value=value)
+        return getattr(numbers, name)
     constant = scenario_type.constant(name)
-    kind = _number_type(constant)
+    kind = _constant_type(constant)
     if isinstance(kind, types.Literal) and not isinstance(constant, str):
         return context.get_constant(kind.literal_type, constant)
     return context.get_constant_generic(builder, kind, constant)
 
 
-@unbox(_ScenarioType)
-def _unbox_scenario(scenario_type, value, c):
-    return NativeValue(c.context.get_dummy_value())
-
-
-@overload_method(_ScenarioType, "reset", jit_options={"forceinline": True})  # type: ignore[call-arg]
+@overload_method(_ScenarioType, "reset", jit_options=JIT)  # type: ignore[call-arg]
 def _ol_reset(self, world, random):
     return type(self.scenario).reset
 
 
-@overload_method(_ScenarioType, "observe", jit_options={"forceinline": True})  # type: ignore[call-arg]
+@overload_method(_ScenarioType, "observe", jit_options=JIT)  # type: ignore[call-arg]
 def _ol_observe(self, world, i, out):
     return type(self.scenario).observe
 
 
-@overload_method(_ScenarioType, "score", jit_options={"forceinline": True})  # type: ignore[call-arg]
+@overload_method(_ScenarioType, "score", jit_options=JIT)  # type: ignore[call-arg]
 def _ol_score(self, world, reward, metrics):
     return type(self.scenario).score

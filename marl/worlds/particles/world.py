@@ -6,6 +6,7 @@ the same source for both, and the results are equal to the last bit.
 """
 
 import itertools
+import string
 from collections import namedtuple
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,14 +33,18 @@ from marl.worlds.particles.lanes import (
 from marl.worlds.particles.neighbours import Bodies, block, fill_cells, nearest, new_cells
 from marl.worlds.particles.physics import advance
 from marl.worlds.particles.random import Random, stream_keys
-from marl.worlds.particles.scenario import Body, Scenario, Square
+from marl.worlds.particles.scenario import MOVES, Body, Scenario, Square
 from marl.worlds.scene import Scene
 
 CELLS_FROM = 448  # agents; measured by benchmarks/simulator.py --crossover
+LETTERS = string.ascii_uppercase  # for messages in captions
 NEAR_ROWS = 64  # the largest number of neighbours that can be asked for
 
-_State = namedtuple("_State", "agents landmarks acceleration half_size")
-"""All worlds: two Bodies with position and velocity [blocks, n, 2] + lanes; acceleration [n]."""
+_State = namedtuple(
+    "_State", "agents landmarks messages goals acceleration half_size discrete semi_implicit"
+)
+"""All worlds, as in `Square`, the arrays with blocks before the rest; acceleration [n]; are actions
+discrete, and is the integration semi-implicit."""
 
 
 # ----------------------------------------------------------------------------------------- kernels
@@ -60,8 +65,14 @@ def _near(bodies):
 
 @inline
 def _square(state, b, near):
-    agents, landmarks = block(state.agents, b), block(state.landmarks, b)
-    return Square(agents, landmarks, borrow(near), state.half_size)
+    return Square(
+        block(state.agents, b),
+        block(state.landmarks, b),
+        borrow(state.messages)[b],
+        borrow(state.goals)[b],
+        borrow(near),
+        state.half_size,
+    )
 
 
 @inline
@@ -83,15 +94,18 @@ def _step(scenario, state, moving, chosen, actions, observations, reward, metric
     for group in observations:
         size = max(size, group.shape[2])
     out = _rows(state, size)
+    size = 0
+    for group in actions:
+        size = max(size, group.shape[2])
+    action = np.empty((1, size) + force.shape[2:], force.dtype)
     for b in range(first, last):
         if not chosen[b]:
             continue
         world = _square(state, b, near)
         if moving:
-            _act(actions, b, state.acceleration, force)
+            _act(actions, b, state, borrow(action), world, force)
             _sort(world.agents.cells, world.agents.position)
-            semi_implicit = scenario.integration == "semi_implicit"
-            advance(world.agents, world.landmarks, borrow(force), semi_implicit)
+            advance(world.agents, world.landmarks, borrow(force), state.semi_implicit)
         _sort(world.agents.cells, world.agents.position)
         _sort(world.landmarks.cells, world.landmarks.position)
         _look(scenario, world, b, borrow(out), observations)
@@ -102,16 +116,35 @@ def _step(scenario, state, moving, chosen, actions, observations, reward, metric
 
 
 @inline
-def _act(actions, b, acceleration, force):
-    """Turn actions, clipped to [-1, 1], into forces."""
+def _act(actions, b, state, action, world, force):
+    """Turn actions, clipped to what is allowed, into forces and messages."""
+    discrete = state.discrete
+    force[:] = 0.0
     i = 0
     for group in actions:
+        size = group.shape[2]
         for a in range(group.shape[1]):
-            from_worlds(group, b, a, force, i)
-            for c in range(2):
-                clipped = minimum(maximum(load(force, (i, c)), -1.0), 1.0)
-                store(force, (i, c), clipped * acceleration[i])
+            from_worlds(group, b, a, action, 0)
+            at = 0
+            if world.agents.movable[i]:
+                at = MOVES if discrete else 2
+                for c in range(2):
+                    if discrete:
+                        push = _clipped(action, 2 * c + 2, 0.0) - _clipped(action, 2 * c + 1, 0.0)
+                    else:
+                        push = _clipped(action, c, -1.0)
+                    store(force, (i, c), push * state.acceleration[i])
+            for c in range(size - at):
+                if discrete:
+                    store(world.messages, (i, c), _clipped(action, at + c, 0.0))
+                else:
+                    store(world.messages, (i, c), 0.5 + 0.5 * _clipped(action, at + c, -1.0))
             i += 1
+
+
+@inline
+def _clipped(action, c, low):
+    return minimum(maximum(load(action, (0, c)), low), 1.0)
 
 
 @inline
@@ -148,9 +181,11 @@ def _reset(scenario, state, mask, keys, draws):
     for e in range(len(mask)):
         if mask[e]:
             agents, landmarks = _of_world(state.agents, e), _of_world(state.landmarks, e)
+            messages, goals = one_world(state.messages, e), one_world(state.goals, e)
             agents.velocity[:] = 0.0
+            messages[:] = 0.0
             near = np.empty((NEAR_ROWS, 2), agents.position.dtype)
-            world = Square(agents, landmarks, near, state.half_size)
+            world = Square(agents, landmarks, messages, goals, near, state.half_size)
             scenario.reset(world, Random(keys, draws, e))
 
 
@@ -164,6 +199,7 @@ def _of_world(bodies, e):
         bodies.mass,
         bodies.max_speed,
         bodies.collides,
+        bodies.movable,
         None,
     )
 
@@ -233,6 +269,8 @@ class ParticleWorld(World):
         self._blocks = -(-num_worlds // self._lanes)
         self._agents = self._bodies(scenario.agents)
         self._landmarks = self._bodies(scenario.landmarks)
+        self._messages = self._lanes_of(len(scenario.agents), scenario.message_size)
+        self._goals = self._lanes_of(scenario.num_goals, 1)
 
         shares = np.linspace(0, self._blocks, min(num_threads, self._blocks) + 1).astype(int)
         self._ranges = [(int(a), int(b)) for a, b in itertools.pairwise(shares)]
@@ -250,17 +288,21 @@ class ParticleWorld(World):
         self._never = self._constant(False)
         self._always = self._constant(True)
 
-    def _bodies(self, bodies: list[Body]) -> Bodies:
+    def _lanes_of(self, rows: int, columns: int) -> np.ndarray:
+        """Zeros [blocks, rows, columns] + lanes."""
         lanes = (self._lanes,) if self._lanes > 1 else ()
-        shape = (self._blocks, len(bodies), 2, *lanes)
+        return np.zeros((self._blocks, rows, columns, *lanes), self.dtype)
+
+    def _bodies(self, bodies: list[Body]) -> Bodies:
         return Bodies(
-            np.zeros(shape, self.dtype),
-            np.zeros(shape, self.dtype),
+            self._lanes_of(len(bodies), 2),
+            self._lanes_of(len(bodies), 2),
             np.array([body.radius for body in bodies], self.dtype),
-            float(max(body.radius for body in bodies)),
+            float(max((body.radius for body in bodies), default=0.0)),
             np.array([body.mass for body in bodies], self.dtype),
             np.array([body.max_speed for body in bodies], self.dtype),
             np.array([body.collides for body in bodies], bool),
+            np.array([body.movable for body in bodies], bool),
             None,
         )
 
@@ -273,7 +315,16 @@ class ParticleWorld(World):
                 for bodies in (agents, landmarks)
             )
         acceleration = np.array([b.acceleration for b in self.scenario.agents], self.dtype)
-        return _State(agents, landmarks, acceleration, half_size)
+        return _State(
+            agents,
+            landmarks,
+            self._messages,
+            self._goals,
+            acceleration,
+            half_size,
+            self.scenario.actions == "discrete",
+            self.scenario.integration == "semi_implicit",
+        )
 
     def _constant(self, value: bool) -> Arrays:
         arrays = {
@@ -417,6 +468,7 @@ class ParticleWorld(World):
             bodies.mass[own],
             bodies.max_speed[own],
             bodies.collides[own],
+            bodies.movable[own],
             cells,
         )
 
@@ -429,17 +481,19 @@ class ParticleWorld(World):
     # ------------------------------------------------------------------------------------ the state
 
     def _unpacked(self, array: np.ndarray) -> np.ndarray:
-        """[E, n, 2] from [blocks, n, 2] + lanes, as a copy."""
+        """[E, n, size] from [blocks, n, size] + lanes, as a copy."""
         if self._lanes > 1:
-            array = np.moveaxis(array, -1, 1).reshape(-1, *array.shape[1:3])
+            worlds = self._blocks * self._lanes
+            array = np.moveaxis(array, -1, 1).reshape(worlds, *array.shape[1:3])
         return array[: self.num_worlds].copy()
 
     def _pack(self, array: np.ndarray, values: np.ndarray) -> None:
-        """Write [E, n, 2] into [blocks, n, 2] + lanes."""
+        """Write [E, n, size] into [blocks, n, size] + lanes."""
         padded = np.zeros((self._blocks * self._lanes, *values.shape[1:]), self.dtype)
         padded[: self.num_worlds] = values
         if self._lanes > 1:
-            padded = np.moveaxis(padded.reshape(self._blocks, self._lanes, -1, 2), 1, -1)
+            padded = padded.reshape(self._blocks, self._lanes, *values.shape[1:])
+            padded = np.moveaxis(padded, 1, -1)
         array[:] = padded
 
     def positions(self) -> tuple[np.ndarray, np.ndarray]:
@@ -450,48 +504,89 @@ class ParticleWorld(World):
         """How fast the agents move: [E, n, 2]."""
         return self._unpacked(self._agents.velocity)
 
+    def messages(self) -> np.ndarray:
+        """What the agents said in the last step: [E, n, message_size]."""
+        return self._unpacked(self._messages)
+
+    def goals(self) -> np.ndarray:
+        """What was chosen when the episodes began: [E, num_goals]."""
+        return self._unpacked(self._goals)[..., 0]
+
     def set_state(
-        self, positions: np.ndarray, velocities: np.ndarray, landmarks: np.ndarray
+        self,
+        positions: np.ndarray,
+        velocities: np.ndarray,
+        landmarks: np.ndarray,
+        *,
+        messages: np.ndarray | None = None,
+        goals: np.ndarray | None = None,
     ) -> Arrays:
         """Put agents (positions, velocities [E, n, 2]) and landmarks ([E, m, 2]) where you want
-        them, and return everybody's observation. The clock and the random streams go on as they
+        them, and what was said (messages [E, n, message_size]) and chosen (goals [E, num_goals]) if
+        given; return everybody's observation. The clock and the random streams go on as they
         were."""
         if not self._observation:
             self.reset()
         self._pack(self._agents.position, positions)
         self._pack(self._agents.velocity, velocities)
         self._pack(self._landmarks.position, landmarks)
+        if messages is not None:
+            self._pack(self._messages, messages)
+        if goals is not None:
+            self._pack(self._goals, goals[..., None])
         self._look(np.ones(self.num_worlds, bool))
         return self._observation
 
     def state(self) -> np.ndarray:
         agents, landmarks = self.positions()
-        parts = (agents, self.velocities(), landmarks)
+        parts = (agents, self.velocities(), landmarks, self.messages(), self.goals())
         return np.concatenate([part.reshape(self.num_worlds, -1) for part in parts], axis=1)
 
     def scene(self, world: int = 0) -> Scene:
         agents, landmarks = (array[world] for array in self.positions())
-        agent_colours, landmark_colours = self.scenario.colours(agents, landmarks)
+        goals, said = self.goals()[world], self.messages()[world]
+        agent_colours, landmark_colours = self.scenario.colours(agents, landmarks, goals)
         half_size = float(self.scenario.half_size) * 1.1
         return Scene(
             half_size=(half_size, half_size),
             positions=np.concatenate([agents, landmarks]).astype(np.float32),
             radii=np.concatenate([self._agents.radius, self._landmarks.radius]).astype(np.float32),
             colours=np.concatenate([agent_colours, landmark_colours]),
-            caption=f"{len(agents)} agents   step {self._elapsed[world]}",
+            caption=f"{len(agents)} agents   step {self._elapsed[world]}{self._spoken(said)}",
         )
+
+    def _spoken(self, said: np.ndarray) -> str:
+        """Who said which letter: that of the largest number of the message."""
+        names = [name for group in self.groups.values() for name in group.names]
+        spoken = [
+            f"   {name}: {LETTERS[int(row.argmax()) % len(LETTERS)]}"
+            for name, row in zip(names, said, strict=True)
+            if row.any()
+        ]
+        return "".join(spoken)
 
     def state_dict(self) -> dict[str, Any]:
         agents, landmarks = self.positions()
-        return {
+        state = {
             "agents": agents,
             "velocities": self.velocities(),
             "landmarks": landmarks,
             "draws": self._draws.copy(),
             "elapsed": self._elapsed.copy(),
         }
+        if self.scenario.message_size:
+            state["messages"] = self.messages()
+        if self.scenario.num_goals:
+            state["goals"] = self.goals()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.set_state(state["agents"], state["velocities"], state["landmarks"])
+        self.set_state(
+            state["agents"],
+            state["velocities"],
+            state["landmarks"],
+            messages=state.get("messages"),
+            goals=state.get("goals"),
+        )
         self._draws[:] = state["draws"]
         self._elapsed[:] = state["elapsed"]

@@ -9,27 +9,25 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
-from gymnasium.spaces import Box
 from numba import njit
 from pydantic import Field
 
 from marl.worlds.base import Group, Part
 from marl.worlds.particles.assignment import assigned_distances, matched
-from marl.worlds.particles.lanes import load, store, where
+from marl.worlds.particles.lanes import inline, load, store, where
 from marl.worlds.particles.neighbours import (
     closest,
     nearest,
     overlaps,
-    put_presence,
-    put_relative,
 )
-from marl.worlds.particles.random import uniform
-from marl.worlds.particles.scenario import Body, Scenario
+from marl.worlds.particles.scenario import Body, Scenario, anywhere_in_square
+from marl.worlds.particles.sight import put_places, put_presence, put_relative, put_vector
 
 AGENT = Body(radius=0.15, colour=(64, 120, 220, 150))
 LANDMARK = Body(radius=0.05, collides=False, colour=(205, 45, 50, 255))
 COVERED = (22, 160, 80, 255)
 COVER_RADIUS = 0.10
+SILENCE = 2  # zeros that MPE2 shows of every other agent, which could speak but do not
 
 
 class Spread(Scenario):
@@ -45,8 +43,8 @@ class Spread(Scenario):
                 information: fit for training, not something that an agent could compute.
     """
 
-    runtime: ClassVar[frozenset[str]] = frozenset(
-        {"episode_length", "num_agents", "num_landmarks", "agent_density"}
+    constants: ClassVar[frozenset[str]] = frozenset(
+        {"num_perceived_agents", "num_perceived_landmarks"}
     )
     metrics: ClassVar[tuple[str, ...]] = ("coverage", "coverage_015", "collisions", "distance")
 
@@ -61,6 +59,9 @@ class Spread(Scenario):
     num_perceived_landmarks: int = Field(
         4, ge=1, le=64, description="nearest landmarks each one sees"
     )
+    observation: Literal["nearest", "everything"] = Field(
+        "nearest", description="what agents see: the nearest of both kinds, or, as in MPE2, all"
+    )
     perceive_velocities: bool = Field(True, description="see the nearest agents' velocities too")
     reward: Literal["shared", "mpe2", "nearest", "collisions", "assignment"] = Field(
         "shared", description="which reward (see the formulas above)"
@@ -72,6 +73,16 @@ class Spread(Scenario):
 
     @cached_property
     def groups(self) -> dict[str, Group]:
+        names = [f"agent_{i}" for i in range(self.num_agents)]
+        if self.observation == "everything":
+            others = self.num_agents - 1
+            everything = (
+                Part("self", vectors=2),
+                Part("landmarks", len(self.landmarks), vectors=1),
+                Part("agents", others, vectors=1),
+                Part("messages", others, scalars=SILENCE),
+            )
+            return {"agents": self.group(names, everything)}
         observation = (
             Part("self", vectors=1),
             Part(
@@ -83,16 +94,7 @@ class Spread(Scenario):
             ),
             Part("landmarks", self.num_perceived_landmarks, vectors=1, scalars=1, masked=True),
         )
-        size = sum(part.size for part in observation)
-        return {
-            "agents": Group(
-                names=tuple(f"agent_{i}" for i in range(self.num_agents)),
-                observation_space=Box(-np.inf, np.inf, (size,), np.float32),
-                action_space=Box(-1.0, 1.0, (2,), np.float32),
-                observation_parts=observation,
-                action_parts=(Part("force", vectors=1),),
-            )
-        }
+        return {"agents": self.group(names, observation)}
 
     @property
     def agents(self) -> list[Body]:
@@ -115,18 +117,18 @@ class Spread(Scenario):
 
     def reset(self, world, random):
         """Agents and landmarks anywhere in the square, at rest."""
-        for bodies in (world.agents, world.landmarks):
-            for i in range(bodies.position.shape[0]):
-                store(bodies.position, (i, 0), uniform(random, -world.half_size, world.half_size))
-                store(bodies.position, (i, 1), uniform(random, -world.half_size, world.half_size))
+        anywhere_in_square(world.agents, random, world.half_size)
+        anywhere_in_square(world.landmarks, random, world.half_size)
 
     def observe(self, world, i, out):
-        """Own velocity; then the nearest agents and the nearest landmarks, relative to oneself."""
+        """Own velocity; then the nearest agents and the nearest landmarks, relative to oneself. Or,
+        as in MPE2: own velocity and position, all landmarks, all others, and their silence."""
         agents, landmarks, near = world.agents, world.landmarks, world.near
         x, y = load(agents.position, (i, 0)), load(agents.position, (i, 1))
-        store(out, 0, load(agents.velocity, (i, 0)))
-        store(out, 1, load(agents.velocity, (i, 1)))
-        at = 2
+        at = put_vector(out, 0, agents.velocity, i)
+        if self.observation == "everything":
+            _put_everything(out, at, agents, landmarks, i, x, y)
+            return
         nearest(agents, x, y, i, self.num_perceived_agents, near)
         for k in range(self.num_perceived_agents):
             number = load(near, (k, 1))
@@ -175,11 +177,24 @@ class Spread(Scenario):
         store(metrics, 2, overlapping / n)
         store(metrics, 3, distance / m)
 
-    def colours(self, agents: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def colours(
+        self, agents: np.ndarray, landmarks: np.ndarray, goals: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Covered landmarks are green."""
-        agent_colours, landmark_colours = super().colours(agents, landmarks)
+        agent_colours, landmark_colours = super().colours(agents, landmarks, goals)
         landmark_colours[_covered(agents, landmarks)] = COVERED
         return agent_colours, landmark_colours
+
+
+@inline
+def _put_everything(out, at, agents, landmarks, i, x, y):
+    """Own position, all landmarks, all other agents, and their silence."""
+    n = agents.position.shape[0]
+    at = put_vector(out, at, agents.position, i)
+    at = put_places(out, at, landmarks, 0, landmarks.position.shape[0], -1, x, y)
+    at = put_places(out, at, agents, 0, n, i, x, y)
+    for c in range((n - 1) * SILENCE):
+        store(out, at + c, 0.0)
 
 
 @njit

@@ -162,7 +162,9 @@ def test_as_many_landmarks_as_agents_unless_told_otherwise():
 
 def test_covered_landmarks_are_drawn_in_another_colour():
     scenario = Spread(num_agents=1, num_landmarks=2)
-    _, colours = scenario.colours(np.zeros((1, 2)), np.array([[0.05, 0.0], [0.5, 0.0]]))
+    _, colours = scenario.colours(
+        np.zeros((1, 2)), np.array([[0.05, 0.0], [0.5, 0.0]]), np.zeros(0)
+    )
     assert colours[0].tolist() != colours[1].tolist()
 
 
