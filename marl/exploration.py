@@ -55,6 +55,10 @@ class Exploration:
             noise = self._state[group] = (1 - self.config.theta) * state + noise
         return (action + self.scale * noise).clamp(-1.0, 1.0)
 
+    def chooser(self, explore: bool) -> torch.Generator | None:
+        """What draws choices while exploring; None: the best one is taken."""
+        return self.generator if explore and self.config.kind != "none" else None
+
     def reset(self, mask: np.ndarray | None) -> None:
         """Start the process afresh in the worlds of `mask` (bool[E]; None: all)."""
         if mask is None:

@@ -369,6 +369,14 @@ class Run:
                     raise RunExists(f"another process is training the run {self.name!r}") from error
             time.sleep(0.02)
 
+    def discard(self) -> None:
+        """Give the name of a new run, of which nothing was saved, free again."""
+        (self.stats / "config.json").unlink()
+        (self.models / "lock").unlink()
+        for folder in (self.stats, self.models):
+            with suppress(OSError):  # there may be something else in it
+                folder.rmdir()
+
     def close(self) -> None:
         """Let other processes have the run."""
         self._file.close()

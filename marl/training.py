@@ -72,7 +72,12 @@ def train(config: Config, name: str | None = None, stem: str = "run") -> str:
     finite; Stopped after Ctrl-C, once all is saved.
     """
     with create_run(config, name, stem) as run:
-        _learn([_Session(run, config, None)])
+        try:
+            session = _Session(run, config, None)
+        except UserError:
+            run.discard()
+            raise
+        _learn([session])
         return run.name
 
 
@@ -119,7 +124,7 @@ def _of_one_kind(sessions: Sequence["_Session"]) -> list[list["_Session"]]:
     """Those that can be trained side by side: as far as each other, and alike but for the seed."""
     kinds: dict[Any, list[_Session]] = {}
     for number, session in enumerate(sessions):
-        stackable = type(session.agent) is DDPG
+        stackable = type(session.agent) is DDPG and not session.agent.chooses
         settings = {k: v for k, v in session.config.flat().items() if k != "training.seed"}
         kind = (session.step, session.updates, str(settings)) if stackable else number
         kinds.setdefault(kind, []).append(session)

@@ -238,9 +238,18 @@ def test_a_state_with_damaged_counters_is_refused(data, counters):
         resume("a", ["training.steps=160"])
 
 
-def test_too_large_a_replay_is_refused(data):
-    with pytest.raises(UserError, match=r"training\.replay_size"):
-        train(tiny("training.replay_size=1000000000000000"), "a")
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("training.replay_size=1000000000000000", r"training\.replay_size is"),
+        ("agent.network=set", r"agent\.network is 'set'"),
+        ("world.actions=discrete", r"agent\.augment is on, but moves"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_and_leaves_the_name_free(data, setting, sentence):
+    with pytest.raises(UserError, match=sentence):
+        train(tiny("agent.name=maddpg", "agent.augment=true", setting), "a")
+    assert train(tiny(), "a") == "a"
 
 
 LONG = ["--set", "training.steps=4000", "training.checkpoint_every=80", "training.log_every=400"]

@@ -18,6 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from marl.agents.doing import Doing
 from marl.agents.learner import Learner, adam, follow
 from marl.agents.normaliser import Normaliser
 from marl.agents.symmetry import Symmetry
@@ -69,6 +70,8 @@ class ActorCriticConfig(BaseModel):
 class ActorCritic(Learner):
     """Networks, targets and optimisers of one group of agents."""
 
+    chooses = False  # can learn actions that are choices
+
     def __init__(
         self,
         config: ActorCriticConfig,
@@ -78,8 +81,13 @@ class ActorCritic(Learner):
         make_critic: Callable[[], nn.Module],
     ) -> None:
         """`group` is as the actor sees it. Raises ValueError where the config does not fit it."""
+        if group.choices and not self.chooses:
+            raise ValueError("it acts with numbers only; world.actions can be 'continuous' only")
+        if group.choices and config.augment:
+            raise ValueError("agent.augment is on, but moves that are choices cannot be turned")
         self.config = config
         self.stack = stack
+        self.doing = Doing(group)
         self.actor = actor
         self.critics = nn.ModuleList(make_critic() for _ in range(1 + config.twin_critics))
         self.target_actor, self.target_critics = _frozen(self.actor), _frozen(self.critics)
@@ -128,7 +136,8 @@ class ActorCritic(Learner):
         if not self.config.target_smoothing:
             return action
         noise = torch.randn(action.shape, generator=generator).clamp(-2.5, 2.5)
-        return (action + self.config.target_smoothing * noise).clamp(-1.0, 1.0)
+        disturbed = (action + self.config.target_smoothing * noise).clamp(-1.0, 1.0)
+        return self.doing.with_choices_of(action, disturbed)
 
     def improve_critics(
         self, o: Tensor, a: Tensor, reward: Tensor, o2: Tensor, a2: Tensor, terminated: Tensor
@@ -159,13 +168,14 @@ class ActorCritic(Learner):
         a: Tensor,
         result: dict[str, Tensor],
         besides: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """One step up the critic's slope, from what the actor gave before tanh; everybody else's
-        actions, which stand in `a` behind one's own, stay. `besides` is another loss of the actor.
-        Returns the values, [K, rows, 1]."""
+        actions, which stand in `a` behind one's own, stay. `besides` is another loss of the actor;
+        choices are drawn by `generator`. Returns the values, [K, rows, 1]."""
         c = self.config
         output = output.to(a.dtype)
-        own = output.tanh()
+        own = self.doing(output, generator)
         values = self.critics[0](o, torch.cat([own, a[..., own.shape[-1] :]], -1)).to(a.dtype)
         loss = -_each(values)
         if c.action_penalty:
@@ -180,7 +190,9 @@ class ActorCritic(Learner):
             n = self.updates // c.actor_delay
             follow(self.greedy, self.actor, max(1.0 - c.average, 4 / (n + 3)))
         result["actor_loss"] = loss.detach()
-        result["saturated"] = _each((own.detach().abs() > 0.99).float())
+        saturated = self.doing.saturated(own.detach())
+        if saturated is not None:
+            result["saturated"] = _each(saturated)
         return values.detach()
 
     def descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from marl.agents.base import Agent
@@ -80,6 +81,13 @@ def _check_actions(actions: Arrays, groups: dict[str, Group], what: str) -> None
         _require(rows.shape == shape, f"{what}[{g!r}] has shape {rows.shape}; {shape} is needed")
         _require(rows.dtype == np.float32, f"{what}[{g!r}] is {rows.dtype}; float32 is needed")
         _require((np.abs(rows) <= 1).all(), f"{what}[{g!r}] must lie between -1 and 1")
+        for piece in group.choices:
+            chosen = np.sort(rows[..., piece], -1)
+            _require(
+                (chosen[..., -1] == 1).all() and (chosen[..., :-1] == 0).all(),
+                f"{what}[{g!r}] must choose: be 1.0 in one place of {piece.start} to "
+                f"{piece.stop - 1} and 0.0 in the others",
+            )
 
 
 def _check_learning(agent: Agent, groups: dict[str, Group]) -> None:
@@ -222,6 +230,9 @@ def _batches(agent: Agent, groups: dict[str, Group]) -> list[dict[str, Batch]]:
     def batch(group: Group) -> Batch:
         n = len(group) if agent.whole_steps else 1
         actions = 2 * torch.rand(ROWS, n, *group.action_space.shape, generator=generator) - 1
+        for piece in group.choices:
+            chosen = actions[..., piece].argmax(-1)
+            actions[..., piece] = F.one_hot(chosen, piece.stop - piece.start).float()
         return Batch(
             _rows(group, ROWS * n, generator).view(ROWS, n, -1),
             actions,

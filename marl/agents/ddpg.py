@@ -17,6 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from marl.agents.actor_critic import ActorCritic, ActorCriticConfig, of_all
+from marl.agents.doing import Doing
 from marl.agents.learner import LearningAgent, below, piecewise
 from marl.agents.symmetry import RandomViews
 from marl.exploration import ExplorationConfig
@@ -81,6 +82,12 @@ class DDPG(LearningAgent["_Learner"]):
         self._views = {g: JointView(groups[g]) for g in groups if self.row.actor == "all"}
         seen = {g: self._views[g].group if self._views else group for g, group in groups.items()}
         super().__init__(groups, config, exploration, seed, lambda g: _Learner(g, seen, config))
+        self._doing = {g: Doing(group) for g, group in groups.items()}
+        self.chooses = any(group.choices for group in groups.values())
+        if self.chooses and self._noise:
+            raise ValueError(
+                "exploration.kind is 'psne', which disturbs numbers; world.actions are choices"
+            )
 
     # ------------------------------------------------------------------------------------- acting
 
@@ -92,7 +99,8 @@ class DDPG(LearningAgent["_Learner"]):
                 if explore and g in self._noise:
                     action = self._noise[g].act(rows)
                 else:
-                    action = learner.act(learner.actor if explore else learner.greedy, rows)
+                    output = learner.output(learner.actor if explore else learner.greedy, rows)
+                    action = learner.doing(output, self.exploration.chooser(explore))
                 actions[g] = self.done(g, action, explore)
         return actions
 
@@ -105,11 +113,13 @@ class DDPG(LearningAgent["_Learner"]):
         return self._half_hidden(g, rows) if explore else rows
 
     def done(self, g: str, action: Tensor, explore: bool) -> np.ndarray:
-        """What the agents of a group do in the end, from what their actors say, [N, E, A]."""
+        """What the agents of a group do in the end, from what their actors want, [N, E, A]."""
         action = action.transpose(0, 1)
         if self._views:
             action = self._views[g].split(action)
-        return (self.exploration.disturb(g, action) if explore else action).numpy()
+        if explore:
+            action = self._doing[g].with_choices_of(action, self.exploration.disturb(g, action))
+        return action.numpy()
 
     def _half_hidden(self, g: str, rows: Tensor) -> Tensor:
         """With random views: what is shown, the same view for a whole episode, so that learning
@@ -143,7 +153,8 @@ class DDPG(LearningAgent["_Learner"]):
                 g: self._learners[g].next_action(r, self._generator) for g, r in rows.items()
             }
             for g, learner in self._learners.items():
-                result = learner.update(rows[g], *self.judged(g, rows, next_action))
+                judged = self.judged(g, rows, next_action)
+                result = learner.update(rows[g], *judged, self._generator)
                 results |= self.logged(g, of_all(result), learner.stacked(rows[g].seen))
         return results
 
@@ -218,6 +229,8 @@ class Rows(NamedTuple):
 class _Learner(ActorCritic):
     """The learner of one group; stacked, where each agent has networks of its own."""
 
+    chooses = True
+
     def __init__(self, g: str, groups: dict[str, Group], config: DDPGConfig) -> None:
         row, group = config.row, groups[g]
         stack = len(group) if row.networks == "each" else 1
@@ -250,9 +263,9 @@ class _Learner(ActorCritic):
         views = config.random_views
         self.views: RandomViews | None = RandomViews(parts, views) if views else None
 
-    def act(self, actor: nn.Module, seen: Tensor) -> Tensor:
-        """Actions [N, B, A] for what agents see, [N, B, O] (normalised)."""
-        return piecewise(actor, self.stacked(seen)).to(seen.dtype).tanh().view(*seen.shape[:2], -1)
+    def output(self, actor: nn.Module, seen: Tensor) -> Tensor:
+        """What an actor says, [N, B, A], of what agents see, [N, B, O] (normalised)."""
+        return piecewise(actor, self.stacked(seen)).to(seen.dtype).view(*seen.shape[:2], -1)
 
     def rows(
         self,
@@ -279,8 +292,10 @@ class _Learner(ActorCritic):
 
     @torch.no_grad()
     def next_action(self, rows: Rows, generator: torch.Generator) -> Tensor:
-        """What the target actor does next, smoothed by noise if configured: [N, B, A]."""
-        return self.smoothed(self.act(self.target_actor, rows.next_seen), generator)
+        """What the target actor does next: [N, B, A]. Numbers are smoothed by noise if configured,
+        choices are drawn, as in the MADDPG authors' code."""
+        action = self.doing(self.output(self.target_actor, rows.next_seen), generator)
+        return self.smoothed(action, generator)
 
     def update(
         self,
@@ -289,11 +304,13 @@ class _Learner(ActorCritic):
         action: Tensor,
         next_observation: Tensor,
         next_action: Tensor,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """One update; the four tensors are what the critics see."""
         o, a, o2, a2 = map(self.stacked, (observation, action, next_observation, next_action))
         reward, terminated = self.stacked(rows.reward), self.stacked(rows.terminated)
         result = self.improve_critics(o, a, reward, o2, a2, terminated)
         if self.actors_turn:
-            self.improve_actor(self.actor(self.stacked(rows.seen)), o, a, result)
+            output = self.actor(self.stacked(rows.seen))
+            self.improve_actor(output, o, a, result, generator=generator)
         return result

@@ -30,7 +30,10 @@ class SideBySide(Policy):
     """S agents as one policy for S times as many worlds, those of the first agent first."""
 
     def __init__(self, agents: Sequence[DDPG]) -> None:
-        """Raises ValueError where they have not learned equally often."""
+        """Raises ValueError where they have not learned equally often, or choose: then each needs
+        its own noise in every update."""
+        if agents[0].chooses:
+            raise ValueError("agents whose actions are choices cannot be trained side by side")
         self.agents = agents
         self.config = agents[0].config
         self._learners = {
@@ -47,7 +50,9 @@ class SideBySide(Policy):
                     does = [agent._noise[g].act(seen[s]) for s, agent in enumerate(self.agents)]
                 else:
                     actor = learner.actor if explore else learner.greedy
-                    does = list(learner.act(actor, torch.cat(seen)).chunk(len(self.agents)))
+                    does = list(
+                        learner.output(actor, torch.cat(seen)).tanh().chunk(len(self.agents))
+                    )
                 done = [agent.done(g, does[s], explore) for s, agent in enumerate(self.agents)]
                 actions[g] = np.concatenate(done)
         return actions
@@ -85,9 +90,8 @@ class SideBySide(Policy):
                     agent.judged(g, rows[s], {h: x[s] for h, x in next_actions.items()})
                     for s, agent in enumerate(self.agents)
                 ]
-                result = learner.update(
-                    together[g], *[torch.cat(columns) for columns in zip(*judged, strict=True)]
-                )
+                o, a, o2, a2 = (torch.cat(column) for column in zip(*judged, strict=True))
+                result = learner.update(together[g], o, a, o2, a2, self.agents[0]._generator)
                 slices = {name: x.chunk(len(self.agents)) for name, x in result.items()}
                 for s, agent in enumerate(self.agents):
                     own = agent._learners[g]
@@ -100,7 +104,8 @@ class SideBySide(Policy):
         """What each agent's target actor does next, smoothed by its own noise."""
         learner = self._learners[g]
         with torch.no_grad():
-            actions = learner.act(learner.target_actor, rows.next_seen).chunk(len(self.agents))
+            output = learner.output(learner.target_actor, rows.next_seen)
+            actions = output.tanh().chunk(len(self.agents))
         return [
             learner.smoothed(action, agent._generator)
             for agent, action in zip(self.agents, actions, strict=True)
