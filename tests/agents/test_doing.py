@@ -75,6 +75,16 @@ def test_check_agent(name, settings):
     check_agent(make, groups)
 
 
+def test_an_agent_that_does_not_choose_is_found_out():
+    class Undecided(DDPG):
+        def act(self, observation, explore=False):
+            return {g: 0.9 * rows for g, rows in super().act(observation, explore).items()}
+
+    groups = {"mixed": MIXED}
+    with pytest.raises(AssertionError, match=r"must choose: be 1\.0 in one place of 2 to 4"):
+        check_agent(lambda: Undecided(groups, DDPGConfig(hidden=(8,))), groups)
+
+
 def told(rng, time):
     """One of three letters for every agent, one-hot."""
     return {"team": np.eye(3)[rng.integers(3, size=(probes.WORLDS, 2))]}

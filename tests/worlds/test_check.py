@@ -205,6 +205,10 @@ def test_a_broken_world_is_found_out(name):
         ({"names": ()}, "no agents"),
         ({"names": ("ann", "ann")}, "two agents of one name"),
         ({"action_space": Box(-2.0, 2.0, (1,))}, "from -1 to 1"),
+        (
+            {"action_parts": (Part("letter", scalars=1, choice=True),)},
+            r"from -1 to 1 \(choices: from 0\)",
+        ),
         ({"observation_space": Box(-1.0, 1.0, (2, 2))}, "one axis"),
         ({"observation_parts": (Part("own", scalars=3),)}, "add up to 3"),
         ({"observation_parts": (Part("seen", 2, 1, masked=True),)}, "no scalar to say so"),
