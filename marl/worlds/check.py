@@ -64,10 +64,7 @@ def _check_group(g: str, group: Group) -> None:
         lowest[piece] = 0.0
     low, high = group.action_space.low, group.action_space.high
     unit = (low == lowest).all() and (high == 1).all()
-    _require(
-        unit,
-        f"the action_space of group {g!r} must reach from -1 (choices: from 0) to 1 everywhere",
-    )
+    _require(unit, f"the action_space of group {g!r} must reach from -1 to 1 (choices: from 0)")
 
 
 def _check_array(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: type) -> None:
