@@ -251,11 +251,12 @@ def evaluate(
 
     Returns:
         agents, episodes, seed; the world's metrics at the last step (in spread coverage,
-        coverage_015, mean_distance), but collisions (overlapping others per agent) averaged over
-        all steps; for the first of the metrics, NAME_ci95, the ends of its 95 % confidence interval
-        over episodes, or None for a single one; reward per agent and step; path_length, how far an
-        agent has travelled, in world units; NAME_by_step, the first metric after each step. They
-        depend on nothing but the arguments.
+        coverage_015, mean_distance), but its events (collisions, overlapping others per agent)
+        averaged over all steps; for the first of the metrics, NAME_ci95, the ends of its 95 %
+        confidence interval over episodes, or None for a single one; reward per agent and step, and
+        reward_GROUP where there are several; path_length, how far an agent has travelled, in world
+        units; NAME_by_step, the first metric after each step. They depend on nothing but the
+        arguments.
     """
     return averaged(measure(policy, world, num_agents, episodes, seed), num_agents, seed)
 
@@ -286,7 +287,7 @@ def averaged(values: dict[str, np.ndarray], num_agents: int, seed: int) -> dict[
             result[name] = [float(step.mean()) for step in np.ascontiguousarray(column.T)]
             continue
         result[name] = float(column.mean())
-        if headline(result) is None and name not in ("reward", "path_length"):
+        if headline(result) is None and not name.startswith(("reward", "path_length")):
             result[f"{name}_ci95"] = _interval(column)
     return result
 
@@ -297,12 +298,13 @@ def headline(result: dict[str, Any]) -> str | None:
 
 
 def _play(world: ParticleWorld, policy: Policy) -> dict[str, np.ndarray]:
-    """One episode in each of the worlds: {name: f64[E]}, collisions and reward as means over steps,
+    """One episode in each of the worlds: {name: f64[E]}, events and rewards as means over steps,
     the other metrics as they were at the end; {NAME_by_step: f64[E, T]} for the first of them."""
     playing = np.ones(world.num_worlds, bool)
     steps = np.zeros(world.num_worlds)
-    sums: dict[str, np.ndarray] = {"collisions": np.zeros(world.num_worlds)}
-    reward, path_length = np.zeros(world.num_worlds), np.zeros(world.num_worlds)
+    sums = {name: np.zeros(world.num_worlds) for name in world.events}
+    reward = {g: np.zeros(world.num_worlds) for g in ("", *world.groups)}
+    path_length = np.zeros(world.num_worlds)
     last: dict[str, np.ndarray] = {}
     by_step: list[np.ndarray] = []
     observation = world.reset()
@@ -311,8 +313,8 @@ def _play(world: ParticleWorld, policy: Policy) -> dict[str, np.ndarray]:
     for turn in collect(world, policy, observation=observation):
         step = turn.step
         steps += playing
-        own = np.concatenate(list(step.reward.values()), axis=1)
-        reward += playing * own.mean(axis=1, dtype=np.float64)
+        for g, own in {"": np.concatenate([*step.reward.values()], 1), **step.reward}.items():
+            reward[g] += playing * own.mean(axis=1, dtype=np.float64)
         after, _ = world.positions()
         moved = after - before
         path_length += playing * np.hypot(moved[..., 0], moved[..., 1]).mean(axis=1, dtype=float)
@@ -328,7 +330,9 @@ def _play(world: ParticleWorld, policy: Policy) -> dict[str, np.ndarray]:
     first = next(iter(last), None)
     last.update({name: total / steps for name, total in sums.items() if name in last})
     result = {RENAMED.get(name, name): values for name, values in last.items()}
-    result["reward"] = reward / steps
+    result["reward"] = reward.pop("") / steps
+    if len(reward) > 1:
+        result |= {f"reward_{g}": total / steps for g, total in reward.items()}
     result.setdefault("path_length", path_length)
     if first:
         result[f"{RENAMED.get(first, first)}_by_step"] = np.stack(by_step, axis=1)

@@ -269,7 +269,10 @@ class _Session:
         wall = time.perf_counter()
         losses = self._check()
         speed = (self.step - self._since[0]) / max(wall - self._since[1], 1e-9)
-        reward = [np.mean([r[g].mean() for r in self._rewards]) for g in self.world.groups]
+        reward = {
+            f"reward_{g}": float(np.mean([r[g].mean() for r in self._rewards]))
+            for g in self.world.groups
+        }
         metrics = {
             name: float(np.mean([m[name].mean() for m in self._metrics]))
             for name in (self._metrics[0] if self._metrics else ())
@@ -279,7 +282,8 @@ class _Session:
                 "step": self.step,
                 **self._seconds(),
                 "updates": self.updates,
-                "reward": float(np.mean(reward)),
+                "reward": float(np.mean(list(reward.values()))),
+                **(reward if len(reward) > 1 else {}),
                 "losses": losses,
                 "metrics": metrics,
                 "steps_per_second": speed,

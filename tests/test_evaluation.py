@@ -65,6 +65,27 @@ class East(Policy):
         return {"agents": action}
 
 
+def test_groups_and_events_against_a_plain_loop():
+    """Touches and the rewards of both sides are means over steps; `reward` is over all agents."""
+    world = {"scenario": "tag", "num_adversaries": 6, "episode_length": 12}
+    result = evaluate(BUILTIN["random"], world, 7, 3, 5)
+    chunk_seed = int(np.random.SeedSequence((5, 0)).generate_state(1)[0])
+    worlds = marl.make(num_worlds=3, seed=chunk_seed, **world)
+    policy, observation = BUILTIN["random"](worlds, chunk_seed), worlds.reset()
+    touches, rewards = [], []
+    for _ in range(12):
+        step = worlds.step(policy.act(observation))
+        observation = step.observation
+        touches.append(step.metrics["touches"])
+        rewards.append(step.reward)
+    assert np.sum(touches) > 0
+    assert result["touches"] == pytest.approx(np.mean(touches))
+    for g in ("adversaries", "good"):
+        assert result[f"reward_{g}"] == pytest.approx(np.mean([r[g] for r in rewards]), rel=1e-5)
+    both = [np.concatenate([r["adversaries"], r["good"]], 1) for r in rewards]
+    assert result["reward"] == pytest.approx(np.mean(both), rel=1e-5)
+
+
 def test_the_path_of_an_agent_that_is_pushed():
     world = {**WORLD, "integration": "semi_implicit"}
     result = evaluate(lambda world, seed: East(), world, 1, 3, seed=0)

@@ -122,6 +122,7 @@ class World(ABC):
 
     groups: dict[str, Group]
     num_worlds: int
+    events: frozenset[str] = frozenset()  # metrics that count what happens in a step
 
     @abstractmethod
     def reset(self, mask: np.ndarray | None = None) -> Arrays:

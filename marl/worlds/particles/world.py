@@ -257,7 +257,7 @@ class ParticleWorld(World):
         if num_worlds < 1:
             raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         self.scenario = scenario
-        self.groups = scenario.groups
+        self.groups, self.events = scenario.groups, scenario.events
         self.num_worlds = num_worlds
         self.dtype = np.dtype(dtype)
         self._staggered = staggered

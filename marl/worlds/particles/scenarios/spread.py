@@ -47,6 +47,7 @@ class Spread(Scenario):
         {"num_perceived_agents", "num_perceived_landmarks"}
     )
     metrics: ClassVar[tuple[str, ...]] = ("coverage", "coverage_015", "collisions", "distance")
+    events: ClassVar[frozenset[str]] = frozenset({"collisions"})
 
     num_agents: int = Field(4, ge=1, le=10_000_000, description="N, the number of agents")
     num_landmarks: int | None = Field(

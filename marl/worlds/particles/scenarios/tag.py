@@ -22,6 +22,7 @@ class Tag(Scenario):
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("touches",)
+    events: ClassVar[frozenset[str]] = frozenset(metrics)
 
     episode_length: int = steps(25)
     num_good: int = Field(1, ge=1, le=10_000, description="good agents, the prey")

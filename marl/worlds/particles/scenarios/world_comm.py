@@ -30,6 +30,7 @@ class WorldComm(Scenario):
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("touches", "food")
+    events: ClassVar[frozenset[str]] = frozenset(metrics)
 
     episode_length: int = steps(25)
     num_good: int = Field(2, ge=1, le=1000, description="good agents, the prey")
