@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,6 +25,7 @@ from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.registry import SCENARIOS, find_scenario
 
 Model = TypeVar("Model", bound=BaseModel)
+Share = Annotated[float, Field(ge=0, le=1)]
 SEEDS = 2**63  # seeds are smaller than this
 
 
@@ -58,6 +59,14 @@ class TrainingConfig(BaseModel):
     )
     evaluate_agents: tuple[int, ...] = Field(
         (), description="numbers of agents to evaluate with besides, as [80, 1000]"
+    )
+    reward_sharing: Share | dict[str, Share] = Field(
+        0.0,
+        description="share of an agent's reward that is the mean of its group: for all, or by "
+        'group, as {"good": 0.5}',
+    )
+    final_reward_sharing: Share | dict[str, Share] | None = Field(
+        None, description="what it has become at the end, in a straight line; null: the same"
     )
     publish: Literal["last", "best"] = Field(
         "last", description="which weights count: the last, or those evaluated best so far"

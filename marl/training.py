@@ -43,6 +43,7 @@ from marl.runs import (
     whole_files,
     write_checkpoint,
 )
+from marl.sharing import RewardSharing
 from marl.worlds.base import Step, World
 from marl.worlds.side_by_side import SideBySideWorlds, split
 
@@ -164,10 +165,12 @@ def _learn(sessions: Sequence["_Session"]) -> None:
             for session in sessions:
                 display.say(f"run {session.run.name}: {session.run.weights}")
             while first.step < t.steps and not stop.is_set():
-                agent.anneal(first.step / t.steps)
+                progress = first.step / t.steps
+                agent.anneal(progress)
                 turn = next(turns)
                 for session, own in zip(sessions, split(turn, len(sessions)), strict=True):
-                    session.replay.add(own.transition)
+                    reward = session.shared(own.transition.reward, progress)
+                    session.replay.add(own.transition._replace(reward=reward))
                     due = session.advance(own.step, t.num_worlds)
                 if first.step >= t.learning_starts:
                     for _ in range(due(t.update_every) * t.updates):
@@ -218,6 +221,7 @@ class _Session:
                     f"training.{key} has no place here: the agent {config.agent['name']!r} is "
                     "tied to one number of agents, world.num_agents"
                 )
+        self.shared = RewardSharing(t, self.world.groups)
         perceived = self.agent.perceives or self.world.groups
         generator = torch.Generator().manual_seed(replay_seed)
         try:
