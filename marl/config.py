@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from marl.agents import REGISTRY, Agent, AgentKind, find_agent
+from marl.agents.ddpg import FAMILY, DDPGConfig
 from marl.errors import UserError
 from marl.exploration import ExplorationConfig
 from marl.worlds.base import Group, World
@@ -95,13 +96,14 @@ class Config(BaseModel):
     """All settings of a run; make one with `parse_config` or `load_config`.
 
     `world` is {"scenario": name} with the scenario's parameters, `agent` {"name": name} with the
-    agent's settings.
+    agent's settings; `agents` has {group: settings} of groups that are not as `agent` says.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     world: dict[str, Any]
     agent: dict[str, Any]
+    agents: dict[str, dict[str, Any]] = {}
     exploration: ExplorationConfig
     training: TrainingConfig
     evaluation: EvaluationConfig
@@ -142,8 +144,10 @@ class Config(BaseModel):
         """An untrained agent for these groups. Raises UserError where they do not fit it."""
         kind = _agent_kind(self.agent["name"])
         settings = parse_section(kind.config, self.agent, "agent")
+        others = {g: parse_section(DDPGConfig, x, f"agents.{g}") for g, x in self.agents.items()}
+        more = {"others": others} if others else {}
         try:
-            return kind.agent(groups, settings, self.exploration, seed)  # type: ignore[call-arg]
+            return kind.agent(groups, settings, self.exploration, seed, **more)  # type: ignore[call-arg]
         except (ValueError, RuntimeError) as error:
             raise UserError(f"the agent cannot be built: {error}") from error
 
@@ -250,6 +254,7 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
         agent_config = _agent_kind(agent["name"]).config
         settings = parse_section(agent_config, agent, "agent").model_dump(mode="json")
         agent = {"name": agent["name"], **settings}
+    agents = _others(data.get("agents", {}), data.get("agent", {}), agent["name"], scenario)
     evaluation = parse_section(EvaluationConfig, data.get("evaluation", {}), "evaluation")
     for number in evaluation.agents:
         if number < 1:
@@ -276,10 +281,29 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
     return Config(
         world=world,
         agent=agent,
+        agents=agents,
         exploration=parse_section(ExplorationConfig, data.get("exploration", {}), "exploration"),
         training=training,
         evaluation=evaluation.model_copy(update={"world": replaced}),
     )
+
+
+def _others(
+    agents: Any, agent: dict[str, Any], name: str, scenario: Scenario | None
+) -> dict[str, dict[str, Any]]:
+    """The section `agents`: {group: name or settings}, on top of those of `agent`."""
+    if not isinstance(agents, dict):
+        raise UserError(f"agents is {_shown(agents)}, but should be an object of groups")
+    found = {}
+    for g, own in agents.items():
+        if scenario is not None and g not in scenario.groups:
+            raise UserError(f"agents.{g} is no group; the groups are {', '.join(scenario.groups)}")
+        section = {**agent, **(own if isinstance(own, dict) else {"name": own})}
+        section = _named(section, f"agents.{g}", "name", tuple(FAMILY), name)
+        if name not in FAMILY or section["name"] not in FAMILY:
+            raise UserError(f"agents.{g} has no place here: only {_or(tuple(FAMILY))} can differ")
+        found[g] = parse_section(DDPGConfig, section, f"agents.{g}").model_dump(mode="json")
+    return found
 
 
 def _check_sizes(key: str, numbers: tuple[int, ...], scenario: Scenario) -> None:

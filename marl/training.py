@@ -125,7 +125,9 @@ def _of_one_kind(sessions: Sequence["_Session"]) -> list[list["_Session"]]:
     """Those that can be trained side by side: as far as each other, and alike but for the seed."""
     kinds: dict[Any, list[_Session]] = {}
     for number, session in enumerate(sessions):
-        stackable = type(session.agent) is DDPG and not session.agent.chooses
+        stackable = (
+            type(session.agent) is DDPG and session.agent.alike and not session.agent.chooses
+        )
         settings = {k: v for k, v in session.config.flat().items() if k != "training.seed"}
         kind = (session.step, session.updates, str(settings)) if stackable else number
         kinds.setdefault(kind, []).append(session)

@@ -50,6 +50,39 @@ def test_a_setting_of_another_agent_is_said_to_be_one():
     assert "communication" in sentence
 
 
+def test_groups_that_are_not_alike():
+    """By name, or by settings on top of those of `agent`."""
+    data = {"world": {"scenario": "tag"}, "agent": {"name": "maddpg", "hidden": [8]}}
+    config = parse_config({**data, "agents": {"adversaries": "ddpg", "good": {"gamma": 0.5}}})
+    assert config.agents["adversaries"]["name"] == "ddpg"
+    assert config.agents["adversaries"]["hidden"] == [8]
+    assert config.agents["good"]["name"] == "maddpg"
+    assert config.agents["good"]["gamma"] == 0.5
+    assert parse_config(json.loads(json.dumps(config.model_dump(mode="json")))) == config
+    groups = config.make_world(1, 0).groups
+    assert not config.make_agent(groups, 0).alike
+    assert parse_config(data).make_agent(groups, 0).alike
+
+
+@pytest.mark.parametrize(
+    ("agents", "sentence"),
+    [
+        ({"prey": "ddpg"}, "agents.prey is no group; the groups are adversaries, good"),
+        ({"good": "ddppg"}, "did you mean ddpg?"),
+        ({"good": {"gama": 0.5}}, "did you mean agents.good.gamma?"),
+        ({"good": "messages"}, 'agents.good.name is "messages", but should be ddpg or global'),
+        ({"good": 3}, "agents.good.name is 3, but should be ddpg or global"),
+        ("ddpg", 'agents is "ddpg", but should be an object of groups'),
+    ],
+)
+def test_groups_that_cannot_be(agents, sentence):
+    with pytest.raises(UserError) as caught:
+        parse_config({"world": {"scenario": "tag"}, "agents": agents})
+    assert sentence in str(caught.value)
+    with pytest.raises(UserError, match=r"agents\.agents has no place here: only ddpg or global"):
+        parse_config({"agent": {"name": "messages"}, "agents": {"agents": "ddpg"}})
+
+
 def test_settings_do_not_change_their_input():
     data = {"world": {"num_agents": 7}}
     with_settings(data, ["world.num_agents=8"])

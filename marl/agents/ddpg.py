@@ -8,7 +8,9 @@ Shapes: N agents of a group, B transitions, [N, B, size] throughout. Where trans
 agents are drawn, N is 1; so it is where one actor and one critic control all agents together.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
@@ -73,15 +75,23 @@ class DDPG(LearningAgent["_Learner"]):
         config: DDPGConfig,
         exploration: ExplorationConfig | None = None,
         seed: int = 0,
+        others: Mapping[str, DDPGConfig] = MappingProxyType({}),
     ) -> None:
-        self.row = config.row
+        """`others` are the settings of groups that are not as `config` says. Raises ValueError for
+        settings that do not fit."""
+        configs = {g: others.get(g, config) for g in groups}
+        self.alike = not others
+        self._rows = {g: own.row for g, own in configs.items()}
+        rows = self._rows.values()
         # Only where nobody's networks need to know whose transition it was may agents be mixed.
-        self.whole_steps = self.row != FAMILY["atoc"]
-        self.any_number = self.row.actor == "own" and self.row.networks == "one"
+        self.whole_steps = any(row != FAMILY["atoc"] for row in rows)
+        self.any_number = all(row.actor == "own" and row.networks == "one" for row in rows)
         self._shown: dict[str, Tensor] = {}  # with random views: items shown, [N, E, parts]
-        self._views = {g: JointView(groups[g]) for g in groups if self.row.actor == "all"}
-        seen = {g: self._views[g].group if self._views else group for g, group in groups.items()}
-        super().__init__(groups, config, exploration, seed, lambda g: _Learner(g, seen, config))
+        self._views = {
+            g: JointView(groups[g]) for g, row in self._rows.items() if row.actor == "all"
+        }
+        seen = {g: self._views[g].group if g in self._views else groups[g] for g in groups}
+        super().__init__(groups, config, exploration, seed, lambda g: _Learner(g, seen, configs[g]))
         self._doing = {g: Doing(group) for g, group in groups.items()}
         self.chooses = any(group.choices for group in groups.values())
         if self.chooses and self._noise:
@@ -107,7 +117,7 @@ class DDPG(LearningAgent["_Learner"]):
     def seen(self, g: str, observation: Arrays, explore: bool) -> Tensor:
         """What the actors of a group see, [N, E, O]."""
         rows = torch.as_tensor(observation[g], dtype=torch.float32)
-        if self._views:
+        if g in self._views:
             rows = self._views[g].join(rows)
         rows = self._learners[g].normalised(rows.transpose(0, 1), learn=explore)
         return self._half_hidden(g, rows) if explore else rows
@@ -115,7 +125,7 @@ class DDPG(LearningAgent["_Learner"]):
     def done(self, g: str, action: Tensor, explore: bool) -> np.ndarray:
         """What the agents of a group do in the end, from what their actors want, [N, E, A]."""
         action = action.transpose(0, 1)
-        if self._views:
+        if g in self._views:
             action = self._views[g].split(action)
         if explore:
             action = self._doing[g].with_choices_of(action, self.exploration.disturb(g, action))
@@ -161,7 +171,7 @@ class DDPG(LearningAgent["_Learner"]):
     def rows(self, g: str, batch: Batch) -> "Rows":
         """A batch [B, N, ...] as the learner of the group takes it."""
         observation, action, reward, next_observation, terminated = batch
-        if self._views:  # one mind gets the mean reward, and is done when all are
+        if g in self._views:  # one mind gets the mean reward, and is done when all are
             join = self._views[g].join
             observation, action, next_observation = map(
                 join, (observation, action, next_observation)
@@ -187,7 +197,8 @@ class DDPG(LearningAgent["_Learner"]):
     def _observations_seen(self, x: dict[str, Tensor], g: str) -> Tensor:
         """Of everybody's observations, what each critic of the group sees: [N, B, size]. A critic
         of one's own can tell agents apart in any order, so that all of them share one table."""
-        if self.row.critic == "own" or self.row.networks == "one":
+        row = self._rows[g]
+        if row.critic == "own" or row.networks == "one":
             return self._own_first(x, g)
         table = torch.cat([x[h].transpose(0, 1).flatten(1) for h in sorted(x, key=g.__ne__)], 1)
         return table.expand(len(x[g]), -1, -1)
@@ -196,7 +207,7 @@ class DDPG(LearningAgent["_Learner"]):
         """Of everybody's numbers, what each critic of the group sees, [N, B, size]: its own, or all
         of them with its own first, then those of its group in turn, then the other groups'."""
         own = x[g]
-        if self.row.critic == "own":
+        if self._rows[g].critic == "own":
             return own
         n = len(own)
         turn = (torch.arange(n)[:, None] + torch.arange(n)) % n

@@ -21,6 +21,7 @@ class Learner:
 
     stored: tuple[str, ...]  # its attributes that are networks
     optimisers: tuple[str, ...]  # and those that are optimisers
+    config: Any  # its settings
     actor: nn.Module  # that explores, and to which parameter noise is added
     published: nn.Module  # what is needed to act
     updates = 0
@@ -109,9 +110,8 @@ class LearningAgent(Agent, Generic[L]):
 
     def anneal(self, progress: float) -> None:
         self.exploration.anneal(progress)
-        share = 1.0 + (self.config.final_lr - 1.0) * progress
         for learner in self._learners.values():
-            learner.scale_rates(share)
+            learner.scale_rates(1.0 + (learner.config.final_lr - 1.0) * progress)
 
     def weights(self) -> dict[str, Tensor]:
         return {

@@ -4,7 +4,6 @@ known answers."""
 import itertools
 
 import numpy as np
-import pytest
 import torch
 from gymnasium.spaces import Box
 
@@ -15,14 +14,6 @@ from marl.rollout import collect
 from marl.worlds.base import Group, Part, Step, World
 
 WORLDS = 16
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def group_of(agents, sees, does, parts=(), action_parts=()):

@@ -23,7 +23,6 @@ from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
 
-_one_thread = probes.one_thread
 TEAM = {"g": group_of(5, 3, 2)}
 SMALL = {"hidden": (8,), "thought": 6}
 PARTS = PLANE["team"].observation_parts, PLANE["team"].action_parts

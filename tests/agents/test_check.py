@@ -28,9 +28,6 @@ EVERYTHING = {
 }
 
 
-_one_thread = probes.one_thread
-
-
 @pytest.mark.parametrize("network", ["mlp", "set"])
 @pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "every option"])
 @pytest.mark.parametrize("kind", ["gaussian", "ou", "psne"])

@@ -19,7 +19,6 @@ from marl.worlds.base import Group, Part
 PLACE, FORCE = (Part("place", vectors=1, scalars=1),), (Part("force", vectors=1),)
 GROUPS = {"agents": probes.group_of(2, 3, 2, PLACE, FORCE)}
 batch_of = functools.partial(probes.batch_of, GROUPS)
-_one_thread = probes.one_thread
 
 
 def agent_of(seed=0, **settings):

@@ -15,7 +15,6 @@ from marl.agents.side_by_side import SideBySide
 from marl.exploration import ExplorationConfig
 from marl.worlds.base import Group, Part
 
-_one_thread = probes.one_thread
 MIXED = Group(
     ("a", "b"),
     Box(-np.inf, np.inf, (3,), np.float32),

@@ -23,7 +23,6 @@ from marl.exploration import ExplorationConfig
 
 TEAM = {"team": group_of(3, 4, 2)}
 UNLIKE = TEAM | {"rivals": group_of(2, 3, 1)}
-_one_thread = probes.one_thread
 groups = pytest.mark.parametrize("groups", [TEAM, UNLIKE], ids=["one group", "two groups"])
 
 
@@ -48,22 +47,24 @@ def critics_view(o, a, g, i, joint, each, join):
     return join(seen, -1)
 
 
-def losses_by_hand(before, after, columns, g, joint, each):
-    """The losses of one update, from the states before and after it: the actor's is taken after
-    the critic's step. `columns`: the batch in numpy, {g: [B, N, size]} each."""
+def losses_by_hand(before, after, columns, g, rows):
+    """The losses of one update of a group, from the states before and after it: the actor's is
+    taken after the critic's step. `columns`: the batch in numpy, {g: [B, N, size]} each; `rows`:
+    which member of the family each group is."""
     o, a, r, o2, terminated = columns
+    joint, each = rows[g].critic == "all", rows[g].networks == "each"
 
-    def network(state, name, i):
-        return layers_of(state, f"{name}.", i if each else 0)
+    def network(state, h, name, i):
+        return layers_of(state, f"{h}.{name}.", i if rows[h].networks == "each" else 0)
 
     def value(state, critics, o, a, i):
         seen = critics_view(o, a, g, i, joint, each, np.concatenate)
-        return forward(network(state, f"{g}.{critics}.0", i), seen)[:, 0]
+        return forward(network(state, g, f"{critics}.0", i), seen)[:, 0]
 
     a2 = {
         h: np.stack(
             [
-                np.tanh(forward(network(before, f"{h}.target_actor", i), o2[h][:, i]))
+                np.tanh(forward(network(before, h, "target_actor", i), o2[h][:, i]))
                 for i in range(o2[h].shape[1])
             ],
             1,
@@ -77,7 +78,7 @@ def losses_by_hand(before, after, columns, g, joint, each):
         )
         errors.append(np.square(value(before, "critics", o, a, i) - y).mean())
         acts = {h: x.copy() for h, x in a.items()}  # the others did what they did
-        acts[g][:, i] = np.tanh(forward(network(before, f"{g}.actor", i), o[g][:, i]))
+        acts[g][:, i] = np.tanh(forward(network(before, g, "actor", i), o[g][:, i]))
         slopes.append(-value(after, "critics", o, acts, i).mean())
     combined = np.sum if each else np.mean  # K learners, or one that learns from everybody
     return combined(errors), combined(slopes)
@@ -102,12 +103,40 @@ def test_losses_are_those_computed_by_hand(name, groups):
     result = agent.update(batch)
     after = agent.state_dict()
     for g in groups:
-        critic, actor = losses_by_hand(
-            before, after, columns, g, row.critic == "all", row.networks == "each"
-        )
+        critic, actor = losses_by_hand(before, after, columns, g, dict.fromkeys(groups, row))
         key = f"{g}." if len(groups) > 1 else ""
         assert float(result[f"{key}critic_loss"]) == pytest.approx(critic, rel=1e-4)
         assert float(result[f"{key}actor_loss"]) == pytest.approx(actor, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("team", "rivals"), [("maddpg", "ddpg"), ("ddpg", "saddpg"), ("atoc", "maddpg")]
+)
+def test_losses_of_groups_that_are_not_alike(team, rivals):
+    """Each group is what it is, and the joint critics of one see what the other would do."""
+    shape = {"hidden": (8,), "tau": 0.1, "actor_lr": 0.05, "critic_lr": 0.05}
+    others = {"rivals": DDPGConfig(name=rivals, **shape)}
+    agent = trained(DDPG(UNLIKE, DDPGConfig(name=team, **shape), seed=0, others=others))
+    batch = batch_of(UNLIKE, rows=8, whole_steps=True)
+    columns = [{g: x[i].numpy() for g, x in batch.items()} for i in range(5)]
+    before = agent.state_dict()
+    result = agent.update(batch)
+    after = agent.state_dict()
+    for g in UNLIKE:
+        rows = {"team": FAMILY[team], "rivals": FAMILY[rivals]}
+        critic, actor = losses_by_hand(before, after, columns, g, rows)
+        assert float(result[f"{g}.critic_loss"]) == pytest.approx(critic, rel=1e-4)
+        assert float(result[f"{g}.actor_loss"]) == pytest.approx(actor, rel=1e-4)
+
+
+@pytest.mark.parametrize("kinds", [("global", "ddpg"), ("maddpg", "atoc"), ("atoc", "global")])
+def test_check_agent_of_groups_that_are_not_alike(kinds):
+    first, second = (DDPGConfig(name=name, hidden=(8,)) for name in kinds)
+
+    def make():
+        return DDPG(UNLIKE, first, ExplorationConfig(), others={"rivals": second})
+
+    check_agent(make, UNLIKE)
 
 
 @pytest.mark.parametrize("name", ["maddpg", "saddpg", "global"])

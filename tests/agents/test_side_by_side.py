@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from agents import probes
 from agents.probes import EVERYTHING, PLANE, batch_of
 
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
@@ -11,7 +10,6 @@ from marl.agents.side_by_side import SideBySide
 from marl.exploration import ExplorationConfig
 from marl.worlds.base import Group
 
-_one_thread = probes.one_thread
 SEEDS = 3
 OPTIONS = EVERYTHING | {"precision": "float32", "actor_lr": 0.01, "critic_lr": 0.02, "tau": 0.1}
 
