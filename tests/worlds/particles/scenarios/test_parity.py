@@ -11,7 +11,6 @@ import pytest
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.registry import find_scenario
 
-EPISODES = 250  # of each kind of actions
 STEPS = 25
 MOVES = 5
 
@@ -125,20 +124,20 @@ def play(name, pair, discrete, episodes):
     return [np.array(x, float) for x in zip(*starts, strict=True)], actions, observations, rewards
 
 
-def differences(name, discrete, **change):
+def differences(name, discrete, episodes, **change):
     """The largest difference of an observation and of a reward."""
     pair = PAIRS[name]
-    starts, actions, observations, rewards = play(name, pair, discrete, EPISODES)
+    starts, actions, observations, rewards = play(name, pair, discrete, episodes)
     kind = "discrete" if discrete else "continuous"
     scenario = find_scenario(pair.name)(actions=kind, **{**pair.ours, **change})
-    ours = ParticleWorld(scenario, EPISODES, dtype=np.float64, search="lanes")
+    ours = ParticleWorld(scenario, episodes, dtype=np.float64, search="lanes")
 
     def difference(mine, theirs, t):
         """Between ours, {g: [E, N, ...]}, and theirs, [E][t][agent]."""
         first, worst = 0, 0.0
         for rows in mine.values():
             members = range(first, first + rows.shape[1])
-            there = np.array([[theirs[e][t][i] for i in members] for e in range(EPISODES)])
+            there = np.array([[theirs[e][t][i] for i in members] for e in range(episodes)])
             assert there.shape == rows.shape
             first, worst = members.stop, max(worst, np.abs(there - rows).max())
         return worst
@@ -150,7 +149,7 @@ def differences(name, discrete, **change):
         does, first = {}, 0
         for g, group in ours.groups.items():
             members = range(first, first + len(group))
-            does[g] = np.array([[actions[e][t][i] for i in members] for e in range(EPISODES)])
+            does[g] = np.array([[actions[e][t][i] for i in members] for e in range(episodes)])
             first = members.stop
         step = ours.step(does)
         assert step.done.all() == (t == STEPS - 1)
@@ -159,16 +158,18 @@ def differences(name, discrete, **change):
     return observation, reward
 
 
+@pytest.mark.parametrize("episodes", [40, pytest.param(250, marks=pytest.mark.learning)])
 @pytest.mark.parametrize("name", PAIRS)
-def test_observations_and_rewards_are_mpe2s(name):
+def test_observations_and_rewards_are_mpe2s(name, episodes):
+    """So many with continuous actions and as many with discrete ones."""
     for discrete in (False, True):
-        observation, reward = differences(name, discrete)
+        observation, reward = differences(name, discrete, episodes)
         assert observation < 1e-6
         assert reward < 1e-6
 
 
 def test_the_comparison_can_fail():
     """A prey that is a hundredth slower is noticed."""
-    observation, reward = differences("tag", False, good_speed=1.287)
+    observation, reward = differences("tag", False, 40, good_speed=1.287)
     assert observation > 1e-3
     assert reward > 1e-3
