@@ -2,7 +2,8 @@
 
 numba looks only at the file that holds a cached function, not at what the function calls, so a
 stale kernel could outlive a change. Here the folder's name is a hash of all sources of the particle
-core: whatever changes, a new folder is used. (A scenario's own source is part of its numba type.)
+core and of our scenarios, which may use each other's functions: whatever changes, a new folder is
+used. (The source of a scenario's own module, wherever it is, is part of its numba type.)
 """
 
 import hashlib
@@ -22,7 +23,7 @@ def _parents() -> list[Path]:
 
 def _folder() -> Path | None:
     """Where kernels are kept, or None where no folder can be written."""
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
     name = hashlib.sha256(sources).hexdigest()[:16]
     for parent in _parents():
         try:

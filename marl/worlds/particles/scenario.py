@@ -14,9 +14,9 @@ import struct
 import sys
 from abc import ABC, abstractmethod
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal, get_origin
+from typing import Any, ClassVar, Literal, Self, get_origin
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -90,6 +90,10 @@ class Scenario(BaseModel, ABC):
     )
 
     # ------------------------------------------------------------------------------ ordinary Python
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Made anew: what was derived from the old values, and kept, is derived again."""
+        return type(self)(**{**self.model_dump(), **(update or {})})
 
     @cached_property
     def packed(self) -> bytes:

@@ -38,6 +38,7 @@ from marl.worlds.scene import Scene
 
 CELLS_FROM = 448  # agents; measured by benchmarks/simulator.py --crossover
 LETTERS = string.ascii_uppercase  # for messages in captions
+MOST_SPEAKERS = 6  # in a caption
 NEAR_ROWS = 64  # the largest number of neighbours that can be asked for
 
 _State = namedtuple(
@@ -559,11 +560,10 @@ class ParticleWorld(World):
         """Who said which letter: that of the largest number of the message."""
         names = [name for group in self.groups.values() for name in group.names]
         spoken = [
-            f"   {name}: {LETTERS[int(row.argmax()) % len(LETTERS)]}"
-            for name, row in zip(names, said, strict=True)
-            if row.any()
+            f"   {names[i]}: {LETTERS[int(said[i].argmax()) % len(LETTERS)]}"
+            for i in np.flatnonzero(said.any(axis=1))
         ]
-        return "".join(spoken)
+        return "".join(spoken) if len(spoken) <= MOST_SPEAKERS else f"   {len(spoken)} speak"
 
     def state_dict(self) -> dict[str, Any]:
         agents, landmarks = self.positions()

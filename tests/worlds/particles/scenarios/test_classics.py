@@ -153,6 +153,35 @@ def test_forests_hide():
     assert hidden[8 + 6] == 1.0
 
 
+def test_speakers_stay_where_they_are():
+    world = make("speaker_listener", num_pairs=2)
+    world.reset()
+    there = np.zeros((1, 4, 2)) + [[[0.1, 0], [0.2, 0], [0.3, 0], [0.4, 0]]]
+    world.set_state(there, np.ones((1, 4, 2)), np.zeros((1, 3, 2)))
+    groups = world.groups
+    rng = np.random.default_rng(0)
+    world.step({g: groups[g].random_actions(rng, 1, 2) for g in groups})
+    moved = np.abs(world.positions()[0] - there).max(-1) > 1e-3
+    assert moved.tolist() == [[False, False, True, True]]
+
+
+def test_a_changed_copy_is_another_scenario():
+    """Nothing that was derived from the old values is left in it."""
+    tag = SCENARIOS["tag"](num_good=1)
+    assert len(tag.groups["good"]) == 1
+    more = tag.model_copy(update={"num_good": 2})
+    assert len(more.groups["good"]) == 2
+    assert more.packed != tag.packed
+
+
+def test_a_caption_has_room_for_a_few_speakers_only():
+    world = make("reference", num_agents=40)
+    world.reset()
+    rng = np.random.default_rng(0)
+    world.step({"agents": world.groups["agents"].random_actions(rng, 1, 40)})
+    assert world.scene().caption == "40 agents   step 1   40 speak"
+
+
 def test_goals_are_all_drawn_and_known_to_those_who_may():
     world = make("adversary", num_worlds=200, seed=0, num_good=3)
     seen = world.reset()["good"]
