@@ -354,10 +354,11 @@ def parse_section(model: type[Model], section: Any, where: str) -> Model:
     try:
         return model.model_validate_json(json.dumps(section), strict=True)
     except ValidationError as error:
-        problem = error.errors()[0]
+        problem = _telling(error)
     except (TypeError, ValueError) as error:
         raise UserError(f"{where} cannot be written as JSON: {error}") from error
-    path = [str(part) for part in problem["loc"]]
+    kinds = ("constrained-", "dict[")  # which of several kinds of value it was taken for
+    path = [str(part) for part in problem["loc"] if not str(part).startswith(kinds)]
     dotted = ".".join([where, *path])
     if problem["type"] == "extra_forbidden" and len(path) > 1:
         raise UserError(f"{dotted} is not a known setting")
@@ -368,6 +369,13 @@ def parse_section(model: type[Model], section: Any, where: str) -> Model:
     if problem["type"] == "missing":
         raise UserError(f"{dotted} is missing")
     raise UserError(f"{dotted} is {_shown(problem['input'])}, but {allowed}")
+
+
+def _telling(error: ValidationError) -> Any:
+    """The first problem; of a field that takes a number or an object, that of the kind it has."""
+    first, *others = error.errors()
+    of_field = [x for x in (first, *others) if x["loc"][:1] == first["loc"][:1]]
+    return next((x for x in of_field if x["type"] not in ("float_type", "dict_type")), first)
 
 
 def _unknown(key: str, known: Sequence[str], where: str) -> str:

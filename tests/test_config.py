@@ -83,6 +83,18 @@ def test_groups_that_cannot_be(agents, sentence):
         parse_config({"agent": {"name": "messages"}, "agents": {"agents": "ddpg"}})
 
 
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("2", "training.reward_sharing is 2, but should be less than or equal to 1"),
+        ('{"agents": -1}', "training.reward_sharing.agents is -1, but should be greater than"),
+        ("much", 'training.reward_sharing is "much", but should be a valid number'),
+    ],
+)
+def test_a_number_or_one_for_each_group(value, sentence):
+    assert refused(f"training.reward_sharing={value}").startswith(sentence)
+
+
 def test_settings_do_not_change_their_input():
     data = {"world": {"num_agents": 7}}
     with_settings(data, ["world.num_agents=8"])
