@@ -7,11 +7,13 @@ network shared by all agents, K=N one for each; there is no Python loop over net
 import itertools
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from marl.contest import contest, largest
 from marl.worlds.base import Part
 
 HEADS = 4  # attention heads of a set network
@@ -211,34 +213,33 @@ class SetNetwork(nn.Module):
                 own.append(piece)
         mine = torch.cat(own, -1)
         target = items[self.targets]
-        count = target.shape[2]
         there = target[..., -2:-1]
-        features = [target, mine[:, :, None].expand(-1, -1, count, -1) * there]
-        for name, layer in self.pairs.items():
-            features.append(_contest(layer, target, items[name]))
-        token = F.relu(self.tokens(torch.cat(features, -1).flatten(1, 2)))
-        score = SHARPNESS * self.scores(token).view(stack, batch, count, -1)
+        pairs = [_pair(f, target, items[name]) for name, f in self.pairs.items()]
+        sizes = [x.shape[-1] for x in (target, mine, *pairs)]
+        of_target, of_mine, *of_pairs = self.tokens.weight.split(sizes, 1)
+        token = _each(torch.cat([target, *pairs], -1), torch.cat([of_target, *of_pairs], 1))
+        token = F.relu(token + _product(None, mine, of_mine)[:, :, None] * there)
+        score = SHARPNESS * _each(token, self.scores.weight)
         score = score + (there - 1.0) * 1e9  # nobody looks at padding
         picked = (score.softmax(2).transpose(2, 3) @ target).flatten(2)
-        best = token.view(stack, batch, count, -1).amax(2)
         direct = torch.cat([mine, picked], -1)
-        x = self.trunk(torch.cat([direct, best], -1))
+        x = self.trunk(torch.cat([direct, largest(token)], -1))
         return self.output(F.relu(self.norm(x) if self.norm else x)) + self.direct(direct)
 
 
-def _contest(layer: nn.Module, target: Tensor, rival: Tensor) -> Tensor:
+def _pair(layer: nn.Module, target: Tensor, rival: Tensor) -> Tensor:
     """pair(t) for one set of rivals: [K, B, targets, ...] and [K, B, rivals, ...] to
     [K, B, targets, width]."""
-    stack, batch, targets, _ = target.shape
-    if rival.shape[2] == 0:  # nobody in view is the same as padding
-        rival = rival.new_zeros(stack, batch, 1, rival.shape[3])
-    rivals = rival.shape[2]
-    t = target[:, :, :, None].expand(-1, -1, -1, rivals, -1)
-    r = rival[:, :, None].expand(-1, -1, targets, -1, -1)
-    gap = torch.linalg.vector_norm(t[..., :2] - r[..., :2], dim=-1, keepdim=True)
-    both = t[..., -2:-1] * r[..., -2:-1]
-    pair = layer((torch.cat([t, r, gap], -1) * both).flatten(1, 3))
-    return F.relu(pair.view(stack, batch, targets, rivals, -1).amax(3))
+    gap = torch.linalg.vector_norm(target[:, :, :, None, :2] - rival[:, :, None, :, :2], dim=-1)
+    sizes = [target.shape[-1], rival.shape[-1], 1]
+    of_target, of_rival, of_gap = cast(StackedLinear, layer).weight.split(sizes, 1)
+    of_each = _each(target, of_target), _each(rival, of_rival)
+    return contest(*of_each, [gap], of_gap, [target[..., -2], rival[..., -2]])
+
+
+def _each(x: Tensor, weight: Tensor) -> Tensor:
+    """Every item of every row, [K, B, items, inputs], times the weight [K, inputs, outputs]."""
+    return _product(None, x.flatten(1, 2), weight).view(*x.shape[:3], weight.shape[2])
 
 
 NETWORKS = {"mlp": MLP, "set": SetNetwork}

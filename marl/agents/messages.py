@@ -28,7 +28,6 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 import torch
 from gymnasium.spaces import Box
-from numba import njit
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,6 +35,7 @@ from torch.nn import functional as F
 from marl.agents.actor_critic import ActorCritic, ActorCriticConfig, of_all
 from marl.agents.hearing import HearingConfig, heard, known, sets, told
 from marl.agents.learner import PIECE, LearningAgent, below
+from marl.contest import contest, largest
 from marl.exploration import ExplorationConfig
 from marl.networks import SHARPNESS, SetNetwork, StackedLinear
 from marl.replay import Batch
@@ -166,7 +166,13 @@ class Actor(nn.Module):
             p.landmarks[:, :, :, None, :2] - p.agents[:, :, None, :, :2], dim=-1
         )
         claimed = (p.seen[..., None] == claims[heard][:, :, None]).float()
-        pair = self._pair(p.landmarks, agents, gap, claimed, p.agents[..., -2:-1])
+        pair = contest(
+            self._each(self.pair_landmark, p.landmarks),
+            self._each(self.pair_agent, agents),
+            [gap, claimed],
+            self.pair_both.weight,
+            [p.landmarks[..., -2], p.agents[..., -2]],
+        )
         mine = (p.seen == p.claim)[..., None].float()
         own = torch.cat([p.own, p.memory], -1)
         spread = own[:, :, None].expand(-1, -1, count, -1)
@@ -174,63 +180,13 @@ class Actor(nn.Module):
         token = F.relu(self._each(self.token, token)) * there
         score = SHARPNESS * self._each(self.score, token)[..., 0] + (there[..., 0] - 1.0) * 1e9
         picked = (score.softmax(-1)[..., None] * p.landmarks).sum(2)
-        z = torch.cat([own, picked, token.amax(2)], -1)
+        z = torch.cat([own, picked, largest(token)], -1)
         return z, score, torch.cat([p.own, picked], -1)
-
-    def _pair(
-        self, landmarks: Tensor, agents: Tensor, gap: Tensor, claimed: Tensor, present: Tensor
-    ) -> Tensor:
-        """relu(max_j f(l, j, ...)), [1, R, L, W]: finds for every unit the j that has the most to
-        say, and learns from that one alone, so that nothing of size L K W is remembered."""
-        a, b = self._each(self.pair_landmark, landmarks), self._each(self.pair_agent, agents)
-        near, claim = self.pair_both.weight[0]
-        most, chosen = torch.empty(a.shape), torch.empty(a.shape, dtype=torch.int64)
-        seen = (a, b, gap, claimed, present[..., 0], near, claim)  # compiled code has no bfloat16
-        inputs = [x.detach().squeeze(0).float() for x in seen]
-        _loudest(*[x.numpy() for x in (*inputs, most[0], chosen[0])])
-        if not torch.is_grad_enabled():
-            return most
-        both = gap.gather(3, chosen) * near + claimed.gather(3, chosen) * claim
-        return (a + b.gather(2, chosen) + both) * (most > 0.0)
 
     @staticmethod
     def _each(layer: nn.Module, x: Tensor) -> Tensor:
         """A layer on every item of every row."""
         return layer(x.flatten(1, -2)).view(*x.shape[:-1], -1)
-
-
-@njit(cache=True, error_model="numpy")
-def _loudest(
-    a: np.ndarray,
-    b: np.ndarray,
-    gap: np.ndarray,
-    claimed: np.ndarray,
-    present: np.ndarray,
-    near: np.ndarray,
-    claim: np.ndarray,
-    most: np.ndarray,
-    chosen: np.ndarray,
-) -> None:
-    """most[r, l, w] = max(0, max_j a[r, l, w] + b[r, j, w] + gap[r, l, j] near[w]
-    + claimed[r, l, j] claim[w]) over those j that are present, and which j that is."""
-    rows, landmarks, width = a.shape
-    for r in range(rows):
-        for i in range(landmarks):
-            most[r, i] = 0.0
-            chosen[r, i] = 0
-            for j in range(b.shape[1]):
-                if present[r, j] == 0.0:
-                    continue
-                for w in range(width):
-                    x = (
-                        a[r, i, w]
-                        + b[r, j, w]
-                        + gap[r, i, j] * near[w]
-                        + claimed[r, i, j] * claim[w]
-                    )
-                    if x > most[r, i, w]:
-                        most[r, i, w] = x
-                        chosen[r, i, w] = j
 
 
 class Outcome(NamedTuple):
