@@ -70,7 +70,9 @@ class TrainingConfig(BaseModel):
         None, description="what it has become at the end, in a straight line; null: the same"
     )
     publish: Literal["last", "best"] = Field(
-        "last", description="which weights count: the last, or those evaluated best so far"
+        "last",
+        description="which weights count: the last, or those evaluated best so far, in the mean "
+        "over the numbers of agents that are evaluated",
     )
 
 

@@ -317,7 +317,7 @@ class _Session:
         result = played(own)
         others = {f"evaluation_{n}": played(n) for n in t.evaluate_agents}
         self._log.write({"step": self.step, **self._seconds(), "evaluation": result, **others})
-        score = result[headline(result) or "reward"]
+        score = float(np.mean([x[headline(x) or "reward"] for x in (result, *others.values())]))
         best = self.best_score is None or score >= self.best_score
         if t.publish == "best" and best:
             self.best, self.best_score = weights, score

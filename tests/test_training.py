@@ -228,6 +228,29 @@ def test_a_state_whose_tensors_have_another_shape_is_refused(data, tensor):
         resume("a", ["training.steps=160"])
 
 
+def test_the_best_weights_are_the_best_over_all_numbers_evaluated(data, monkeypatch):
+    scores = {100: (0.5, 0.5), 200: (0.9, 0.0), 300: (0.2, 0.7), 400: (0.4, 0.4)}
+    at, seen = [0], {}
+
+    def score(policy, world, agents, episodes, seed):
+        return {"agents": agents, "x": scores[at[0]][agents == 12], "x_ci95": None}
+
+    def watched(session):
+        at[0] = session.step
+        seen[session.step] = session.agent.weights()
+        return evaluate(session)
+
+    evaluate = training._Session.evaluate
+    monkeypatch.setattr(training, "evaluate", score)
+    monkeypatch.setattr(training._Session, "evaluate", watched)
+    wanted = ("training.evaluate_every=100", "training.evaluate_agents=[12]")
+    for publish, step in (("best", 100), ("last", 400)):
+        train(tiny(*wanted, f"training.publish={publish}"), publish)
+        found = read_checkpoint(Run(publish).weights).tensors
+        assert all(np.array_equal(found[k], x) for k, x in seen[step].items())
+        assert any((seen[100][k] != x).any() for k, x in seen[200].items())
+
+
 @pytest.mark.parametrize("counters", [None, {}, {"updates": "x"}, {"updates": 1, "best_score": []}])
 def test_a_state_with_damaged_counters_is_refused(data, counters):
     train(tiny("training.steps=80"), "a")
