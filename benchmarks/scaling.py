@@ -28,6 +28,8 @@ from marl.scale import ORACLE, Summary
 from marl.scale_pages import ScaleStudy, cell
 
 METRIC = "coverage"
+AGENTS_WORTH = 4_000  # of episodes that each seed plays with each number of agents: 20 000 by five
+MEMORY_FROM = 10_000  # agents that are measured alone in a process, so that its memory can be told
 REQUEST = re.compile(
     r"<!-- (table|plot): ([\w-]+) of ([\w -]+) with ([\d ]+) agents(?:, (.+))? -->"
 )
@@ -42,8 +44,11 @@ def study(names: Sequence[str], agents: Sequence[int], settings: Sequence[str]) 
     changed = any(setting.startswith("agent.") for setting in settings)
     entries = [entry for entry in entries if not (entry.yardstick and changed)]
     seed, folder = scale.default_seed(entries), data_root() / "scales" / "scaling"
-    for what in scale.measure(entries, agents, None, seed, folder, os.cpu_count() or 1, settings):
-        print(what, flush=True)
+    for n in agents:
+        episodes, workers = -(-AGENTS_WORTH // n), os.cpu_count() or 1
+        alone = n >= MEMORY_FROM
+        for what in scale.measure(entries, [n], episodes, seed, folder, workers, settings, alone):
+            print(what, flush=True)
     return ScaleStudy("scaling", entries, METRIC)
 
 

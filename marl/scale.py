@@ -191,9 +191,12 @@ def measure(
     folder: Path,
     workers: int,
     settings: Sequence[str] = (),
+    alone: bool = True,
 ) -> Iterator[str]:
     """Measure every seed of every policy with each number of agents, unless that is done and kept
-    in `folder`, so many `workers` (processes) at a time. Yields what has been measured."""
+    in `folder`, so many `workers` (processes) at a time; each measurement `alone` in a process, or,
+    which saves the seconds in which that starts, without telling how much memory it took. Yields
+    what has been measured."""
     wanted: list[tuple[Entry, int, Path]] = []
     tasks: dict[Path, Task] = {}
     for n in agents:
@@ -214,7 +217,7 @@ def measure(
     if rows:
         yield f"{len(rows)} of {len(tasks)} measurements were made before"
     refused: dict[Path, str] = {}
-    done = in_processes(_measured, todo, max(1, min(workers, len(todo))), fresh=True)
+    done = in_processes(_measured, todo, max(1, min(workers, len(todo))), fresh=alone)
     for count, (task, row) in enumerate(done, 1):
         file = folder / "rows" / task.file
         what = f"{count} of {len(todo)}: {task.run}, N={task.agents}"
@@ -222,6 +225,8 @@ def measure(
             refused[file] = row
             yield f"{what}: {row}"
         else:
+            if not alone:
+                del row["cost"]["peak_mb"]
             rows[file] = row
             write_json(file, row)
             first = headline(row["result"]) or "reward"

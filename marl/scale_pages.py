@@ -101,15 +101,18 @@ class ScaleStudy:
         return ["", *(f"N={n}" for n in self.numbers)], rows
 
     def costs(self) -> dict[str, Table]:
-        """By title: CPU time and memory of each policy with each number of agents."""
-        return {
+        """By title: CPU time of each policy with each number of agents, and memory where it is
+        known."""
+        tables = {
             "CPU microseconds per agent and step: policy + world": self.across(
                 lambda s: f"{s.cost['policy_cpu_us']:.2f} + {s.cost['world_cpu_us']:.2f}"
-            ),
-            "Memory of the process at its peak, in MB": self.across(
-                lambda s: f"{s.cost['peak_mb']:.0f}"
-            ),
+            )
         }
+        if all("peak_mb" in summary.cost for summary in self.summaries.values()):
+            tables["Memory of the process at its peak, in MB"] = self.across(
+                lambda s: f"{s.cost['peak_mb']:.0f}"
+            )
+        return tables
 
     @property
     def notes(self) -> list[str]:

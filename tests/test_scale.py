@@ -139,6 +139,15 @@ def test_a_process_of_its_own_measures_the_same(tmp_path):
     total = (cost["policy_cpu_us"] + cost["world_cpu_us"]) * 6 * 4 * 5 / 1e6
     assert total == pytest.approx(cost["cpu_seconds"])
     assert cost["policy_cpu_us"] > 0
+    assert len(ScaleStudy("x", [entry], "coverage").costs()) == 2
+
+
+def test_memory_is_not_told_of_a_process_that_did_other_things(here, tmp_path):
+    (entry, *_), _ = gather(["greedy"], ["world.episode_length=5"])
+    list(measure([entry], [6], 4, 1, tmp_path, 2, ["world.episode_length=5"], alone=False))
+    assert [*entry.rows[6][0]["cost"]] == ["cpu_seconds", "policy_cpu_us", "world_cpu_us"]
+    (title,) = ScaleStudy("x", [entry], "coverage").costs()
+    assert title.startswith("CPU microseconds")
 
 
 def test_a_policy_that_is_tied_to_its_number_and_the_oracle_say_so(here, tmp_path, monkeypatch):

@@ -41,7 +41,8 @@ def finished(data, monkeypatch):
     """A sweep of two seeds, with evaluations at another number of agents."""
     monkeypatch.setattr(scaling, "marl", lambda *a, **k: pytest.fail("nothing is to be run"))
     monkeypatch.setattr(commands, "marl", scaling.marl)
-    monkeypatch.setattr(scaling.scale, "default_episodes", lambda agents: 2)
+    monkeypatch.setattr(scaling, "AGENTS_WORTH", 8)
+    monkeypatch.setattr(scaling, "MEMORY_FROM", 6)
     monkeypatch.setattr(scaling.scale, "in_processes", here)
     settings = ["training.evaluate_every=200", "training.evaluate_agents=[6]", "agent.network=set"]
     runs = []
