@@ -9,6 +9,8 @@
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from gymnasium import register
+
 if TYPE_CHECKING:
     from marl.agents.check import check_agent
     from marl.evaluation import load_policy
@@ -19,6 +21,18 @@ try:
     __version__ = version("marl")
 except PackageNotFoundError:  # run from a folder of sources
     __version__ = "unknown"
+
+_SCENARIOS = (  # as in marl.worlds.registry, whose import takes seconds
+    *("spread", "simple", "adversary", "crypto", "push", "reference", "speaker_listener", "tag"),
+    "world_comm",
+)
+for _name in _SCENARIOS:
+    register(
+        f"marl/{_name}-v0",
+        "marl.gymnasium:TeamEnv",
+        vector_entry_point="marl.gymnasium:TeamVectorEnv",
+        kwargs={"scenario": _name},
+    )
 
 __all__ = [
     "__version__",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,38 @@ def play(scenes: Iterator[Scene], title: str, fps: float = FPS) -> None:
     finally:
         pyglet.clock.unschedule(tick)
         window.close()
+
+
+class Viewer:
+    """A window for scenes that come when they come: in a loop that is somebody else's. Opens with
+    the first one. Raises NoDisplayError, as `play`."""
+
+    def __init__(self, title: str, fps: float = FPS) -> None:
+        """At most `fps` scenes a second are shown: `show` waits."""
+        self.title, self.fps = title, fps
+        self._window: pyglet.window.Window | None = None
+        self._due = 0.0
+
+    def show(self, scene: Scene) -> None:
+        """Show this one. A window that was closed stays closed."""
+        frame = draw(scene)
+        if self._window is None:
+            self._window = _open(self.title, frame)
+        if self._window.has_exit:
+            self.close()
+            return
+        time.sleep(max(self._due - time.perf_counter(), 0.0))
+        self._due = time.perf_counter() + 1 / self.fps
+        self._window.switch_to()
+        self._window.dispatch_events()
+        self._window.clear()
+        _texture(frame).blit(0, 0, width=self._window.width, height=self._window.height)
+        self._window.flip()
+
+    def close(self) -> None:
+        """Close the window."""
+        if self._window is not None:
+            self._window.close()
 
 
 def _compose(scene: Scene, controls: Controls) -> np.ndarray:

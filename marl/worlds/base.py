@@ -141,6 +141,12 @@ class World(ABC):
     def scene(self, world: int = 0) -> Scene:
         """What one of the worlds looks like now."""
 
+    def reseed(self, seeds: Sequence[int]) -> None:
+        """From the next reset on, let each world draw what a single world (E = 1) made with its one
+        of the seeds, 0 or more, would draw. Worlds that cannot be reseeded raise
+        NotImplementedError."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be reseeded (World.reseed)")
+
     def neighbours(self, agents: int, landmarks: int = 0) -> dict[str, Neighbours]:
         """For each group, who is near whom: so many other agents of the group, by their numbers
         within it, and so many landmarks. Worlds in which nobody is near anybody raise

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from marl.imports import imported
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.adversary import Adversary
@@ -50,6 +52,11 @@ def find_scenario(name: str) -> type[Scenario]:
     if not (isinstance(found, type) and issubclass(found, Scenario)):
         raise ValueError(f"scenario {name!r} is not a subclass of Scenario")
     return found
+
+
+def new_seed() -> int:
+    """One that nobody has chosen."""
+    return int(np.random.SeedSequence().generate_state(1)[0])
 
 
 def make(

@@ -227,3 +227,25 @@ def test_closing_the_window_and_a_failing_world_both_end_it(display):
         DISPLAY=display,
     )
     assert result.stdout.split() == ["True", "0"], result
+
+
+def test_scenes_that_come_when_they_come(display):
+    """A loop of somebody else's: in time, and no longer once the window was closed."""
+    result = run(
+        """
+        import time
+        from marl.rendering.window import Viewer
+
+        viewer, begun = Viewer("x", fps=20), time.perf_counter()
+        for number in range(5):
+            viewer.show(scene(number))
+        print(time.perf_counter() - begun > 0.19, len(pyglet.app.windows))
+        viewer._window.dispatch_event("on_close")
+        viewer.show(scene(5))
+        viewer.show(scene(6))
+        print(len(pyglet.app.windows))
+        viewer.close()
+        """,
+        DISPLAY=display,
+    )
+    assert result.stdout.split() == ["True", "1", "0"], result

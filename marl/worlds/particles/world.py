@@ -8,7 +8,7 @@ the same source for both, and the results are equal to the last bit.
 import itertools
 import string
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -356,6 +356,13 @@ class ParticleWorld(World):
                 self._elapsed[:] = np.arange(worlds) * length // worlds
             self._look(mask)
         return self._observation
+
+    def reseed(self, seeds: Sequence[int]) -> None:
+        """As `World.reseed`."""
+        if len(seeds) != self.num_worlds:
+            raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
+        self._keys[:] = [stream_keys(seed % 2**64, 1)[0] for seed in seeds]
+        self._draws[:] = 0
 
     def _look(self, mask: np.ndarray) -> None:
         """Renew the observations of the worlds in `mask`, in new arrays: those handed out before
