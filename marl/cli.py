@@ -450,15 +450,15 @@ def clean(yes: bool) -> None:
 
 def show_list() -> None:
     """Show what can be named in configs and commands."""
-    from marl.agents import REGISTRY
+    from marl.agents import agent_names
     from marl.policies import BUILTIN
     from marl.reports import describe_run
     from marl.runs import config_names, run_names
-    from marl.worlds.registry import SCENARIOS
+    from marl.worlds.registry import scenario_names
 
     for title, names in (
-        ("agents", [*REGISTRY]),
-        ("scenarios", [*SCENARIOS]),
+        ("agents", [*agent_names()]),
+        ("scenarios", [*scenario_names()]),
         ("policies", [*BUILTIN]),
         ("configs", config_names()),
         ("runs", [f"{name}   {describe_run(name)}" for name in run_names()]),

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from marl.agents import REGISTRY, Agent, AgentKind, find_agent
+from marl.agents import REGISTRY, Agent, AgentKind, agent_names, find_agent
 from marl.agents.ddpg import FAMILY, DDPGConfig
 from marl.errors import UserError
 from marl.exploration import ExplorationConfig
@@ -23,7 +23,7 @@ from marl.worlds.base import Group, World
 from marl.worlds.islands import Islands
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.world import ParticleWorld
-from marl.worlds.registry import SCENARIOS, find_scenario
+from marl.worlds.registry import SCENARIOS, find_scenario, scenario_names
 
 Model = TypeVar("Model", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -248,10 +248,10 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
     for name in data:
         if name not in SECTIONS:
             raise UserError(_unknown(name, SECTIONS, ""))
-    world = _named(data.get("world", {}), "world", "scenario", tuple(SCENARIOS), "spread")
+    world = _named(data.get("world", {}), "world", "scenario", scenario_names(), "spread")
     known = importing or world["scenario"] in SCENARIOS
     scenario = parse_scenario(world, "world") if known else None
-    agent = _named(data.get("agent", {}), "agent", "name", tuple(REGISTRY), "atoc")
+    agent = _named(data.get("agent", {}), "agent", "name", agent_names(), "atoc")
     if importing or agent["name"] in REGISTRY:
         agent_config = _agent_kind(agent["name"]).config
         settings = parse_section(agent_config, agent, "agent").model_dump(mode="json")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from marl.agents import REGISTRY, Agent, Policy
+from marl.agents import Agent, Policy, agent_names
 from marl.config import Config, parse_config, parse_scenario, with_settings
 from marl.errors import UserError
 from marl.policies import BUILTIN
@@ -26,7 +26,7 @@ from marl.runs import (
 )
 from marl.worlds.base import World
 from marl.worlds.particles.world import ParticleWorld
-from marl.worlds.registry import SCENARIOS, find_scenario
+from marl.worlds.registry import find_scenario, scenario_names
 from marl.worlds.scene import Scene
 
 AGENTS_AT_ONCE = 1_000  # in a chunk of episodes that run side by side; more would leave the cache
@@ -168,7 +168,8 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
 def _imports(config: Config) -> dict[str, str]:
     """The settings that name code which is not marl's own."""
     names = {"world.scenario": config.world["scenario"], "agent.name": config.agent["name"]}
-    return {key: name for key, name in names.items() if name not in (*SCENARIOS, *REGISTRY)}
+    known = (*scenario_names(), *agent_names())
+    return {key: name for key, name in names.items() if name not in known}
 
 
 def _check_trust(path: Path, code: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from marl.agents.auction import AuctionAgent, AuctionConfig
 from marl.agents.base import Agent, Policy
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.agents.messages import MessagesAgent, MessagesConfig
-from marl.imports import imported
+from marl.imports import imported, loaded, offered
 
 
 class AgentKind(NamedTuple):
@@ -27,14 +27,22 @@ REGISTRY: dict[str, AgentKind] = {
 }
 
 
+ENTRY_POINTS = "marl.agents"  # of packages that offer agents
+
+
+def agent_names() -> tuple[str, ...]:
+    """All that are known by name, those of installed packages included."""
+    return tuple(dict.fromkeys([*REGISTRY, *offered(ENTRY_POINTS)]))
+
+
 def find_agent(name: str) -> AgentKind:
-    """The agent of that name: one of `REGISTRY`, or "module:NAME" for an `AgentKind` of one's own
-    that can be imported (from the current folder, too). Raises ValueError with one sentence
-    otherwise."""
+    """The agent of that name: one of `REGISTRY`, an `AgentKind` that an installed package offers,
+    or "module:NAME" for one of one's own that can be imported (from the current folder, too).
+    Raises ValueError with one sentence otherwise."""
     if name in REGISTRY:
         return REGISTRY[name]
     try:
-        found = imported(name)
+        found = loaded(ENTRY_POINTS, name) if name in agent_names() else imported(name)
     except ValueError as error:
         raise ValueError(f"agent {error}") from error
     if not isinstance(found, AgentKind):
@@ -42,4 +50,4 @@ def find_agent(name: str) -> AgentKind:
     return found
 
 
-__all__ = ["REGISTRY", "Agent", "AgentKind", "Policy", "find_agent"]
+__all__ = ["REGISTRY", "Agent", "AgentKind", "Policy", "agent_names", "find_agent"]

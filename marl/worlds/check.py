@@ -17,8 +17,9 @@ def check_world(world: World) -> None:
 
     Checks groups and spaces; keys, shapes, dtypes and finite values of everything returned; that
     done is truncated or all terminated; that reset(mask) leaves the other worlds as they are; that
-    arrays handed out are not changed later; that state_dict continues bit for bit; and that scenes
-    can be drawn. The world is left somewhere in an episode.
+    arrays handed out are not changed later; that state_dict continues bit for bit, chance
+    included; that worlds do not feel each other; and that scenes can be drawn. The world is left
+    somewhere in an episode.
 
     Raises AssertionError with one sentence that says what is wrong.
     """
@@ -32,6 +33,7 @@ def check_world(world: World) -> None:
     _check_reset_of_nothing(world, observation)
     _check_play(world, observation)
     _check_state_dict(world)
+    _check_apart(world)
     _check_scenes(world)
 
 
@@ -200,7 +202,8 @@ def _check_state_dict(world: World) -> None:
         for name in one:
             _require(
                 _same(one[name], other[name]),
-                f"after load_state_dict(), {name} differs in step {t} from the first time",
+                f"after load_state_dict(), {name} differs in step {t} from the first time: "
+                "state_dict() lacks something, or chance comes from elsewhere than the seed",
             )
 
 
@@ -223,6 +226,45 @@ def _history(world: World) -> list[dict[str, Arrays]]:
             }
         )
     return history
+
+
+def _check_apart(world: World) -> None:
+    """Until somewhere an episode ends, what happens in the first world must not depend on what is
+    done in the others."""
+    if world.num_worlds < 2:
+        return
+    stored, rng = world.state_dict(), np.random.default_rng(2)
+    actions = [_random_actions(world, rng) for _ in range(STEPS)]
+    others = [_random_actions(world, rng) for _ in range(STEPS)]
+    for one, other in zip(actions, others, strict=True):
+        for g in other:
+            other[g][0] = one[g][0]
+
+    def first_world(actions: list[Arrays]) -> list[dict[str, Arrays]]:
+        world.load_state_dict(copy.deepcopy(stored))
+        seen = []
+        for given in actions:
+            step = world.step(given)
+            arrays = {
+                "observation": step.observation,
+                "reward": step.reward,
+                "terminated": step.terminated,
+                "metrics": step.metrics,
+            }
+            seen.append(
+                {name: {k: x[0].copy() for k, x in own.items()} for name, own in arrays.items()}
+            )
+            if step.done.any():
+                break
+        return seen
+
+    for here, there in zip(first_world(actions), first_world(others), strict=False):
+        for name in here:
+            _require(
+                _same(here[name], there[name]),
+                f"{name} of the first world depends on what is done in the others: they share "
+                "something",
+            )
 
 
 def _check_scenes(world: World) -> None:

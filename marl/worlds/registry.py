@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from marl.imports import imported
+from marl.imports import imported, loaded, offered
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.adversary import Adversary
 from marl.worlds.particles.scenarios.crypto import Crypto
@@ -30,23 +30,32 @@ SCENARIOS: dict[str, type[Scenario]] = {
 }
 
 
+ENTRY_POINTS = "marl.scenarios"  # of packages that offer scenarios
+
+
+def scenario_names() -> tuple[str, ...]:
+    """All that are known by name, those of installed packages included."""
+    return tuple(dict.fromkeys([*SCENARIOS, *offered(ENTRY_POINTS)]))
+
+
 def register_scenario(name: str, scenario: type[Scenario]) -> None:
     """Make a scenario of your own known by `name` to configs, commands and `make`."""
     SCENARIOS[name] = scenario
 
 
 def find_scenario(name: str) -> type[Scenario]:
-    """The scenario of that name: a registered one, or "module:Class" for one of your own that can
-    be imported (from the current folder, too). Raises ValueError with one sentence otherwise."""
+    """The scenario of that name: a registered one, one that an installed package offers, or
+    "module:Class" for one of your own that can be imported (from the current folder, too). Raises
+    ValueError with one sentence otherwise."""
     if name in SCENARIOS:
         return SCENARIOS[name]
-    if ":" not in name:
+    if name not in scenario_names() and ":" not in name:
         raise ValueError(
-            f"no scenario is called {name!r}; known are: {', '.join(SCENARIOS)}, "
+            f"no scenario is called {name!r}; known are: {', '.join(scenario_names())}, "
             "and 'module:Class' for your own"
         )
     try:
-        found = imported(name)
+        found = imported(name) if ":" in name else loaded(ENTRY_POINTS, name)
     except ValueError as error:
         raise ValueError(f"scenario {error}") from error
     if not (isinstance(found, type) and issubclass(found, Scenario)):

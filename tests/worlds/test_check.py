@@ -145,7 +145,18 @@ def empty_scene(self, world=0):
     return replace(Walk.scene(self, world), half_size=(0.0, 1.0))
 
 
+def restless(self, actions):
+    self.place += np.random.default_rng().normal(0, 0.01, self.place.shape).astype(np.float32)
+    return Walk.step(self, actions)
+
+
+def crowded(self, actions):
+    return Walk.step(self, {"walkers": actions["walkers"] - 0.1 * actions["walkers"].mean(0)})
+
+
 BROKEN = {
+    "chance of its own": ({"step": restless}, "chance comes from elsewhere than the seed"),
+    "worlds that push each other": ({"step": crowded}, "first world depends on .* the others"),
     "reward shape": ({"step": changed(reward=of_walkers(lambda x: x[:, :1]))}, "Step.reward"),
     "reward dtype": (
         {"step": changed(reward=of_walkers(lambda x: x.astype(float)))},
