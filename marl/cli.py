@@ -161,6 +161,19 @@ def make_parser() -> Parser:
     command.add_argument("--out", type=Path, metavar="DIR", help="otherwise data/scales/NAMES")
     _add_settings(command, world_settings)
 
+    command = add(
+        "crossplay", crossplay, "let the sides of runs play against each other, in every pairing"
+    )
+    command.add_argument("names", metavar="RUN_OR_SWEEP", nargs="+", help="see `marl list`")
+    command.add_argument(
+        "--episodes", type=whole(1), metavar="E", help="of each pair of runs; otherwise 200"
+    )
+    command.add_argument("--seed", type=whole(0), metavar="S", help="of the episodes")
+    command.add_argument(
+        "--workers", type=whole(1), metavar="W", help="pairs at once; else one a core"
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
+
     command = add("render", render, "watch a policy: a GIF, MP4, PNG or a live window")
     command.add_argument("name", metavar="RUN_OR_FILE_OR_POLICY", help=policy)
     command.add_argument("--agents", type=whole(1), metavar="N", help="how many; else as trained")
@@ -370,6 +383,34 @@ def scale(
 def _title(names: Sequence[str]) -> str:
     """What a folder of results on these is called."""
     return "-".join(names) if len(names) < 4 else f"{names[0]}-and-{len(names) - 1}-more"
+
+
+def crossplay(
+    names: Sequence[str],
+    episodes: int | None,
+    seed: int | None,
+    workers: int | None,
+    json: Path | None,
+) -> None:
+    """Let all pairings play and print a matrix for each metric."""
+    import os
+
+    from marl.crossplay import Crossplay
+    from marl.reports import print_rows
+    from marl.runs import check_writable, write_json
+
+    if json is not None:
+        check_writable(json)
+    played = Crossplay(names, episodes, seed)
+    for sentence in played.left_out:
+        print(sentence, file=sys.stderr)
+    for what in played.play(workers or os.cpu_count() or 1):
+        print(what, file=sys.stderr)
+    for metric in played.metrics:
+        headings, rows = played.table(metric)
+        print_rows(f"{metric.replace('_', ' ')}: {headings[0]}", headings, rows)
+    if json is not None:
+        write_json(json, played.objects())
 
 
 def render(

@@ -35,6 +35,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from marl.config import Config, load_config, parse_config, parse_section, read_json
 from marl.errors import UserError
+from marl.frozen import settled
 from marl.runs import (
     Run,
     RunExists,
@@ -179,7 +180,8 @@ def load_sweep(path: Path, name: str | None = None) -> Sweep:
             point = {"base": called, **point}
         settings = [f"{key}={json.dumps(value)}" for key, value in fixed.items()]
         for seed in seeds:
-            config = load_config(find_config(base.config), [*settings, f"training.seed={seed}"])
+            own = [*settings, f"training.seed={seed}"]
+            config = settled(load_config(find_config(base.config), own))
             words = [name, *(_word(value) for value in point.values()), str(seed)]
             jobs.append(Job("-".join(words), point, seed, config))
     names = [Run(job.name).name for job in jobs]

@@ -27,6 +27,7 @@ from marl.agents.side_by_side import SideBySide
 from marl.config import Config, parse_config, parse_scenario, with_settings
 from marl.errors import UserError
 from marl.evaluation import evaluate, headline, one_thread
+from marl.frozen import freeze, settled
 from marl.progress import Display
 from marl.replay import Replay
 from marl.reports import plot_run
@@ -72,6 +73,7 @@ def train(config: Config, name: str | None = None, stem: str = "run") -> str:
     Raises UserError where the name is taken, a file cannot be written, or a number is no longer
     finite; Stopped after Ctrl-C, once all is saved.
     """
+    config = settled(config)
     with create_run(config, name, stem) as run:
         try:
             session = _Session(run, config, None)
@@ -106,7 +108,7 @@ def train_together(configs: Mapping[str, Config]) -> None:
     """
     with ExitStack() as runs:
         sessions = []
-        for name, config in configs.items():
+        for name, config in zip(configs, map(settled, configs.values()), strict=True):
             if run_state(name).state == "new":
                 run, checkpoint = runs.enter_context(Run.create(name, config)), None
             else:
@@ -238,6 +240,7 @@ class _Session:
         self.best_score: float | None = None  # ... the highest first metric in an evaluation so far
         self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
         if checkpoint is None:
+            freeze(self.agent, config)
             self.world.reset()
             self.agent.reset()
         else:

@@ -59,6 +59,10 @@ class DDPGConfig(ActorCriticConfig):
     random_views: dict[str, NonNegativeInt] = Field(
         {}, description="smallest number of items of each part to show, at random, in training"
     )
+    frozen: str = Field(
+        "",
+        description="in `agents`: a run or file by whose weights the group plays, without learning",
+    )
 
     @property
     def row(self) -> Row:
@@ -92,6 +96,7 @@ class DDPG(LearningAgent["_Learner"]):
         }
         seen = {g: self._views[g].group if g in self._views else groups[g] for g in groups}
         super().__init__(groups, config, exploration, seed, lambda g: _Learner(g, seen, configs[g]))
+        self._learn = {g: not own.frozen for g, own in configs.items()}
         self._doing = {g: Doing(group) for g, group in groups.items()}
         self.chooses = any(group.choices for group in groups.values())
         if self.chooses and self._noise:
@@ -105,13 +110,14 @@ class DDPG(LearningAgent["_Learner"]):
         actions = {}
         with torch.no_grad():
             for g, learner in self._learners.items():
-                rows = self.seen(g, observation, explore)
-                if explore and g in self._noise:
+                exploring = explore and self._learn[g]
+                rows = self.seen(g, observation, exploring)
+                if exploring and g in self._noise:
                     action = self._noise[g].act(rows)
                 else:
-                    output = learner.output(learner.actor if explore else learner.greedy, rows)
-                    action = learner.doing(output, self.exploration.chooser(explore))
-                actions[g] = self.done(g, action, explore)
+                    output = learner.output(learner.actor if exploring else learner.greedy, rows)
+                    action = learner.doing(output, self.exploration.chooser(exploring))
+                actions[g] = self.done(g, action, exploring)
         return actions
 
     def seen(self, g: str, observation: Arrays, explore: bool) -> Tensor:
@@ -163,6 +169,8 @@ class DDPG(LearningAgent["_Learner"]):
                 g: self._learners[g].next_action(r, self._generator) for g, r in rows.items()
             }
             for g, learner in self._learners.items():
+                if not self._learn[g]:
+                    continue
                 judged = self.judged(g, rows, next_action)
                 result = learner.update(rows[g], *judged, self._generator)
                 results |= self.logged(g, of_all(result), learner.stacked(rows[g].seen))
@@ -216,6 +224,14 @@ class DDPG(LearningAgent["_Learner"]):
         return torch.cat([turned, *others], -1)
 
     # --------------------------------------------------------------------------------- checkpoints
+
+    def freeze(self, g: str, weights: Mapping[str, Tensor]) -> None:
+        """Let a group play by these `weights`. Raises ValueError where they do not fit."""
+        others = {k: x for k, x in self.weights().items() if not k.startswith(f"{g}.")}
+        self.load_weights(others | {k: x for k, x in weights.items() if k.startswith(f"{g}.")})
+        learner = self._learners[g]
+        for actor in (learner.actor, learner.target_actor):
+            actor.load_state_dict(learner.greedy.state_dict())
 
     def state_dict(self) -> dict[str, Tensor]:
         return super().state_dict() | {f"shown.{g}": x.clone() for g, x in self._shown.items()}

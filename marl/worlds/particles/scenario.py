@@ -77,6 +77,7 @@ class Scenario(BaseModel, ABC):
     constants: ClassVar[frozenset[str]] = frozenset()
     metrics: ClassVar[tuple[str, ...]] = ()
     events: ClassVar[frozenset[str]] = frozenset()  # metrics that count what happens in a step
+    sides: ClassVar[tuple[tuple[str, ...], ...]] = ()  # groups that play together, where not alone
 
     episode_length: int = steps(100)
     integration: Literal["explicit", "semi_implicit"] = Field(

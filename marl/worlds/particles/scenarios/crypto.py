@@ -25,6 +25,7 @@ class Crypto(Scenario):
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("bob_right", "eve_right")
+    sides: ClassVar[tuple[tuple[str, ...], ...]] = (("eve",), ("bob", "alice"))
 
     episode_length: int = steps(25)
     num_secrets: int = Field(2, ge=2, le=SIZE, description="how many secrets and keys there are")

@@ -30,6 +30,7 @@ class WorldComm(Scenario):
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("touches", "food")
+    sides: ClassVar[tuple[tuple[str, ...], ...]] = (("leader", "adversaries"), ("good",))
     events: ClassVar[frozenset[str]] = frozenset(metrics)
 
     episode_length: int = steps(25)
