@@ -119,7 +119,7 @@ def training(found: ScaleStudy) -> Table:
                     entry.label,
                     f"{np.median(seconds):.0f} ({max(seconds):.0f})",
                     f"{summary.cost['cpu_seconds']:.0f}",
-                    f"{summary.cost['peak_mb']:.0f}",
+                    f"{summary.cost['peak_mb']:.0f}" if "peak_mb" in summary.cost else "-",
                 ]
             )
     last = found.numbers[-1]

@@ -27,6 +27,8 @@ Less far:
 
 <!-- table: training of small with 6 agents, world.agent_density=2 -->
 
+<!-- table: training of small with 4 agents -->
+
 <!-- plot: learning of small with 4 agents -->
 """
 
