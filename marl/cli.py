@@ -180,7 +180,12 @@ def make_parser() -> Parser:
     command.add_argument("--steps", type=whole(1), metavar="T", help="otherwise one episode")
     command.add_argument("--seed", type=whole(0), default=0, metavar="S", help="of the episode")
     command.add_argument("--out", type=Path, metavar="FILE.gif|.mp4|.png", help="what to write")
+    command.add_argument("--trails", action="store_true", help="show where things have been")
     command.add_argument("--window", action="store_true", help="open a live window")
+    command.add_argument(
+        "--play", metavar="AGENT",
+        help="play this agent (as agent_0) with the arrow keys, in the window, until it is closed",
+    )  # fmt: skip
     _add_settings(command, world_settings)
 
     command = add("export-stats", export_stats, "write the logs of runs as one table")
@@ -422,23 +427,35 @@ def render(
     window: bool,
     settings: Sequence[str],
     fps: float | None = None,
+    trails: bool = False,
+    play: str | None = None,
 ) -> None:
     """Write a movie or a picture, or open a window."""
     from collections import deque
 
     from marl import evaluation
     from marl.config import parse_scenario
+    from marl.driving import REAL_TIME, Hands
     from marl.rendering import movies
     from marl.rendering.frames import draw
-    from marl.rendering.window import NoDisplayError, play
+    from marl.rendering.trails import trailed
+    from marl.rendering.window import NoDisplayError
+    from marl.rendering.window import play as show
 
+    if play is not None and not window:
+        raise UserError("--play needs --window, in which the keys are heard")
     subject = evaluation.subject(name, settings)
     number = agents or parse_scenario(subject.world, "world").agent_count
-    scenes = evaluation.scenes(subject, number, steps, seed)
+    hands = None
+    if play is not None:
+        hands, steps, fps = Hands(), steps or sys.maxsize, fps or REAL_TIME
+    played = {} if hands is None or play is None else {play: hands}
+    scenes = evaluation.scenes(subject, number, steps, seed, played)
+    scenes = trailed(scenes) if trails else scenes
     fps = fps or movies.FPS
     if window:
         try:
-            play(scenes, f"{subject.name}: {number} agents", fps)
+            show(scenes, f"{subject.name}: {number} agents", fps, hands)
         except NoDisplayError as error:
             raise UserError(str(error)) from error
     if out is not None or not window:

@@ -13,6 +13,7 @@ import torch
 
 from marl.agents import Agent, Policy, agent_names
 from marl.config import Config, parse_config, parse_scenario, with_settings
+from marl.driving import Driven, Hands
 from marl.errors import UserError
 from marl.policies import BUILTIN
 from marl.rollout import collect
@@ -352,14 +353,25 @@ def _interval(values: np.ndarray) -> list[float] | None:
 
 
 def scenes(
-    subject: Subject, num_agents: int, steps: int | None = None, seed: int = 0
+    subject: Subject,
+    num_agents: int,
+    steps: int | None = None,
+    seed: int = 0,
+    hands: dict[str, Hands] | None = None,
 ) -> Iterator[Scene]:
     """What one world looks like after each step, with its first metric in the caption; `steps` of
-    them, or one episode."""
+    them, or one episode. `hands`: of whom plays the agents of these names. Raises UserError, at
+    once, where these cannot be played."""
     scenario = parse_scenario(subject.world_for(num_agents), "world")
     world = ParticleWorld(scenario, 1, seed)
     policy = subject.policy(world, seed)
-    for turn in islice(collect(world, policy), steps or scenario.episode_length):
+    for agent, own in (hands or {}).items():
+        policy = Driven(policy, world.groups, agent, own)
+    return _scenes(world, policy, steps or scenario.episode_length)
+
+
+def _scenes(world: ParticleWorld, policy: Policy, steps: int) -> Iterator[Scene]:
+    for turn in islice(collect(world, policy), steps):
         scene = world.scene()
         caption = scene.caption
         for name, value in islice(turn.step.metrics.items(), 1):

@@ -1,15 +1,17 @@
-"""A live window that plays scenes, with keys to pause, step and change the speed."""
+"""A live window that plays scenes, with keys to pause, step, change the speed and show trails; and
+to play, where somebody does."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from marl.rendering.frames import STRIP_BACKGROUND, draw, strip
 from marl.rendering.movies import FPS
+from marl.rendering.trails import Trails
 from marl.worlds.scene import Scene
 
 if TYPE_CHECKING:
@@ -20,6 +22,17 @@ REDRAWS = 60  # a second, and so the most scenes a second
 SCREEN_SHARE = 0.85  # of the screen that a new window takes at most
 
 
+ARROWS = ("LEFT", "RIGHT", "UP", "DOWN")
+
+
+class Keys(Protocol):
+    """Who wants to know which keys are held down, by pyglet's names for them."""
+
+    def press(self, key: str) -> None: ...
+
+    def release(self, key: str) -> None: ...
+
+
 class NoDisplayError(RuntimeError):
     """There is no window to be had, and the message says what to do instead."""
 
@@ -27,9 +40,10 @@ class NoDisplayError(RuntimeError):
 class Controls:
     """What the viewer asked for, and when the next scene is due. Knows nothing of any window."""
 
-    def __init__(self, fps: float = FPS):
-        self.fps = fps
-        self.paused = False
+    def __init__(self, fps: float = FPS, driving: bool = False):
+        """`driving`: the arrow keys are for something else."""
+        self.fps, self.driving = fps, driving
+        self.paused = self.trails = False
         self.quit = False
         self._speed = SPEEDS.index(1.0)
         self._owed = 0.0  # scenes, the part of one that is not yet due included
@@ -43,14 +57,21 @@ class Controls:
     def help(self) -> str:
         """One line for the viewer: the state and the keys."""
         state, space = ("paused", "go on") if self.paused else ("playing", "pause")
-        keys = f"space {space}   right step   up/down speed   q quit"
+        step, speed = (". step", "+/- speed") if self.driving else ("right step", "up/down speed")
+        keys = f"space {space}   {step}   {speed}   t trails   q quit"
+        if self.driving:
+            keys = f"arrows move   {keys}"
         return f"{state} x{self.speed:g}   |   {keys}"
 
     def press(self, key: str) -> None:
         """Takes one key by pyglet's name for it, such as `"SPACE"`; others are ignored."""
+        if self.driving and key in ARROWS:
+            return
         match key:
             case "SPACE":
                 self.paused = not self.paused
+            case "T":
+                self.trails = not self.trails
             case "RIGHT" | "PERIOD":
                 self.paused = True
                 self._owed = 1.0
@@ -71,17 +92,18 @@ class Controls:
         return True
 
 
-def play(scenes: Iterator[Scene], title: str, fps: float = FPS) -> None:
+def play(scenes: Iterator[Scene], title: str, fps: float = FPS, hands: Keys | None = None) -> None:
     """Shows scenes in a window until they end or the viewer quits.
 
     A scene is asked for only when it is due, so a world can be stepped while it is watched. The
-    keys stand below the picture: space pauses, right or `.` steps, up and down change the speed,
-    q or escape quits.
+    keys stand below the picture: space pauses, right or `.` steps, up and down or + and - change
+    the speed, t shows trails, q or escape quits.
 
     Args:
         scenes: what to show, in order.
         title: of the window.
         fps: scenes per second at speed x1; at most `REDRAWS` at any speed.
+        hands: who is told of the arrow keys, if anybody, instead of these doing that.
 
     Raises:
         NoDisplayError: pyglet is not installed, or finds no display that it can draw on.
@@ -89,7 +111,8 @@ def play(scenes: Iterator[Scene], title: str, fps: float = FPS) -> None:
     first = next(scenes, None)
     if first is None:
         return
-    controls = Controls(fps)
+    controls, trails = Controls(fps, hands is not None), Trails()
+    trails.note(first)
     shown = _compose(first, controls)
     window = _open(title, shown)
     import pyglet
@@ -98,11 +121,19 @@ def play(scenes: Iterator[Scene], title: str, fps: float = FPS) -> None:
 
     def show(new: Scene) -> None:
         nonlocal scene, texture
-        scene, texture = new, _texture(_compose(new, controls))
+        drawn = trails.below(new) if controls.trails else new
+        scene, texture = new, _texture(_compose(drawn, controls))
 
     def on_key_press(symbol: int, modifiers: int) -> None:
-        controls.press(pyglet.window.key.symbol_string(symbol))
+        key = pyglet.window.key.symbol_string(symbol)
+        controls.press(key)
+        if hands is not None:
+            hands.press(key)
         show(scene)
+
+    def on_key_release(symbol: int, modifiers: int) -> None:
+        if hands is not None:
+            hands.release(pyglet.window.key.symbol_string(symbol))
 
     def on_draw() -> None:
         red, green, blue = (part / 255 for part in STRIP_BACKGROUND)
@@ -120,10 +151,11 @@ def play(scenes: Iterator[Scene], title: str, fps: float = FPS) -> None:
             pyglet.app.exit()
             return
         if new is not scene:
+            trails.note(new)
             show(new)
         window.draw(seconds)
 
-    window.push_handlers(on_key_press, on_draw)
+    window.push_handlers(on_key_press, on_key_release, on_draw)
     pyglet.clock.schedule_interval(tick, 1 / REDRAWS)
     try:
         pyglet.app.run(None)  # None: `tick` draws

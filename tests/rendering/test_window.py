@@ -138,6 +138,27 @@ def test_the_help_line_tells_the_state():
     assert "paused x0.5" in controls.help
 
 
+def test_keys_of_somebody_who_plays():
+    controls = Controls(driving=True)
+    for key in ("RIGHT", "UP", "DOWN", "LEFT"):
+        controls.press(key)
+    assert not controls.paused
+    assert controls.speed == 1
+    assert controls.help.startswith("playing x1   |   arrows move")
+    controls.press("PLUS")
+    assert controls.speed == 2
+    controls.press("PERIOD")
+    assert controls.paused
+
+
+def test_trails_are_shown_on_demand():
+    controls = Controls()
+    assert "t trails" in controls.help
+    for shown in (True, False):
+        controls.press("T")
+        assert controls.trails == shown
+
+
 def test_no_scenes_need_no_display():
     play(iter(()), "empty")
 
@@ -249,3 +270,43 @@ def test_scenes_that_come_when_they_come(display):
         DISPLAY=display,
     )
     assert result.stdout.split() == ["True", "1", "0"], result
+
+
+def test_arrows_are_told_to_who_plays_and_trails_are_drawn(display):
+    result = run(
+        """
+        key, told = pyglet.window.key, []
+
+        class Hands:
+            def press(self, name):
+                told.append(name)
+            def release(self, name):
+                told.append("-" + name)
+
+        def moving():
+            for index in range(40):
+                place = np.array([[index / 20 - 1, 0]], np.float32)
+                black = np.array([[0, 0, 0, 255]], np.uint8)
+                yield Scene((1, 1), place, np.array([0.1], np.float32), black, "x")
+
+        def release(_):
+            window().dispatch_event("on_key_release", key.LEFT, 0)
+
+        dark = []
+        def count(_):
+            dark.append(int((picture() < 240).all(2).sum()))
+
+        press(key.SPACE, 1.0)
+        press(key.LEFT, 1.1)
+        pyglet.clock.schedule_once(release, 1.2)
+        pyglet.clock.schedule_once(count, 1.3)
+        press(key.T, 1.4)
+        press(key.PERIOD, 1.5)
+        pyglet.clock.schedule_once(count, 1.8)
+        press(key.Q, 1.9)
+        play(moving(), "x", 15, Hands())
+        print(told[1:3], dark[1] > dark[0] + 50)
+        """,
+        DISPLAY=display,
+    )
+    assert result.stdout.strip() == "['LEFT', '-LEFT'] True", result

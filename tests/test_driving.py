@@ -1,0 +1,65 @@
+"""A human's arrow keys."""
+
+import numpy as np
+import pytest
+
+from marl.cli import main
+from marl.driving import MOVES, Driven, Hands
+from marl.errors import UserError
+from marl.evaluation import scenes, subject
+from marl.policies import BUILTIN
+from marl.rollout import collect
+from marl.worlds.registry import make
+
+
+def test_hands():
+    hands = Hands()
+    assert hands.push.tolist() == [0, 0]
+    assert hands.move == 0
+    for key in ("LEFT", "UP", "A"):
+        hands.press(key)
+    assert hands.push.tolist() == [-1, 1]
+    assert MOVES[hands.move] == (0, 1)  # the last one
+    hands.release("UP")
+    hands.release("DOWN")
+    assert hands.push.tolist() == [-1, 0]
+    assert hands.move == 1  # left, as in the scenarios
+    hands.press("RIGHT")
+    assert hands.push.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("actions", ["continuous", "discrete"])
+@pytest.mark.parametrize(
+    ("key", "way"), [("LEFT", (-1, 0)), ("RIGHT", (1, 0)), ("DOWN", (0, -1)), ("UP", (0, 1))]
+)
+def test_an_agent_goes_where_the_keys_say_and_the_others_their_way(actions, key, way):
+    world = make("adversary", actions=actions, seed=0, integration="semi_implicit")
+    hands = Hands()
+    policy = Driven(BUILTIN["still"](world), world.groups, "agent_1", hands)
+    hands.press(key)
+    turns = collect(world, policy)
+    next(turns)
+    before, _ = world.positions()
+    next(turns)
+    after, _ = world.positions()
+    moved = (after - before)[0]
+    assert np.sign(np.round(moved[-1], 6)).tolist() == list(way)
+    assert np.abs(moved[:-1]).max() < 1e-6
+
+
+def test_who_cannot_be_played_is_said():
+    world = make("speaker_listener")
+    still = BUILTIN["still"](world)
+    with pytest.raises(UserError, match="no agent 'bob' to play; there are speaker_0, listener_0"):
+        Driven(still, world.groups, "bob", Hands())
+    with pytest.raises(UserError, match="speaker_0 cannot move"):
+        Driven(still, world.groups, "speaker_0", Hands())
+    with pytest.raises(UserError, match=r"agent_0, .*agent_19, \.\.\."):
+        scenes(subject("still"), 100, hands={"x": Hands()})
+
+
+def test_without_a_window_there_are_no_keys(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["render", "still", "--play", "agent_0"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "marl: --play needs --window, in which the keys are heard\n"
