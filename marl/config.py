@@ -81,8 +81,10 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    agents: tuple[int, ...] = Field(
-        (4, 12, 80, 1000), min_length=1, description="numbers of agents"
+    agents: tuple[int, ...] | None = Field(
+        None,
+        min_length=1,
+        description="numbers of agents; null: those of the scenario, in spread 4, 12, 80 and 1000",
     )
     episodes: int | None = Field(
         None, ge=1, description="null: about 20 000 agents' worth, at least 20 and at most 2000"
@@ -260,7 +262,7 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
         raise UserError("agent.frozen has no place there: set agents.GROUP.frozen")
     agents = _others(data.get("agents", {}), data.get("agent", {}), agent["name"], scenario)
     evaluation = parse_section(EvaluationConfig, data.get("evaluation", {}), "evaluation")
-    for number in evaluation.agents:
+    for number in evaluation.agents or ():
         if number < 1:
             raise UserError(f"evaluation.agents holds {number}, but each should be at least 1")
     for key, instead in (("scenario", "world.scenario"), ("num_agents", "evaluation.agents")):
@@ -273,6 +275,9 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
             replaced = {k: v for k, v in replaced.items() if k in type(scenario).model_fields}
         parse_scenario({**world, **replaced}, "evaluation.world")
         world = {"scenario": world["scenario"], **scenario.model_dump(mode="json")}
+        if evaluation.agents is None:
+            numbers = scenario.evaluated_with or (scenario.agent_count,)
+            evaluation = evaluation.model_copy(update={"agents": numbers})
     training = parse_section(TrainingConfig, data.get("training", {}), "training")
     for key in ("num_agents", "evaluate_agents"):
         if scenario is not None and getattr(training, key):

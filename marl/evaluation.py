@@ -94,7 +94,7 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     tied = ""
     if name in BUILTIN:
         config = parse_config({})
-        agents = config.evaluation.agents
+        agents = config.evaluation.agents or ()
         maker: PolicyMaker = BUILTIN[name]
         title = name
         if other := [setting for setting in settings if setting.strip().startswith("agent.")]:
@@ -115,7 +115,7 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
             config = parse_config(with_settings(config.model_dump(mode="json"), own))
             checkpoint = replace(checkpoint, config=config)
         scenario = parse_scenario(config.world, "world")
-        agents = config.evaluation.agents
+        agents = config.evaluation.agents or (scenario.agent_count,)
         agent = config.make_agent(scenario.groups, 0)
         if own:
             try:

@@ -215,3 +215,19 @@ def test_agents_of_ones_own_that_are_none():
     assert "'nowhere:AGENT' cannot be imported" in refused("agent.name=nowhere:AGENT")
     assert "should be 'module:NAME'" in refused("agent.name=:")
     assert "agent 'json:loads' is not an AgentKind" in refused("agent.name=json:loads")
+
+
+@pytest.mark.parametrize(
+    ("world", "numbers"),
+    [
+        ({}, (4, 12, 80, 1000)),
+        ({"num_agents": 7}, (4, 12, 80, 1000)),
+        ({"scenario": "reference"}, (2,)),
+        ({"scenario": "tag", "num_good": 2}, (5,)),
+    ],
+)
+def test_the_scenario_says_with_how_many_agents_to_evaluate(world, numbers):
+    config = parse_config({"world": world})
+    assert config.evaluation.agents == numbers
+    assert parse_config(config.model_dump(mode="json")) == config
+    assert parse_config({"world": world, "evaluation": {"agents": [3]}}).evaluation.agents == (3,)

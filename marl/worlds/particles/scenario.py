@@ -77,6 +77,7 @@ class Scenario(BaseModel, ABC):
     constants: ClassVar[frozenset[str]] = frozenset()
     metrics: ClassVar[tuple[str, ...]] = ()
     events: ClassVar[frozenset[str]] = frozenset()  # metrics that count what happens in a step
+    evaluated_with: ClassVar[tuple[int, ...]] = ()  # numbers of agents; else as many as there are
     sides: ClassVar[tuple[tuple[str, ...], ...]] = ()  # groups that play together, where not alone
 
     episode_length: int = steps(100)

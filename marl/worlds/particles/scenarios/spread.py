@@ -48,6 +48,7 @@ class Spread(Scenario):
     )
     metrics: ClassVar[tuple[str, ...]] = ("coverage", "coverage_015", "collisions", "distance")
     events: ClassVar[frozenset[str]] = frozenset({"collisions"})
+    evaluated_with: ClassVar[tuple[int, ...]] = (4, 12, 80, 1000)
 
     num_agents: int = Field(4, ge=1, le=10_000_000, description="N, the number of agents")
     num_landmarks: int | None = Field(
