@@ -30,6 +30,8 @@ def draw(scene: Scene, size: int | None = None) -> np.ndarray:
     Returns:
         u8[H, W, 3] RGB, top row first. H and W are even, as video codecs want them.
     """
+    if scene.picture is not None:
+        return _captioned(scene, _evened(scene.picture))
     size = size or default_size(len(scene.positions))
     scale = size / (2 * max(scene.half_size))  # pixels per world unit
     width, height = (_even(2 * half * scale) for half in scene.half_size)
@@ -49,8 +51,17 @@ def draw(scene: Scene, size: int | None = None) -> np.ndarray:
     for corner, phase, radius, (*rgb, alpha) in zip(*(c.tolist() for c in columns), strict=True):
         image.paste(tuple(rgb), tuple(corner), _mask(radius, *phase, alpha))
 
-    world = np.asarray(image)
-    return np.vstack([strip(scene.caption, width), world]) if scene.caption else world
+    return _captioned(scene, np.asarray(image))
+
+
+def _captioned(scene: Scene, world: np.ndarray) -> np.ndarray:
+    return np.vstack([strip(scene.caption, world.shape[1]), world]) if scene.caption else world
+
+
+def _evened(picture: np.ndarray) -> np.ndarray:
+    """Without its last row or column, if their number is odd."""
+    height, width, _ = picture.shape
+    return picture[: height - height % 2, : width - width % 2]
 
 
 def default_size(discs: int) -> int:

@@ -17,3 +17,4 @@ class Scene:
     radii: np.ndarray  # f32[M]
     colours: np.ndarray  # u8[M, 4]  RGBA, alpha blended
     caption: str = ""  # one line, e.g. "80 agents   step 34   coverage 0.91"
+    picture: np.ndarray | None = None  # u8[H, W, 3] instead of discs, where a world draws itself
