@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,9 +19,8 @@ from marl.agents import REGISTRY, Agent, AgentKind, agent_names, find_agent
 from marl.agents.ddpg import FAMILY, DDPGConfig
 from marl.errors import UserError
 from marl.exploration import ExplorationConfig
-from marl.worlds.base import Group, World
+from marl.worlds.base import Group, World, WorldConfig
 from marl.worlds.islands import Islands
-from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.registry import SCENARIOS, find_scenario, scenario_names
 
@@ -126,10 +125,10 @@ class Config(BaseModel):
 
     def make_world(
         self, num_worlds: int, seed: int, staggered: bool = False, **replaced: Any
-    ) -> ParticleWorld:
+    ) -> World:
         """Worlds of the training scenario, with some parameters replaced."""
         scenario = parse_scenario({**self.world, **replaced}, "world")
-        return ParticleWorld(scenario, num_worlds, seed, staggered=staggered)
+        return scenario.make_world(num_worlds, seed, staggered)
 
     def make_training_world(self, seed: int) -> World:
         """What is trained in: with islands where there are to be several numbers of agents."""
@@ -139,7 +138,10 @@ class Config(BaseModel):
         seeds = np.random.SeedSequence(seed).generate_state(len(t.num_agents))
         return Islands(
             [
-                self.make_world(t.num_worlds, int(own), t.staggered, num_agents=n)
+                cast(
+                    ParticleWorld,
+                    self.make_world(t.num_worlds, int(own), t.staggered, num_agents=n),
+                )
                 for n, own in zip(t.num_agents, seeds, strict=True)
             ]
         )
@@ -298,7 +300,7 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
 
 
 def _others(
-    agents: Any, agent: dict[str, Any], name: str, scenario: Scenario | None
+    agents: Any, agent: dict[str, Any], name: str, scenario: WorldConfig | None
 ) -> dict[str, dict[str, Any]]:
     """The section `agents`: {group: name or settings}, on top of those of `agent`."""
     if not isinstance(agents, dict):
@@ -315,7 +317,7 @@ def _others(
     return found
 
 
-def _check_sizes(key: str, numbers: tuple[int, ...], scenario: Scenario) -> None:
+def _check_sizes(key: str, numbers: tuple[int, ...], scenario: WorldConfig) -> None:
     """Raise UserError where a scenario cannot have so many agents."""
     if "num_agents" not in type(scenario).model_fields:
         raise UserError(
@@ -334,7 +336,7 @@ def _agent_kind(name: str) -> AgentKind:
         raise UserError(f"agent.name: {error}") from error
 
 
-def parse_scenario(world: dict[str, Any], where: str) -> Scenario:
+def parse_scenario(world: dict[str, Any], where: str) -> WorldConfig:
     """The scenario of {"scenario": name, parameters}; `where` is the section that errors name."""
     parameters = {k: v for k, v in world.items() if k != "scenario"}
     try:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -27,9 +27,11 @@ from marl.runs import (
 )
 from marl.worlds.base import World
 from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.pettingzoo import PREFIX, module_of
 from marl.worlds.registry import find_scenario, scenario_names
 from marl.worlds.scene import Scene
 
+SLOW_EPISODES, SLOW_AT_ONCE = 100, 8  # of slow worlds, unless told otherwise
 AGENTS_AT_ONCE = 1_000  # in a chunk of episodes that run side by side; more would leave the cache
 
 RENAMED = {"distance": "mean_distance"}  # metrics of worlds, where results call them otherwise
@@ -175,7 +177,11 @@ def _imports(config: Config) -> dict[str, str]:
 
 def _check_trust(path: Path, code: Mapping[str, str]) -> None:
     """Raise UserError where a file that is not among our own runs says what code to import."""
-    modules = {name.partition(":")[0] for name in code.values()}
+    modules = {
+        module_of(rest) if name.startswith(PREFIX) else name.partition(":")[0]
+        for name in code.values()
+        for rest in [name.removeprefix(PREFIX)]
+    }
     ours = [(folder / "models").resolve() for folder in data_folders()]
     if modules <= {*sys.modules} or any(path.resolve().is_relative_to(x) for x in ours):
         return
@@ -248,7 +254,8 @@ def evaluate(
         world: {"scenario": name, parameters}, of which `num_agents` is replaced; `num_landmarks`,
             where it is given, grows in step.
         num_agents: N.
-        episodes: how many; None: about 20 000 agents' worth, at least 20 and at most 2000.
+        episodes: how many; None: about 20 000 agents' worth, at least 20 and at most 2000,
+            or 100 of slow worlds.
         seed: of the episodes and of policies that draw.
 
     Returns:
@@ -270,13 +277,14 @@ def measure(
     scenario = parse_scenario(_with_agents(world, num_agents), "world")
     if episodes is None:
         episodes = min(max(-(-20_000 // num_agents), 20), 2000)
-    chunk = max(1, AGENTS_AT_ONCE // num_agents)
+        episodes = SLOW_EPISODES if scenario.slow else episodes
+    chunk = SLOW_AT_ONCE if scenario.slow else max(1, AGENTS_AT_ONCE // num_agents)
     parts = []
     with one_thread():
         for number, first in enumerate(range(0, episodes, chunk)):
             chunk_seed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-            worlds = ParticleWorld(scenario, min(chunk, episodes - first), chunk_seed)
-            parts.append(_play(worlds, policy(worlds, chunk_seed)))
+            with closing(scenario.make_world(min(chunk, episodes - first), chunk_seed)) as worlds:
+                parts.append(_play(worlds, policy(worlds, chunk_seed)))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -299,7 +307,7 @@ def headline(result: dict[str, Any]) -> str | None:
     return next((key.removesuffix("_ci95") for key in result if key.endswith("_ci95")), None)
 
 
-def _play(world: ParticleWorld, policy: Policy) -> dict[str, np.ndarray]:
+def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
     """One episode in each of the worlds: {name: f64[E]}, events and rewards as means over steps,
     the other metrics as they were at the end; {NAME_by_step: f64[E, T]} for the first of them."""
     playing = np.ones(world.num_worlds, bool)
@@ -307,20 +315,23 @@ def _play(world: ParticleWorld, policy: Policy) -> dict[str, np.ndarray]:
     sums = {name: np.zeros(world.num_worlds) for name in world.events}
     reward = {g: np.zeros(world.num_worlds) for g in ("", *world.groups)}
     path_length = np.zeros(world.num_worlds)
+    particles = world if isinstance(world, ParticleWorld) else None
     last: dict[str, np.ndarray] = {}
     by_step: list[np.ndarray] = []
     observation = world.reset()
     policy.reset()
-    before, _ = world.positions()
+    before = None if particles is None else particles.positions()[0]
     for turn in collect(world, policy, observation=observation):
         step = turn.step
         steps += playing
         for g, own in {"": np.concatenate([*step.reward.values()], 1), **step.reward}.items():
             reward[g] += playing * own.mean(axis=1, dtype=np.float64)
-        after, _ = world.positions()
-        moved = after - before
-        path_length += playing * np.hypot(moved[..., 0], moved[..., 1]).mean(axis=1, dtype=float)
-        before = after
+        if particles is not None:
+            after, _ = particles.positions()
+            moved = after - before
+            far = np.hypot(moved[..., 0], moved[..., 1])
+            path_length += playing * far.mean(axis=1, dtype=float)
+            before = after
         for name, values in step.metrics.items():
             if name in sums:
                 sums[name] += playing * values
@@ -335,7 +346,8 @@ def _play(world: ParticleWorld, policy: Policy) -> dict[str, np.ndarray]:
     result["reward"] = reward.pop("") / steps
     if len(reward) > 1:
         result |= {f"reward_{g}": total / steps for g, total in reward.items()}
-    result.setdefault("path_length", path_length)
+    if particles is not None:
+        result.setdefault("path_length", path_length)
     if first:
         result[f"{RENAMED.get(first, first)}_by_step"] = np.stack(by_step, axis=1)
     return result
@@ -363,20 +375,23 @@ def scenes(
     them, or one episode. `hands`: of whom plays the agents of these names. Raises UserError, at
     once, where these cannot be played."""
     scenario = parse_scenario(subject.world_for(num_agents), "world")
-    world = ParticleWorld(scenario, 1, seed)
+    world = scenario.make_world(1, seed)
     policy = subject.policy(world, seed)
     for agent, own in (hands or {}).items():
         policy = Driven(policy, world.groups, agent, own)
-    return _scenes(world, policy, steps or scenario.episode_length)
+    return _scenes(world, policy, steps)
 
 
-def _scenes(world: ParticleWorld, policy: Policy, steps: int) -> Iterator[Scene]:
-    for turn in islice(collect(world, policy), steps):
-        scene = world.scene()
-        caption = scene.caption
-        for name, value in islice(turn.step.metrics.items(), 1):
-            caption += f"   {name} {value[0]:.2f}"
-        yield replace(scene, caption=caption)
+def _scenes(world: World, policy: Policy, steps: int | None) -> Iterator[Scene]:
+    with closing(world):
+        for turn in islice(collect(world, policy), steps):
+            scene = world.scene()
+            caption = scene.caption
+            for name, value in islice(turn.step.metrics.items(), 1):
+                caption += f"   {name} {value[0]:.2f}"
+            yield replace(scene, caption=caption)
+            if steps is None and turn.step.done[0]:
+                break
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from marl.runs import find_weights, run_state, write_json
 from marl.statistics import median_interval
 from marl.sweeps import sweep_names
 from marl.worlds.base import Arrays, World
+from marl.worlds.particles.scenario import Scenario
 
 AGENTS = (4, 8, 12, 20, 40, 80, 200, 1000, 10_000)
 REFERENCES = ("random", "greedy", "local-assignment", "assignment")
@@ -109,6 +110,9 @@ def gather(names: Sequence[str], settings: Sequence[str] = ()) -> tuple[list[Ent
     if len(scenarios) > 1:
         (one, a), (other, b) = list(scenarios.items())[:2]
         raise UserError(f"{a} plays {one!r} and {b} plays {other!r}: a study has one scenario")
+    for run, x in trained.items():
+        if not isinstance(parse_scenario(x.world, "world"), Scenario):
+            raise UserError(f"{run} plays {x.world['scenario']!r}, where there is nothing to scale")
 
     def subject(run: str) -> Subject:
         if run in trained:
@@ -272,7 +276,7 @@ def _played(make: PolicyMaker, task: Task) -> dict[str, Any]:
     values = evaluation.measure(timed, task.world, task.agents, task.episodes, task.seed)
     seconds = time.process_time() - begun
     acting = sum(policy.seconds for policy in policies)
-    steps = parse_scenario(task.world, "world").episode_length
+    steps = cast(Scenario, parse_scenario(task.world, "world")).episode_length
     microseconds = 1e6 / (task.agents * task.episodes * steps)
     return {
         "depends_on": task.depends_on,

@@ -50,6 +50,7 @@ from marl.worlds.side_by_side import SideBySideWorlds, split
 
 EVALUATION_EPISODES = 200  # of each evaluation in training, on starts used for nothing else; with
 # other numbers of agents, as many agents' worth
+SLOW_EVALUATION_EPISODES = 20  # likewise in slow worlds
 
 
 class Stopped(KeyboardInterrupt):
@@ -258,6 +259,7 @@ class _Session:
 
     def __exit__(self, *_: object) -> None:
         self._log.close()
+        self.world.close()
 
     def advance(self, step: Step, count: int) -> Callable[[int], int]:
         """Count a turn, and return how often a period (in steps; 0: never) ended in it."""
@@ -313,10 +315,12 @@ class _Session:
         def played(agents: int) -> dict[str, Any]:
             world = {**self.config.world, **self.config.evaluation.world}
             episodes = -(-EVALUATION_EPISODES * own // agents)
+            episodes = SLOW_EVALUATION_EPISODES if scenario.slow else episodes
             return evaluate(copy, world, agents, episodes, self._evaluation_seed)
 
         t = self.config.training
-        own = parse_scenario(self.config.world, "world").agent_count
+        scenario = parse_scenario(self.config.world, "world")
+        own = scenario.agent_count
         result = played(own)
         others = {f"evaluation_{n}": played(n) for n in t.evaluate_agents}
         self._log.write({"step": self.step, **self._seconds(), "evaluation": result, **others})

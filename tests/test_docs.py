@@ -31,7 +31,7 @@ PAGES = {
 NOT_RUN = {"make demo", "source .venv/bin/activate", "python3 -m venv .venv"}  # how they begin
 NOT_RUN |= {"python benchmarks/seeds.py --configs spread atoc_tuned --seeds 1 5 10 \\"}
 NOT_RUN |= {"marl sweep benchmarks/precision.json", "import stable_baselines3, supersuit"}
-NOT_RUN |= {"pip install --editable ."}
+NOT_RUN |= {"pip install --editable .", "marl train mpe2_spread.json --set training.num_worlds=8"}
 NOT_RUN |= {"marl crossplay hunters-maddpg hunters-ddpg --episodes 500 --json matrix.json"}
 COMMANDS = make_parser()._subparsers._group_actions[0].choices
 

@@ -8,10 +8,11 @@ transition and calls `reset(step.done)`, so every next observation is the true o
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from marl.worlds.scene import Scene
 
@@ -117,6 +118,33 @@ class Step(NamedTuple):
     metrics: Arrays  # {name: f32[E]}
 
 
+class WorldConfig(BaseModel, ABC):
+    """The parameters of a world in a config, and what is known of it before it is made: the section
+    `world`, but for the name by which it is found. (Of particle worlds it is the `Scenario`.)"""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metrics: ClassVar[tuple[str, ...]] = ()
+    events: ClassVar[frozenset[str]] = frozenset()  # metrics that count what happens in a step
+    evaluated_with: ClassVar[tuple[int, ...]] = ()  # numbers of agents; else as many as there are
+    sides: ClassVar[tuple[tuple[str, ...], ...]] = ()  # groups that play together, where not alone
+    slow: ClassVar[bool] = False  # is evaluated in few episodes, few at once
+
+    @property
+    @abstractmethod
+    def groups(self) -> dict[str, "Group"]:
+        """The groups of agents, in the order in which the agents are numbered."""
+
+    @abstractmethod
+    def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> "World":
+        """E worlds; `staggered`: their first episodes do not all end at once, if that can be."""
+
+    @property
+    def agent_count(self) -> int:
+        """How many agents there are in all groups."""
+        return sum(len(group) for group in self.groups.values())
+
+
 class World(ABC):
     """E worlds stepped in one call."""
 
@@ -161,6 +189,9 @@ class World(ABC):
         raise NotImplementedError(
             f"{type(self).__name__} has nothing to tell agents while they learn (World.privileged)"
         )
+
+    def close(self) -> None:  # noqa: B027 (most hold nothing)
+        """Give back what the worlds hold, such as processes. They are not used any more."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

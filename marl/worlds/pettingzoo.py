@@ -12,24 +12,29 @@ Every episode begins with a seed of its own, so that it can be played again: wha
 world is which episode it is in and what was done since that began.
 """
 
+import importlib
 import itertools
 import os
 import re
 import signal
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, cached_property, partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from gymnasium.spaces.utils import flatten, flatten_space
+from pydantic import Field, model_validator
 
 from marl.imports import imported
-from marl.worlds.base import Arrays, Group, Part, Step, World
+from marl.worlds.base import Arrays, Group, Part, Step, World, WorldConfig
 from marl.worlds.scene import Scene
+
+PREFIX = "pettingzoo:"  # of names in configs
+FAMILIES = ("atari", "butterfly", "classic", "mpe", "sisl")  # that PettingZoo itself has or had
 
 
 def _made(make_env: Callable[..., Any] | str, options: dict[str, Any]) -> Any:
@@ -429,3 +434,75 @@ class PettingZooWorld(World):
     def close(self) -> None:
         """End the processes. (They end with this one, too.)"""
         self._all("close", np.ones(self.num_worlds, bool))
+
+
+# ------------------------------------------------------------------------------------- by its name
+
+
+class PettingZooConfig(WorldConfig):
+    """The section `world` of a config for an environment of PettingZoo."""
+
+    slow: ClassVar[bool] = True
+    module: ClassVar[str] = ""  # that has its `parallel_env`
+
+    options: dict[str, Any] = Field({}, description="with which the environment is made")
+    wrappers: tuple[tuple[Any, ...], ...] = Field(
+        (), description='SuperSuit\'s, innermost first, as [["frame_skip_v0", 4]]'
+    )
+    teams: dict[str, tuple[str, ...]] | None = Field(
+        None, description="groups {name: agents} instead of those inferred from spaces and names"
+    )
+    processes: int | None = Field(
+        None, ge=0, description="processes; null: as many as cores, 0: that which trains alone"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> Self:
+        _ = self.groups
+        return self
+
+    @cached_property
+    def groups(self) -> dict[str, Group]:
+        try:
+            env = self._make_env()
+            kinds = _kinds(env, self.teams)
+            env.close()
+        except Exception as error:  # of somebody else's code
+            raise ValueError(f"the environment cannot be made: {error}") from error
+        return {g: kind.group for g, kind in kinds.items()}
+
+    @property
+    def _make_env(self) -> Callable[[], Any]:
+        return partial(_wrapped, self.module, self.options, self.wrappers)
+
+    def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
+        return PettingZooWorld(
+            self._make_env, num_worlds, seed, processes=self.processes, groups=self.teams
+        )
+
+
+def _wrapped(module: str, options: dict[str, Any], wrappers: Sequence[Sequence[Any]]) -> Any:
+    env = importlib.import_module(module).parallel_env(**options)
+    for name, *arguments in wrappers:
+        env = getattr(importlib.import_module("supersuit"), name)(env, *arguments)
+    return env
+
+
+def module_of(name: str) -> str:
+    """The module of "sisl/multiwalker_v9", or, of another package, "mpe2/simple_tag_v3"."""
+    dotted = name.replace("/", ".")
+    return f"pettingzoo.{dotted}" if dotted.partition(".")[0] in FAMILIES else dotted
+
+
+@cache
+def environment(name: str) -> type[PettingZooConfig]:
+    """The section `world` for the environment of that name. Raises ValueError where there is
+    none."""
+    module = module_of(name)
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"{PREFIX}{name} should be as {PREFIX}sisl/multiwalker_v9")
+    try:
+        importlib.import_module(module).parallel_env  # noqa: B018 (is it there?)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{PREFIX}{name} cannot be imported: {error}") from error
+    return type("PettingZooConfig", (PettingZooConfig,), {"module": module})

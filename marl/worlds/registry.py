@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from marl.imports import imported, loaded, offered
+from marl.worlds.base import WorldConfig
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.adversary import Adversary
 from marl.worlds.particles.scenarios.crypto import Crypto
@@ -16,8 +17,9 @@ from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.scenarios.tag import Tag
 from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.pettingzoo import PREFIX, environment
 
-SCENARIOS: dict[str, type[Scenario]] = {
+SCENARIOS: dict[str, type[WorldConfig]] = {
     "spread": Spread,
     "simple": Simple,
     "adversary": Adversary,
@@ -38,17 +40,20 @@ def scenario_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*SCENARIOS, *offered(ENTRY_POINTS)]))
 
 
-def register_scenario(name: str, scenario: type[Scenario]) -> None:
+def register_scenario(name: str, scenario: type[WorldConfig]) -> None:
     """Make a scenario of your own known by `name` to configs, commands and `make`."""
     SCENARIOS[name] = scenario
 
 
-def find_scenario(name: str) -> type[Scenario]:
-    """The scenario of that name: a registered one, one that an installed package offers, or
-    "module:Class" for one of your own that can be imported (from the current folder, too). Raises
-    ValueError with one sentence otherwise."""
+def find_scenario(name: str) -> type[WorldConfig]:
+    """The scenario of that name: a registered one, one that an installed package offers,
+    "pettingzoo:FAMILY/NAME" for an environment of PettingZoo, or "module:Class" for one of your own
+    that can be imported (from the current folder, too). Raises ValueError with one sentence
+    otherwise."""
     if name in SCENARIOS:
         return SCENARIOS[name]
+    if name.startswith(PREFIX):
+        return environment(name.removeprefix(PREFIX))
     if name not in scenario_names() and ":" not in name:
         raise ValueError(
             f"no scenario is called {name!r}; known are: {', '.join(scenario_names())}, "
@@ -58,8 +63,8 @@ def find_scenario(name: str) -> type[Scenario]:
         found = imported(name) if ":" in name else loaded(ENTRY_POINTS, name)
     except ValueError as error:
         raise ValueError(f"scenario {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Scenario)):
-        raise ValueError(f"scenario {name!r} is not a subclass of Scenario")
+    if not (isinstance(found, type) and issubclass(found, WorldConfig)):
+        raise ValueError(f"scenario {name!r} is not a subclass of Scenario or WorldConfig")
     return found
 
 
@@ -70,13 +75,15 @@ def new_seed() -> int:
 
 def make(
     scenario: str, *, num_worlds: int = 1, seed: int = 0, num_threads: int = 1, **parameters: Any
-) -> ParticleWorld:
-    """A world by name; `parameters` are the scenario's own.
+) -> Any:
+    """A world by name; `parameters` are the scenario's own. A `ParticleWorld` can use several
+    threads.
 
     >>> world = make("spread", num_agents=80, num_worlds=16, seed=0)
 
     Raises ValueError for an unknown name or parameter.
     """
-    return ParticleWorld(
-        find_scenario(scenario)(**parameters), num_worlds, seed, num_threads=num_threads
-    )
+    config = find_scenario(scenario)(**parameters)
+    if isinstance(config, Scenario):
+        return ParticleWorld(config, num_worlds, seed, num_threads=num_threads)
+    return config.make_world(num_worlds, seed)

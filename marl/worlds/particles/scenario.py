@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import struct
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -35,7 +35,7 @@ from numba.extending import (
 )
 from pydantic import BaseModel, ConfigDict, Field
 
-from marl.worlds.base import Group, Part
+from marl.worlds.base import Group, Part, World, WorldConfig
 from marl.worlds.particles.lanes import BARE, store
 from marl.worlds.particles.random import uniform
 
@@ -69,16 +69,10 @@ def steps(count: int) -> Any:
     return Field(count, ge=1, description="steps until time runs out (truncation)")
 
 
-class Scenario(BaseModel, ABC):
+class Scenario(WorldConfig):
     """A particle world's rules; see `scenarios/spread.py` for a complete one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     constants: ClassVar[frozenset[str]] = frozenset()
-    metrics: ClassVar[tuple[str, ...]] = ()
-    events: ClassVar[frozenset[str]] = frozenset()  # metrics that count what happens in a step
-    evaluated_with: ClassVar[tuple[int, ...]] = ()  # numbers of agents; else as many as there are
-    sides: ClassVar[tuple[tuple[str, ...], ...]] = ()  # groups that play together, where not alone
 
     episode_length: int = steps(100)
     integration: Literal["explicit", "semi_implicit"] = Field(
@@ -105,15 +99,10 @@ class Scenario(BaseModel, ABC):
         formats = "".join("q" if kind is int else "d" for kind in numbers.values())
         return struct.pack("=" + formats, *[getattr(self, name) for name in numbers])
 
-    @property
-    @abstractmethod
-    def groups(self) -> dict[str, Group]:
-        """The groups of agents, in the order in which the agents are numbered."""
+    def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
+        from marl.worlds.particles.world import ParticleWorld  # which knows scenarios
 
-    @property
-    def agent_count(self) -> int:
-        """How many agents there are in all groups."""
-        return sum(len(group) for group in self.groups.values())
+        return ParticleWorld(self, num_worlds, seed, staggered=staggered)
 
     @property
     @abstractmethod

@@ -1,0 +1,170 @@
+"""PettingZoo's environments by their names in a config: trained in, resumed, evaluated, drawn."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from tiny import TINY, check_resumes
+
+from marl import evaluation
+from marl.cli import main
+from marl.config import parse_config, parse_stored_config, with_settings
+from marl.errors import UserError
+from marl.imports import imported
+from marl.runs import Run, read_checkpoint, read_log
+from marl.scale import gather
+from marl.training import train
+from marl.worlds.base import WorldConfig
+from marl.worlds.pettingzoo import PettingZooWorld
+from marl.worlds.registry import find_scenario, make
+
+NAME = "pettingzoo:mpe2/simple_tag_v3"
+TAG = {
+    **TINY,
+    "world": {"scenario": NAME, "options": {"max_cycles": 4}, "processes": 0},
+    "agent": {"name": "maddpg", "hidden": [8]},
+    "exploration": {},
+    "training": {**TINY["training"], "steps": 80, "checkpoint_every": 40},
+}
+
+
+def tag(*settings):
+    return parse_config(with_settings(TAG, settings))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_episodes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("marl.training.SLOW_EVALUATION_EPISODES", 2)
+        patch.setattr(evaluation, "SLOW_EPISODES", 3)
+        yield
+
+
+def test_it_is_trained_in_evaluated_and_drawn(data, capsys, monkeypatch):
+    monkeypatch.chdir(data.parent)
+    train(tag("training.evaluate_every=80"), "a")
+    (line,) = [line for line in read_log(Run("a").stats) if "evaluation" in line]
+    assert {"reward", "reward_adversary", "reward_agent"} <= line["evaluation"].keys()
+    assert line["evaluation"]["episodes"] == 2
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "a", "--json", "a.json"])
+    assert stop.value.code == 0
+    (result,) = json.loads((data.parent / "a.json").read_text())
+    assert result["agents"] == 4
+    assert result["episodes"] == 3
+    assert "path_length" not in result
+    options = 'world.options={"max_cycles": 4, "render_mode": "rgb_array"}'
+    with pytest.raises(SystemExit) as stop:
+        main(["render", "a", "--out", "a.gif", "--set", options])
+    assert stop.value.code == 0
+    assert (data.parent / "a.gif").stat().st_size > 1000
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(["render", "a", "--out", "b.gif"])
+    assert stop.value.code == 2
+    assert "make it with options {'render_mode': 'rgb_array'}" in capsys.readouterr().err
+
+
+def test_it_resumes(data, monkeypatch):
+    check_resumes(tag(), monkeypatch, 44)  # in the middle of an episode
+
+
+def test_processes_end_with_the_run(data):
+    import multiprocessing
+
+    before = len(multiprocessing.active_children())
+    train(tag("world.processes=2", "training.steps=20"), "a")
+    for child in multiprocessing.active_children():
+        child.join(5)
+    assert len(multiprocessing.active_children()) == before
+
+
+def test_sides_of_it_play_crosswise(data, capsys):
+    train(tag("training.steps=20"), "a")
+    with pytest.raises(SystemExit) as stop:
+        main(["crossplay", "a", "--episodes", "2", "--workers", "1"])
+    assert stop.value.code == 0
+
+
+def test_supersuits_wrappers():
+    pytest.importorskip("supersuit")
+    world = make(NAME, options={"max_cycles": 9}, processes=0, wrappers=[["frame_stack_v1", 3]])
+    plain = make(NAME, options={"max_cycles": 9}, processes=0)
+    sizes = [w.groups["agent"].observation_space.shape[0] for w in (world, plain)]
+    assert sizes[0] == 3 * sizes[1]
+
+
+def test_groups_as_the_config_says():
+    adversaries = [f"adversary_{i}" for i in range(3)]
+    config = find_scenario(NAME)(teams={"hunters": adversaries, "prey": ["agent_0"]})
+    assert [*config.groups] == ["hunters", "prey"]
+    assert config.agent_count == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["world.scenario=pettingzoo:sisl/nothing"], "sisl/nothing cannot be imported"),
+        (["world.scenario=pettingzoo:a-b/c"], "should be as pettingzoo:sisl/multiwalker_v9"),
+        (["world.options.max_cycels=3"], "cannot be made.*max_cycels"),
+        (['world.wrappers=[["nothing_v0"]]'], "cannot be made.*nothing_v0"),
+        (["world.num_agents=3"], "world.num_agents is a setting of another kind of world"),
+        (['world.teams={"all": ["agent_0"]}'], "groups has the agents"),
+        (["agent.name=atoc", "agent.network=set"], "hold no sets of items"),
+    ],
+)
+def test_what_is_wrong_is_said(data, settings, said):
+    with pytest.raises(UserError, match=said):
+        train(tag(*settings), "x")
+
+
+def test_files_from_elsewhere_are_not_trusted(data, tmp_path, monkeypatch):
+    train(tag("training.steps=20"), "a")
+    elsewhere = tmp_path / "weights.safetensors"
+    shutil.copy(Run("a").weights, elsewhere)
+    assert evaluation.subject(str(elsewhere)).name  # its module was imported by us
+    monkeypatch.delitem(sys.modules, "mpe2.simple_tag_v3")
+    with pytest.raises(UserError, match=f"if you trust that, add --set world.scenario={NAME}"):
+        evaluation.subject(str(elsewhere))
+    read_checkpoint(elsewhere)
+    assert "mpe2.simple_tag_v3" not in sys.modules
+    assert evaluation.subject(str(elsewhere), [f"world.scenario={NAME}"]).name
+
+
+def test_there_is_nothing_to_scale(data):
+    train(tag("training.steps=20"), "a")
+    with pytest.raises(UserError, match=r"a plays 'pettingzoo:.*, where there is nothing to scale"):
+        gather(["a"])
+
+
+def test_a_world_of_ones_own_in_a_config(data, monkeypatch):
+    """What is no particle world, by "module:Class"."""
+    code = (
+        "from mpe2 import simple_v3\n"
+        "from marl.worlds.base import WorldConfig\n"
+        "from marl.worlds.pettingzoo import PettingZooWorld\n\n\n"
+        "class Mine(WorldConfig):\n"
+        "    length: int = 5\n\n"
+        "    def make_world(self, num_worlds, seed, staggered=False):\n"
+        "        return PettingZooWorld(\n"
+        "            simple_v3.parallel_env, num_worlds, seed, processes=0,\n"
+        "            options={'max_cycles': self.length},\n"
+        "        )\n\n"
+        "    @property\n"
+        "    def groups(self):\n"
+        "        return self.make_world(1, 0).groups\n"
+    )
+    (data.parent / "mine.py").write_text(code)
+    monkeypatch.chdir(data.parent)
+    monkeypatch.syspath_prepend(data.parent)
+    world = {"scenario": "mine:Mine", "length": 3}
+    config = parse_config({**TAG, "world": world, "agent": {"hidden": [8]}})
+    train(config, "own")
+    assert issubclass(imported("mine:Mine"), WorldConfig)
+    stored = read_checkpoint(Run("own").weights).config
+    assert parse_stored_config(stored.model_dump(mode="json")) == config
+    result = evaluation.evaluate(evaluation.subject("own").policy, config.world, 1, 2, 0)
+    assert np.isfinite(result["reward"])
+    assert isinstance(config.make_world(1, 0), PettingZooWorld)
