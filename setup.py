@@ -7,12 +7,14 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
+SHIPPED = ("spread", "spread_auction", "spread_messages")
+
 
 class BuildWithData(build_py):
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            for folder in ("json", "models/spread", "models/spread_auction"):
+            for folder in ("json", *(f"models/{name}" for name in SHIPPED)):
                 target = Path(self.build_lib, "marl", "data", folder)
                 shutil.copytree(Path("data", folder), target, dirs_exist_ok=True)
 

@@ -9,7 +9,8 @@ is kept in data/scales/scaling), and writes the text with the tables and plots t
     <!-- table: coverage of silent auction with 4 80 1000 agents, agent.message_loss=0.1 -->
 
 where `coverage` is one of the names in TABLES (`plot`: in PLOTS), `silent` and `auction` are
-sweeps, and settings are those of `marl scale`.
+sweeps, and settings are those of
+`marl scale`; with "agents at length" more episodes are played.
 """
 
 import argparse
@@ -28,14 +29,18 @@ from marl.scale import ORACLE, Summary
 from marl.scale_pages import ScaleStudy, cell
 
 METRIC = "coverage"
-AGENTS_WORTH = 4_000  # of episodes that each seed plays with each number of agents: 20 000 by five
+AGENTS_WORTH = 4_000  # of episodes, for each seed with each number of agents: 20 000 by five
+AT_LENGTH = (20, 1_000)  # at least so many episodes up to so many agents, where the text wants it
 MEMORY_FROM = 10_000  # agents that are measured alone in a process, so that its memory can be told
 REQUEST = re.compile(
-    r"<!-- (table|plot): ([\w-]+) of ([\w -]+) with ([\d ]+) agents(?:, (.+))? -->"
+    r"<!-- (table|plot): ([\w-]+) of ([\w -]+) with ([\d ]+) agents"
+    r"( at length)?(?:, (.+))? -->"
 )
 
 
-def study(names: Sequence[str], agents: Sequence[int], settings: Sequence[str]) -> ScaleStudy:
+def study(
+    names: Sequence[str], agents: Sequence[int], settings: Sequence[str], at_length: bool
+) -> ScaleStudy:
     """These policies, measured with so many agents; and the yardsticks, where no trained agent is
     changed."""
     entries, left_out = scale.gather(names, settings)
@@ -45,7 +50,9 @@ def study(names: Sequence[str], agents: Sequence[int], settings: Sequence[str]) 
     entries = [entry for entry in entries if not (entry.yardstick and changed)]
     seed, folder = scale.default_seed(entries), data_root() / "scales" / "scaling"
     for n in agents:
-        episodes, workers = -(-AGENTS_WORTH // n), os.cpu_count() or 1
+        least, up_to = AT_LENGTH if at_length else (1, 0)
+        episodes = max(-(-AGENTS_WORTH // n), least if n <= up_to else 1)
+        workers = os.cpu_count() or 1
         alone = n >= MEMORY_FROM
         for what in scale.measure(entries, [n], episodes, seed, folder, workers, settings, alone):
             print(what, flush=True)
@@ -183,10 +190,11 @@ PLOTS: dict[str, Callable[[ScaleStudy], bytes]] = {
 
 def answered(request: re.Match, out: Path) -> str:
     """The Markdown for one request of the text."""
-    kind, what, names, agents, settings = request.groups()
+    kind, what, names, agents, at_length, settings = request.groups()
     if what not in (TABLES if kind == "table" else PLOTS):
         raise SystemExit(f"there is no {kind} {what!r}: {request[0]}")
-    found = study(names.split(), [int(n) for n in agents.split()], (settings or "").split())
+    numbers = [int(n) for n in agents.split()]
+    found = study(names.split(), numbers, (settings or "").split(), bool(at_length))
     if kind == "table":
         return as_markdown(TABLES[what](found))
     picture = out.with_name(f"{out.stem}-{what}.png")

@@ -1,5 +1,6 @@
 """The page on scaling is made from what finished runs left behind."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ TEXT = """# Scaling
 
 Less far:
 
-<!-- table: gaps of small with 4 6 agents -->
+<!-- table: gaps of small with 4 6 agents at length -->
 
 <!-- table: training of small with 6 agents, world.agent_density=2 -->
 
@@ -45,6 +46,7 @@ def finished(data, monkeypatch):
     monkeypatch.setattr(commands, "marl", scaling.marl)
     monkeypatch.setattr(scaling, "AGENTS_WORTH", 8)
     monkeypatch.setattr(scaling, "MEMORY_FROM", 6)
+    monkeypatch.setattr(scaling, "AT_LENGTH", (3, 4))
     monkeypatch.setattr(scaling.scale, "in_processes", here)
     settings = ["training.evaluate_every=200", "training.evaluate_agents=[6]", "agent.network=set"]
     runs = []
@@ -63,8 +65,11 @@ def write(monkeypatch, folder: Path, text: str) -> Path:
     return out
 
 
-def test_a_page_of_what_is_finished(finished, monkeypatch, tmp_path):
+def test_a_page_of_what_is_finished(finished, data, monkeypatch, tmp_path):
     out = write(monkeypatch, tmp_path, TEXT)
+    rows = data / "scales" / "scaling" / "rows"
+    stored = [json.loads(path.read_text())["depends_on"] for path in rows.glob("s-0-*")]
+    assert sorted((x["agents"], x["episodes"]) for x in stored) == [(4, 2), (4, 3), (6, 2), (6, 2)]
     page = out.read_text()
     assert page.startswith("# Scaling\n\n|  | N=4 | N=6 |")
     coverage, less = page.split("Less far:")
@@ -85,7 +90,7 @@ def test_our_text_asks_for_what_there_is():
     text = (FOLDER / "benchmarks" / "scaling.md").read_text()
     requests = [*scaling.REQUEST.finditer(text)]
     assert len(requests) == text.count("<!--") > 20
-    for kind, what, names, _, settings in (request.groups() for request in requests):
+    for kind, what, names, _, _, settings in (request.groups() for request in requests):
         assert what in (scaling.TABLES if kind == "table" else scaling.PLOTS)
         for name in names.split():
             sweep = load_sweep(FOLDER / "experiments" / f"{name}.json")
