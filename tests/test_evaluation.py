@@ -261,6 +261,16 @@ def test_the_shipped_auction_serves_eighty():
     assert result["coverage"] > 0.95
 
 
+def test_the_shipped_messages_serve_eighty_and_are_needed():
+    """.94, and less without a voice."""
+    shipped = subject("spread_messages")
+    result = evaluate(shipped.policy, shipped.world_for(80), 80, 12, 0)
+    assert result["coverage"] > 0.91
+    muted = subject("spread_messages", ["agent.message_loss=1.0"])
+    silent = evaluate(muted.policy, muted.world_for(80), 80, 12, 0)
+    assert silent["coverage"] < result["coverage"] - 0.02
+
+
 def test_builtin_policies_need_a_world():
     with pytest.raises(UserError, match="needs the world"):
         load_policy("greedy")
