@@ -79,7 +79,7 @@ def test_side_by_side_is_as_alone(name, kind, monkeypatch):
     before = [agent.state_dict() for agent in alone]
     live(alone, SideBySide(agents))
     for s in range(SEEDS):
-        assert differences(alone[s], agents[s]) < 1e-6
+        assert differences(alone[s], agents[s]) < 1e-4
         moved = alone[s].state_dict()
         assert not torch.equal(before[s]["team.updates"], moved["team.updates"])
 
