@@ -29,8 +29,10 @@ def looks(groups: dict[str, Group], rng):
 
 
 def batches(agent, turn):
+    # Not from 0: there a weight has a gradient of almost nothing, whose last bits decide on Adam's
+    # first step; which they are differs by processor.
     return [
-        batch_of(agent.groups, 16, 10 * turn + s, whole_steps=agent.whole_steps)
+        batch_of(agent.groups, 16, 10 * turn + s + 4000, whole_steps=agent.whole_steps)
         for s in range(SEEDS)
     ]
 
@@ -79,7 +81,7 @@ def test_side_by_side_is_as_alone(name, kind, monkeypatch):
     before = [agent.state_dict() for agent in alone]
     live(alone, SideBySide(agents))
     for s in range(SEEDS):
-        assert differences(alone[s], agents[s]) < 1e-4
+        assert differences(alone[s], agents[s]) < 1e-6
         moved = alone[s].state_dict()
         assert not torch.equal(before[s]["team.updates"], moved["team.updates"])
 
