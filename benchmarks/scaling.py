@@ -9,8 +9,7 @@ is kept in data/scales/scaling), and writes the text with the tables and plots t
     <!-- table: coverage of silent auction with 4 80 1000 agents, agent.message_loss=0.1 -->
 
 where `coverage` is one of the names in TABLES (`plot`: in PLOTS), `silent` and `auction` are
-sweeps, and settings are those of
-`marl scale`; with "agents at length" more episodes are played.
+sweeps, and settings are those of `marl scale`; with "agents at length" more episodes are played.
 """
 
 import argparse
