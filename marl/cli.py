@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from marl.errors import RunsFailed, UserError
+from marl.errors import RunsFailed, UserError, WorldFailed
 
 INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 
@@ -25,8 +25,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0 done, 1 some runs of a sweep failed, 2 bad input, 130
-    interrupted."""
+    """Run a command and exit: 0 done, 1 some runs of a sweep or a world of somebody else's
+    failed, 2 bad input, 130 interrupted."""
     run_command(lambda: _run(arguments))
 
 
@@ -39,7 +39,7 @@ def run_command(command) -> NoReturn:
         status = 0
     except UserError as error:
         _complain(str(error))
-    except RunsFailed as error:
+    except (RunsFailed, WorldFailed) as error:
         _complain(str(error))
         status = 1
     except KeyboardInterrupt as stop:

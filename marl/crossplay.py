@@ -16,12 +16,12 @@ from marl import comparison, evaluation
 from marl.agents.base import Policy
 from marl.config import parse_scenario
 from marl.errors import UserError
+from marl.pages import Table
 from marl.processes import in_processes
 from marl.statistics import RESAMPLES
 from marl.worlds.base import Arrays, Neighbours, World
 
 EPISODES = 200  # of each pair of runs
-Table = tuple[list[str], list[list[str]]]  # headings and rows
 
 
 class Mixed(Policy):

@@ -39,7 +39,6 @@ class Says(Policy):
         self.number, self.knows, self.resets = number, knows, 0
 
     def perceive(self, observation, neighbours=None, begun=None, privileged=None):
-        assert (neighbours is None) == (self.knows == (0, 0)) or not any(self.knows)
         return {g: np.full_like(x, self.number) for g, x in observation.items()}
 
     def act(self, perceived, explore=False):
@@ -51,7 +50,6 @@ class Says(Policy):
 
 def test_every_group_plays_as_its_own_policy():
     world = make("world_comm", num_worlds=2, episode_length=3, actions="discrete")
-    one, other = Says(0.25), Says(0.75)
 
     class Wide(Says):
         def act(self, perceived, explore=False):

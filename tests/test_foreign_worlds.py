@@ -71,14 +71,48 @@ def test_it_resumes(data, monkeypatch):
     check_resumes(tag(), monkeypatch, 44)  # in the middle of an episode
 
 
+BREAKING = """
+from mpe2 import simple_v3
+
+
+class parallel_env:
+    def __init__(self):
+        self.env, self.steps = simple_v3.parallel_env(), 0
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+    def step(self, actions):
+        self.steps += 1
+        if self.steps == 3:
+            raise KeyError("inside")
+        return self.env.step(actions)
+"""
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_an_environment_that_fails_is_told_in_one_sentence(data, capsys, monkeypatch, processes):
+    monkeypatch.chdir(data.parent)
+    monkeypatch.syspath_prepend(data.parent)
+    (data.parent / "breaking").mkdir()
+    (data.parent / "breaking" / "env.py").write_text(BREAKING)
+    world = {"scenario": "pettingzoo:breaking/env", "processes": processes}
+    (data.parent / "b.json").write_text(json.dumps({**TAG, "world": world}))
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "b.json"])
+    assert stop.value.code == 1
+    said = capsys.readouterr().err
+    assert said == "marl: an environment failed: KeyError: 'inside'\n"
+
+
 def test_processes_end_with_the_run(data):
     import multiprocessing
 
-    before = len(multiprocessing.active_children())
+    before = {child.pid for child in multiprocessing.active_children()}
     train(tag("world.processes=2", "training.steps=20"), "a")
     for child in multiprocessing.active_children():
         child.join(5)
-    assert len(multiprocessing.active_children()) == before
+    assert {child.pid for child in multiprocessing.active_children()} <= before
 
 
 def test_sides_of_it_play_crosswise(data, capsys):

@@ -17,8 +17,8 @@ import itertools
 import os
 import re
 import signal
-import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, cached_property, partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -29,6 +29,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from gymnasium.spaces.utils import flatten, flatten_space
 from pydantic import Field, model_validator
 
+from marl.errors import WorldFailed
 from marl.imports import imported
 from marl.worlds.base import Arrays, Group, Part, Step, World, WorldConfig
 from marl.worlds.scene import Scene
@@ -235,7 +236,6 @@ def _serve(
     except EOFError:
         return
     except Exception as error:
-        traceback.print_exc()
         pipe.send((None, f"{type(error).__name__}: {error}"))
 
 
@@ -250,15 +250,16 @@ class _Process:
         other.close()
 
     def ask(self, what: str, which: Sequence[int]) -> None:
-        self._pipe.send((what, which))
+        with suppress(BrokenPipeError):  # `answer` will say that it has died
+            self._pipe.send((what, which))
 
     def answer(self) -> Any:
         try:
             result, error = self._pipe.recv()
-        except EOFError:
-            raise RuntimeError("a process in which environments were stepped has died") from None
+        except (EOFError, ConnectionResetError):
+            raise WorldFailed("a process in which environments were stepped has died") from None
         if error:
-            raise RuntimeError(f"an environment failed: {error}")
+            raise WorldFailed(f"an environment failed: {error}")
         return result
 
 
@@ -269,7 +270,10 @@ class _Here:
         self._worlds = _Worlds(*args)
 
     def ask(self, what: str, which: Sequence[int]) -> None:
-        self._result = getattr(self._worlds, what)(which)
+        try:
+            self._result = getattr(self._worlds, what)(which)
+        except Exception as error:
+            raise WorldFailed(f"an environment failed: {type(error).__name__}: {error}") from error
 
     def answer(self) -> Any:
         return self._result
@@ -432,8 +436,9 @@ class PettingZooWorld(World):
             self._all("step", going)
 
     def close(self) -> None:
-        """End the processes. (They end with this one, too.)"""
-        self._all("close", np.ones(self.num_worlds, bool))
+        """End the processes, of which some may have failed. (They end with this one, too.)"""
+        with suppress(WorldFailed):
+            self._all("close", np.ones(self.num_worlds, bool))
 
 
 # ------------------------------------------------------------------------------------- by its name
