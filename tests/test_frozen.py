@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from tiny import TINY, check_resumes
 
 from marl import evaluation
@@ -67,6 +68,10 @@ def test_it_acts_without_noise(prey):
     greedy, noisy = agent.act(observation), agent.act(observation, explore=True)
     assert np.array_equal(greedy["good"], noisy["good"])
     assert not np.array_equal(greedy["adversaries"], noisy["adversaries"])
+    learner = agent._learners["good"]  # critics of others ask what it would do next
+    for network in (learner.actor, learner.target_actor):
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(tensor, learner.greedy.state_dict()[name])
     original = evaluation.subject("prey").policy(world, 0).act(observation)
     assert np.array_equal(original["good"], greedy["good"])
 

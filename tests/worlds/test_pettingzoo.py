@@ -2,6 +2,7 @@
 the number of processes; agents that die, spaces, groups."""
 
 import functools
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -210,6 +211,18 @@ def test_an_environment_that_fails_is_told():
     world.step(act)
     with pytest.raises(RuntimeError, match=r"an environment failed: .*call reset"):
         world.step(act)
+
+
+def test_processes_end_when_it_is_closed():
+    before = {child.pid for child in multiprocessing.active_children()}
+    world = PettingZooWorld(MPE2_TAG, 2, processes=2)
+    own = [child for child in multiprocessing.active_children() if child.pid not in before]
+    assert len(own) == 2
+    world.close()
+    for child in own:
+        child.join(10)
+    assert [child.exitcode for child in own] == [0, 0]
+    assert world.num_worlds == 2  # it was closed, not forgotten
 
 
 def test_agents_learn_in_it():
