@@ -154,6 +154,14 @@ def test_what_is_wrong_is_said(data, settings, said):
         train(tag(*settings), "x")
 
 
+def test_without_pettingzoo_it_is_said_what_to_install(data, monkeypatch):
+    monkeypatch.setattr("marl.worlds.pettingzoo.find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=r'cannot be imported: .*; pip install "marl\[pettingzoo\]"'
+    ):
+        tag("world.scenario=pettingzoo:sisl/nothing")
+
+
 def test_files_from_elsewhere_are_not_trusted(data, tmp_path, monkeypatch):
     train(tag("training.steps=20"), "a")
     elsewhere = tmp_path / "weights.safetensors"

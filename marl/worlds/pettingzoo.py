@@ -20,6 +20,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property, partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, ClassVar, NamedTuple, Self
@@ -509,5 +510,6 @@ def environment(name: str) -> type[PettingZooConfig]:
     try:
         importlib.import_module(module).parallel_env  # noqa: B018 (is it there?)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"{PREFIX}{name} cannot be imported: {error}") from error
+        hint = "" if find_spec("pettingzoo") else '; pip install "marl[pettingzoo]"'
+        raise ValueError(f"{PREFIX}{name} cannot be imported: {error}{hint}") from error
     return type("PettingZooConfig", (PettingZooConfig,), {"module": module})
