@@ -260,7 +260,7 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
         agent_config = _agent_kind(agent["name"]).config
         settings = parse_section(agent_config, agent, "agent").model_dump(mode="json")
         agent = {"name": agent["name"], **settings}
-    if agent.get("frozen"):
+    if agent["name"] in FAMILY and agent.get("frozen"):  # others may have a setting of that name
         raise UserError("agent.frozen has no place there: set agents.GROUP.frozen")
     agents = _others(data.get("agents", {}), data.get("agent", {}), agent["name"], scenario)
     evaluation = parse_section(EvaluationConfig, data.get("evaluation", {}), "evaluation")
