@@ -1,0 +1,284 @@
+"""The tables of the MADDPG paper (Lowe et al. 2017, tables 1 to 5) beside what ours reach.
+
+    python benchmarks/paper.py [communication navigation tag deception crypto] [--trained]
+    python benchmarks/paper.py --page                     docs/paper.md from benchmarks/paper.md
+
+Trains the sweeps experiments/paper_TABLE.json (`marl sweep`; what is finished is not trained again,
+what was interrupted goes on), lets every policy play greedily on starts that serve for nothing
+else, against rivals in every pairing (as `marl crossplay` does), and prints the tables.
+"""
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from commands import marl
+
+from marl import comparison, evaluation
+from marl.crossplay import Crossplay, interval
+from marl.pages import Table, as_markdown
+from marl.processes import in_processes
+from marl.runs import whole_file
+
+EPISODES = 1000  # of each run that plays alone
+STEPS = 25  # of an episode
+REQUEST = re.compile(r"<!-- table: (\w+) -->")
+
+Values = Mapping[str, np.ndarray]
+"""Of one pairing or policy, {metric: f64[R, S, E]}: runs, runs of the rivals, episodes."""
+
+
+@dataclass(frozen=True)
+class Game:
+    """One of a table's worlds; `printed` has the paper's figures by algorithm, or by that of the
+    row's first name and that of its second, in the order of the table's columns."""
+
+    title: str
+    world: dict[str, Any]  # parameters by which its runs are known
+    printed: dict[tuple[str, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """Who plays, what is measured, and what the paper printed."""
+
+    players: tuple[str, ...]  # one: everybody learns together; two: they meet in all pairings
+    columns: dict[str, Callable[[Values], np.ndarray]]
+    games: tuple[Game, ...]
+    more: dict[str, Callable[[Values], np.ndarray]] = field(default_factory=dict)  # ours only
+    turned: bool = False  # the paper names the second of the scenario's sides first
+
+
+def percent(name: str) -> Callable[[Values], np.ndarray]:
+    """In how many episodes of a hundred a metric was 1 at the end."""
+    return lambda values: 100 * values[name]
+
+
+def ahead(one: str, other: str) -> Callable[[Values], np.ndarray]:
+    """By how many percent the one is better."""
+    return lambda values: 100 * (values[one] - values[other])
+
+
+def within(name: str, distance: float) -> Callable[[Values], np.ndarray]:
+    """In how many episodes of a hundred a distance was less than that at the end."""
+    return lambda values: 100.0 * (values[name] < distance)
+
+
+MADDPG, DDPG = "MADDPG", "DDPG"
+BOTH = (MADDPG, MADDPG), (MADDPG, DDPG), (DDPG, MADDPG), (DDPG, DDPG)
+
+TABLES = {
+    "communication": PaperTable(
+        ("policy",),
+        {"reached, %": percent("reached"), "distance": lambda values: values["mean_distance"]},
+        (Game("", {}, {(MADDPG,): (84.0, 0.133), (DDPG,): (32.0, 0.456)}),),
+    ),
+    "navigation": PaperTable(
+        ("policy",),
+        {
+            "distance": lambda values: -values["reward"] - values["colliding"],
+            "collisions": lambda values: STEPS * values["colliding"],
+        },
+        (
+            Game(
+                "N=3", {"num_agents": 3}, {(MADDPG,): (1.767, 0.209), (DDPG,): (1.858, 0.375)}
+            ),
+            Game(
+                "N=6", {"num_agents": 6}, {(MADDPG,): (3.345, 1.366), (DDPG,): (3.350, 1.585)}
+            ),
+        ),
+        {"distance at the end": lambda values: values["left"]},
+    ),
+    "tag": PaperTable(
+        ("predators", "prey"),
+        {"touches": lambda values: STEPS * values["touches"]},
+        (
+            Game(
+                "prey 30 % faster",
+                {"good_speed": 1.3},
+                dict(zip(BOTH, [(11.0,), (16.1,), (10.3,), (9.4,)], strict=True)),
+            ),
+            Game(
+                "prey 100 % faster",
+                {"good_speed": 2.0},
+                dict(zip(BOTH, [(0.202,), (0.405,), (0.298,), (0.321,)], strict=True)),
+            ),
+        ),
+    ),
+    "deception": PaperTable(
+        ("agents", "adversary"),
+        {
+            "agents, %": percent("good_reached"),
+            "adversary, %": percent("adversary_reached"),
+            "difference": ahead("good_reached", "adversary_reached"),
+        },
+        (
+            Game(
+                "N=2",
+                {"num_good": 2},
+                dict(
+                    zip(
+                        BOTH,
+                        [(94.4, 39.2, 55.2), (92.2, 16.4, 75.8), (68.9, 59.0, 9.9),
+                         (74.7, 38.6, 36.1)],
+                        strict=True,
+                    )
+                ),
+            ),
+            Game(
+                "N=4",
+                {"num_good": 4},
+                dict(
+                    zip(
+                        BOTH,
+                        [(81.5, 28.3, 53.2), (69.6, 19.8, 49.4), (35.7, 32.1, 3.6),
+                         (18.4, 35.8, -17.4)],
+                        strict=True,
+                    )
+                ),
+            ),
+        ),
+        {
+            "agents within 0.16, %": within("good_distance", 0.16),
+            "adversary within 0.16, %": within("adversary_distance", 0.16),
+        },
+        turned=True,
+    ),
+    "crypto": PaperTable(
+        ("Alice and Bob", "Eve"),
+        {
+            "Bob, %": percent("bob_right"),
+            "Eve, %": percent("eve_right"),
+            "difference": ahead("bob_right", "eve_right"),
+        },
+        (
+            Game(
+                "",
+                {},
+                dict(
+                    zip(
+                        BOTH,
+                        [(96.5, 52.1, 44.4), (96.8, 44.4, 52.4), (65.3, 64.3, 1.0),
+                         (92.7, 67.6, 25.1)],
+                        strict=True,
+                    )
+                ),
+            ),
+        ),
+        turned=True,
+    ),
+}  # fmt: skip
+
+
+def alone(run: str) -> Values:
+    """One run's episodes, {metric: f64[E]}."""
+    subject = evaluation.subject(run)
+    agents = subject.agents[0]
+    world, seed = subject.world, subject.config.evaluation.seed
+    values = evaluation.measure(subject.policy, world, agents, EPISODES, seed)
+    if world["scenario"] == "spread":
+        # The shared reward is minus the sum of distances, minus 1 for every colliding pair.
+        values["colliding"] = values["collisions"] * agents / 2
+        values["left"] = values["mean_distance"] * agents
+    return {name: column for name, column in values.items() if column.ndim == 1}
+
+
+def measured(table: PaperTable, game: Game, runs: list[str]) -> Iterator[tuple[tuple, Values]]:
+    """Each row's algorithms, and what they reached."""
+    workers = os.cpu_count() or 1
+    if len(table.players) == 2:
+        crossplay = Crossplay(runs, None, None)
+        for _ in crossplay.play(workers):
+            pass
+        names = [policy.config.agent["name"].upper() for policy in crossplay.policies]
+        for (i, j), values in crossplay.values.items():
+            pair = names[i], names[j]
+            yield pair[::-1] if table.turned else pair, values
+        return
+    done = dict(in_processes(alone, runs, workers))
+    groups, _ = comparison.gather(runs)
+    for group in groups:
+        own = [done[run] for run in group.runs]
+        values = {name: np.stack([x[name] for x in own])[:, None] for name in own[0]}
+        yield (group.config.agent["name"].upper(),), values
+
+
+def cell(values: np.ndarray, printed: float | None = None) -> str:
+    """Ours with its interval, and the paper's."""
+    low, high = interval(values)
+    digits = 1 if abs(values.mean()) >= 10 else 3
+    ours = f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return ours if printed is None else f"{ours}; paper {printed}"
+
+
+def cells(table: PaperTable, values: Values | None, printed: Sequence[float]) -> list[str]:
+    """A row's; without values where nothing is finished."""
+    if values is None:
+        return ["-"] * len({**table.columns, **table.more})
+    pairs = zip(table.columns.values(), printed, strict=True)
+    ours = [cell(of(values)) for of in table.more.values()]
+    return [*(cell(of(values), figure) for of, figure in pairs), *ours]
+
+
+def tables(name: str) -> list[str]:
+    """What is to be said of one of the paper's tables, in Markdown."""
+    table = TABLES[name]
+    parts = []
+    for game in table.games:
+        configs, left_out = comparison.gather([f"paper_{name}"])
+        chosen = [group for group in configs if game.world.items() <= group.config.world.items()]
+        found = dict(measured(table, game, [run for group in chosen for run in group.runs]))
+        rows = [
+            [*algorithms, *cells(table, found.get(algorithms), printed)]
+            for algorithms, printed in game.printed.items()
+        ]
+        headings = [*table.players, *table.columns, *table.more]
+        whole: Table = headings, rows
+        cost = ", ".join(
+            f"{group.config.agent['name'].upper()} {group.cpu:.0f}" for group in chosen
+        )
+        steps = chosen[0].config.training.steps
+        parts += [
+            *([f"**{game.title}**"] if game.title else []),
+            as_markdown(whole),
+            f"{len(chosen[0].runs)} seeds, {steps // STEPS:,} episodes of training each; CPU-s "
+            f"(median): {cost}.",
+            *left_out,
+        ]
+    return parts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("tables", nargs="*", metavar="TABLE")
+    parser.add_argument("--trained", action="store_true", help="of what is finished; train nothing")
+    parser.add_argument("--page", action="store_true", help="write docs/paper.md")
+    parser.add_argument("--out", type=Path, default=Path("docs/paper.md"))
+    options = parser.parse_args()
+    names = options.tables or list(TABLES)
+    if unknown := [name for name in names if name not in TABLES]:
+        parser.error(f"{unknown[0]!r} is no table; choose from {', '.join(TABLES)}")
+    if options.page:
+        text = Path(__file__).with_suffix(".md").read_text("utf-8")
+        names = REQUEST.findall(text)
+    for name in names:
+        if not options.trained:
+            marl("sweep", f"experiments/paper_{name}.json")
+    found = {name: "\n\n".join(tables(name)) for name in names}
+    if options.page:
+        with whole_file(options.out) as unfinished:
+            unfinished.write_text(REQUEST.sub(lambda match: found[match[1]], text), "utf-8")
+    else:
+        for name, said in found.items():
+            print(f"## {name}", said, sep="\n\n", end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
