@@ -266,7 +266,9 @@ class _Session:
         before, self.step = self.step, self.step + count
         self.done = step.done
         self._rewards.append(step.reward)
-        self._metrics.append(step.metrics)
+        for name, values in step.metrics.items():
+            counted = step.done if name in self.world.outcomes else slice(None)
+            self._metrics.setdefault(name, []).append(values[counted])
         return lambda every: self.step // every - before // every if every else 0
 
     def learnt(self, result: dict[str, Tensor]) -> None:
@@ -285,8 +287,9 @@ class _Session:
             for g in self.world.groups
         }
         metrics = {
-            name: float(np.mean([m[name].mean() for m in self._metrics]))
-            for name in (self._metrics[0] if self._metrics else ())
+            name: float(np.mean(np.concatenate(values)))
+            for name, values in self._metrics.items()
+            if any(map(len, values))
         }
         self._log.write(
             {
@@ -341,7 +344,7 @@ class _Session:
 
     def _forget(self) -> None:
         self._rewards: list[dict[str, np.ndarray]] = []
-        self._metrics: list[dict[str, np.ndarray]] = []
+        self._metrics: dict[str, list[np.ndarray]] = {}
         self._losses: list[dict[str, Tensor]] = []
         self._since = self.step, time.perf_counter()
 

@@ -48,6 +48,8 @@ def test_it_is_trained_in_evaluated_and_drawn(data, capsys, monkeypatch):
     (line,) = [line for line in read_log(Run("a").stats) if "evaluation" in line]
     assert {"reward", "reward_adversary", "reward_agent"} <= line["evaluation"].keys()
     assert line["evaluation"]["episodes"] == 2
+    assert len(line["evaluation"]["return_by_step"]) == 4
+    assert line["evaluation"]["return"] == pytest.approx(4 * line["evaluation"]["reward"])
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", "a", "--json", "a.json"])
     assert stop.value.code == 0
@@ -65,6 +67,20 @@ def test_it_is_trained_in_evaluated_and_drawn(data, capsys, monkeypatch):
         main(["render", "a", "--out", "b.gif"])
     assert stop.value.code == 2
     assert "make it with options {'render_mode': 'rgb_array'}" in capsys.readouterr().err
+
+
+def test_returns_are_those_of_whole_episodes(data):
+    world = {**TAG["world"], "scenario": "pettingzoo:mpe2/simple_spread_v3"}
+    train(
+        parse_config({**TAG, "world": world, "training": {**TAG["training"], "log_every": 8}}), "a"
+    )
+    log = read_log(Run("a").stats)
+    # Four worlds, episodes of four steps: they are over in every other line.
+    assert [line["metrics"].keys() for line in log] == [{}.keys(), {"return"}] * 5
+    for before, line in zip(log[::2], log[1::2], strict=True):
+        earned = 2 * (before["reward"] + line["reward"])
+        assert line["metrics"]["return"] == pytest.approx(earned, rel=1e-5)
+        assert earned < 0
 
 
 def test_it_resumes(data, monkeypatch):

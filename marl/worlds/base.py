@@ -126,6 +126,7 @@ class WorldConfig(BaseModel, ABC):
 
     metrics: ClassVar[tuple[str, ...]] = ()
     events: ClassVar[frozenset[str]] = frozenset()  # metrics that count what happens in a step
+    outcomes: ClassVar[frozenset[str]] = frozenset()  # metrics that are known when an episode ends
     evaluated_with: ClassVar[tuple[int, ...]] = ()  # numbers of agents; else as many as there are
     sides: ClassVar[tuple[tuple[str, ...], ...]] = ()  # groups that play together, where not alone
     slow: ClassVar[bool] = False  # is evaluated in few episodes, few at once
@@ -151,6 +152,7 @@ class World(ABC):
     groups: dict[str, Group]
     num_worlds: int
     events: frozenset[str] = frozenset()  # metrics that count what happens in a step
+    outcomes: frozenset[str] = frozenset()  # metrics that are known when an episode ends
 
     @abstractmethod
     def reset(self, mask: np.ndarray | None = None) -> Arrays:

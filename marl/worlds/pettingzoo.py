@@ -292,7 +292,12 @@ class PettingZooWorld(World):
     cores; 0: none but this one; results do not depend on it); groups {name: agents}, where they
     shall be others than those inferred. With `render_mode="rgb_array"` among its options it can be
     drawn.
+
+    Its metric is the return of an episode: rewards summed over the steps so far, the mean over the
+    agents.
     """
+
+    outcomes = frozenset({"return"})
 
     def __init__(
         self,
@@ -324,6 +329,7 @@ class PettingZooWorld(World):
         self._streams = [(seed, e) for e in range(num_worlds)]
         self._episode = np.zeros(num_worlds, np.int64)  # how many have begun
         self._done: list[list[Arrays]] = [[] for _ in range(num_worlds)]  # since they began
+        self._return = np.zeros(num_worlds)  # so far, the mean over the agents
 
     def _all(self, what: str, worlds: np.ndarray) -> None:
         """Let all workers do something in some of the worlds, bool[E]."""
@@ -351,6 +357,7 @@ class PettingZooWorld(World):
             entropy = (*self._streams[e], int(self._episode[e]))
             self._boards["seed"][e] = np.random.SeedSequence(entropy).generate_state(1)[0] % 2**31
             self._done[e] = []
+        self._return[worlds] = 0.0
         self._all("reset", worlds)
 
     def reseed(self, seeds: Sequence[int]) -> None:
@@ -358,6 +365,12 @@ class PettingZooWorld(World):
             raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
         self._streams = [(int(seed), 0) for seed in seeds]
         self._episode[:] = 0
+
+    def _play(self, worlds: np.ndarray) -> None:
+        """Act in some of the worlds, as the board says."""
+        self._all("step", worlds)
+        reward = np.concatenate([*self._board("reward").values()], 1)
+        self._return[worlds] += reward[worlds].mean(1, dtype=np.float64)
 
     def step(self, actions: Arrays) -> Step:
         for g, group in self.groups.items():
@@ -368,7 +381,7 @@ class PettingZooWorld(World):
             self._boards[f"action.{g}"][:] = given
         for e, done in enumerate(self._done):
             done.append({g: self._boards[f"action.{g}"][e].copy() for g in self.groups})
-        self._all("step", np.ones(self.num_worlds, bool))
+        self._play(np.ones(self.num_worlds, bool))
         terminated, active = self._board("terminated"), self._board("active")
         over = np.logical_not(np.concatenate([*active.values()], 1).any(1))
         return Step(
@@ -378,7 +391,7 @@ class PettingZooWorld(World):
             truncated=over & self._boards["cut"],
             active=active,
             done=over,
-            metrics={},
+            metrics={"return": self._return.astype(np.float32)},
         )
 
     def state(self) -> np.ndarray:
@@ -434,7 +447,7 @@ class PettingZooWorld(World):
                 self._done[e].append(
                     {g: self._boards[f"action.{g}"][e].copy() for g in self.groups}
                 )
-            self._all("step", going)
+            self._play(going)
 
     def close(self) -> None:
         """End the processes, of which some may have failed. (They end with this one, too.)"""
@@ -448,6 +461,8 @@ class PettingZooWorld(World):
 class PettingZooConfig(WorldConfig):
     """The section `world` of a config for an environment of PettingZoo."""
 
+    metrics: ClassVar[tuple[str, ...]] = ("return",)
+    outcomes: ClassVar[frozenset[str]] = PettingZooWorld.outcomes
     slow: ClassVar[bool] = True
     module: ClassVar[str] = ""  # that has its `parallel_env`
 

@@ -106,7 +106,7 @@ def test_it_is_the_environment():
     }
     observation = world.reset()
     by_hand, _ = env.reset(seed=int(world._boards["seed"][1]))
-    rng = np.random.default_rng(0)
+    rng, earned = np.random.default_rng(0), 0.0
     for t in range(3):
         for i, name in enumerate(env.possible_agents):
             np.testing.assert_array_equal(observation["agent"][1, i], by_hand[name])
@@ -115,6 +115,8 @@ def test_it_is_the_environment():
         moves = {n: int(actions["agent"][1, i].argmax()) for i, n in enumerate(env.agents)}
         by_hand, reward, *_ = env.step(moves)
         np.testing.assert_allclose(step.reward["agent"][1], [*reward.values()], rtol=1e-6)
+        earned += np.mean([*reward.values()])
+        np.testing.assert_allclose(step.metrics["return"][1], earned, rtol=1e-6)
         assert step.truncated.tolist() == step.done.tolist() == [t == 2] * 2
         assert not step.terminated["agent"].any()
         observation = step.observation
