@@ -21,6 +21,7 @@ from commands import marl
 
 from marl import comparison, evaluation
 from marl.crossplay import Crossplay, interval
+from marl.errors import UserError
 from marl.pages import Table, as_markdown
 from marl.processes import in_processes
 from marl.runs import whole_file
@@ -188,7 +189,7 @@ def alone(run: str) -> Values:
     return {name: column for name, column in values.items() if column.ndim == 1}
 
 
-def measured(table: PaperTable, game: Game, runs: list[str]) -> Iterator[tuple[tuple, Values]]:
+def measured(table: PaperTable, runs: list[str]) -> Iterator[tuple[tuple, Values]]:
     """Each row's algorithms, and what they reached."""
     workers = os.cpu_count() or 1
     if len(table.players) == 2:
@@ -229,10 +230,11 @@ def tables(name: str) -> list[str]:
     """What is to be said of one of the paper's tables, in Markdown."""
     table = TABLES[name]
     parts = []
+    configs, left_out = comparison.gather([f"paper_{name}"])
     for game in table.games:
-        configs, left_out = comparison.gather([f"paper_{name}"])
         chosen = [group for group in configs if game.world.items() <= group.config.world.items()]
-        found = dict(measured(table, game, [run for group in chosen for run in group.runs]))
+        runs = [run for group in chosen for run in group.runs]
+        found = dict(measured(table, runs)) if runs else {}
         rows = [
             [*algorithms, *cells(table, found.get(algorithms), printed)]
             for algorithms, printed in game.printed.items()
@@ -242,15 +244,14 @@ def tables(name: str) -> list[str]:
         cost = ", ".join(
             f"{group.config.agent['name'].upper()} {group.cpu:.0f}" for group in chosen
         )
-        steps = chosen[0].config.training.steps
-        parts += [
-            *([f"**{game.title}**"] if game.title else []),
-            as_markdown(whole),
-            f"{len(chosen[0].runs)} seeds, {steps // STEPS:,} episodes of training each; CPU-s "
-            f"(median): {cost}.",
-            *left_out,
-        ]
-    return parts
+        parts += [f"**{game.title}**"] if game.title else []
+        parts += [as_markdown(whole)]
+        for group in chosen[:1]:
+            parts += [
+                f"{len(group.runs)} seeds, {group.config.training.steps // STEPS:,} episodes of "
+                f"training each; CPU-s (median): {cost}."
+            ]
+    return [*parts, *left_out]
 
 
 def main() -> None:
@@ -271,7 +272,10 @@ def main() -> None:
     for name in names:
         if not options.trained:
             marl("sweep", f"experiments/paper_{name}.json")
-    found = {name: "\n\n".join(tables(name)) for name in names}
+    try:
+        found = {name: "\n\n".join(tables(name)) for name in names}
+    except UserError as error:  # nothing is finished
+        raise SystemExit(str(error)) from None
     if options.page:
         with whole_file(options.out) as unfinished:
             unfinished.write_text(REQUEST.sub(lambda match: found[match[1]], text), "utf-8")
