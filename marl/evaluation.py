@@ -285,7 +285,15 @@ def measure(
             chunk_seed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
             with closing(scenario.make_world(min(chunk, episodes - first), chunk_seed)) as worlds:
                 parts.append(_play(worlds, policy(worlds, chunk_seed)))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: joined([part[name] for part in parts]) for name in parts[0]}
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """All episodes, [E] or [E, T]; those that were over sooner stay as they were at their end."""
+    if parts[0].ndim == 2:
+        longest = max(part.shape[1] for part in parts)
+        parts = [np.pad(part, ((0, 0), (0, longest - part.shape[1])), "edge") for part in parts]
+    return np.concatenate(parts)
 
 
 def averaged(values: dict[str, np.ndarray], num_agents: int, seed: int) -> dict[str, Any]:

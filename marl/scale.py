@@ -369,7 +369,8 @@ def summarise(rows: Sequence[dict[str, Any]], metric: str) -> Summary:
     intervals = {}
     if ends is not None:
         intervals = dict(zip(names, zip(*(x.tolist() for x in ends), strict=True), strict=True))
-    curves = np.array([result.get(f"{metric}_by_step", []) for result in results])
+    by_step = [np.array([result.get(f"{metric}_by_step", [])]) for result in results]
+    curves = evaluation.joined(by_step)
     cost = {name: [row["cost"][name] for row in rows] for name in rows[0]["cost"]}
     return Summary(
         len(rows), results[0]["episodes"],

@@ -83,6 +83,41 @@ def test_returns_are_those_of_whole_episodes(data):
         assert earned < 0
 
 
+LASTING = """
+import numpy as np
+from mpe2 import simple_v3
+
+
+class parallel_env:
+    def __init__(self):
+        self.env = simple_v3.parallel_env()
+        self.possible_agents = self.env.possible_agents
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+    def reset(self, seed=None, options=None):
+        self.env = simple_v3.parallel_env(max_cycles=2 + seed % 9)
+        return self.env.reset(seed)
+"""
+
+
+def test_episodes_of_different_lengths(data, monkeypatch):
+    monkeypatch.syspath_prepend(data.parent)
+    (data.parent / "lasting").mkdir(parents=True)
+    (data.parent / "lasting" / "env.py").write_text(LASTING)
+    monkeypatch.setattr(evaluation, "SLOW_AT_ONCE", 2)
+    world = {"scenario": "pettingzoo:lasting/env", "processes": 0}
+    train(parse_config({**TAG, "world": world}), "a")
+    subject = evaluation.subject("a")
+    values = evaluation.measure(subject.policy, subject.world, 1, 8, 0)
+    by_step, steps = values["return_by_step"], values["return"] / values["reward"]
+    assert len({*steps.round()}) > 2
+    for own, last in zip(by_step, steps.round().astype(int), strict=True):
+        assert (np.diff(own[:last]) < 0).all()  # as every step costs something
+        np.testing.assert_array_equal(own[last - 1 :], own[-1])
+
+
 def test_it_resumes(data, monkeypatch):
     check_resumes(tag(), monkeypatch, 44)  # in the middle of an episode
 
