@@ -20,11 +20,14 @@ import numpy as np
 from commands import marl
 
 from marl import comparison, evaluation
+from marl.agents.base import Policy
 from marl.crossplay import Crossplay, interval
 from marl.errors import UserError
 from marl.pages import Table, as_markdown
 from marl.processes import in_processes
 from marl.runs import whole_file
+from marl.worlds.base import Arrays, World, one_hot
+from marl.worlds.particles.world import ParticleWorld
 
 EPISODES = 1000  # of each run that plays alone
 STEPS = 25  # of an episode
@@ -53,6 +56,7 @@ class PaperTable:
     games: tuple[Game, ...]
     more: dict[str, Callable[[Values], np.ndarray]] = field(default_factory=dict)  # ours only
     turned: bool = False  # the paper names the second of the scenario's sides first
+    also: Callable[[str, list[str]], str] | None = None  # a sentence about runs of one algorithm
 
 
 def percent(name: str) -> Callable[[Values], np.ndarray]:
@@ -68,6 +72,40 @@ def ahead(one: str, other: str) -> Callable[[Values], np.ndarray]:
 def within(name: str, distance: float) -> Callable[[Values], np.ndarray]:
     """In how many episodes of a hundred a distance was less than that at the end."""
     return lambda values: 100.0 * (values[name] < distance)
+
+
+MOVES = np.array([[0, 0], [-1, 0], [1, 0], [0, -1], [0, 1]])  # stay, left, right, down, up
+
+
+class Chase(Policy):
+    """A run's policies, but its predators know no better than to make for the prey."""
+
+    def __init__(self, policy: Policy, world: World) -> None:
+        assert isinstance(world, ParticleWorld)
+        self._policy, self._world = policy, world
+
+    def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
+        actions = self._policy.act(perceived, explore)
+        predators = actions["adversaries"].shape[1]
+        positions, _ = self._world.positions()
+        way = positions[:, predators : predators + 1] - positions[:, :predators]
+        return {**actions, "adversaries": one_hot((way @ MOVES.T).argmax(-1), len(MOVES))}
+
+
+def chased(algorithm: str, runs: list[str]) -> str:
+    """How often predators that make straight for the prey touch what has learned to flee."""
+
+    def chase(subject: evaluation.Subject) -> evaluation.PolicyMaker:
+        return lambda world, seed: Chase(subject.policy(world, seed), world)
+
+    touches = []
+    for run in runs:
+        subject = evaluation.subject(run)
+        world, seed = subject.world, subject.config.evaluation.seed
+        values = evaluation.measure(chase(subject), world, subject.agents[0], EPISODES, seed)
+        touches.append(STEPS * values["touches"])
+    ours = cell(np.stack(touches)[:, None])
+    return f"Predators that run straight at it touch a prey that {algorithm} taught {ours} times."
 
 
 MADDPG, DDPG = "MADDPG", "DDPG"
@@ -110,6 +148,7 @@ TABLES = {
                 dict(zip(BOTH, [(0.202,), (0.405,), (0.298,), (0.321,)], strict=True)),
             ),
         ),
+        also=chased,
     ),
     "deception": PaperTable(
         ("agents", "adversary"),
@@ -212,7 +251,7 @@ def measured(table: PaperTable, runs: list[str]) -> Iterator[tuple[tuple, Values
 def cell(values: np.ndarray, printed: float | None = None) -> str:
     """Ours with its interval, and the paper's."""
     low, high = interval(values)
-    digits = 1 if abs(values.mean()) >= 10 else 3
+    digits = 1 if abs(values).max() >= 100 else 3
     ours = f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
     return ours if printed is None else f"{ours}; paper {printed}"
 
@@ -250,6 +289,10 @@ def tables(name: str) -> list[str]:
             parts += [
                 f"{len(group.runs)} seeds, {group.config.training.steps // STEPS:,} episodes of "
                 f"training each; CPU-s (median): {cost}."
+            ]
+        if table.also:
+            parts += [
+                table.also(group.config.agent["name"].upper(), group.runs) for group in chosen
             ]
     return [*parts, *left_out]
 

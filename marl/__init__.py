@@ -24,7 +24,7 @@ except PackageNotFoundError:  # run from a folder of sources
 
 _SCENARIOS = (  # as in marl.worlds.registry, whose import takes seconds
     *("spread", "simple", "adversary", "crypto", "push", "reference", "speaker_listener", "tag"),
-    "world_comm",
+    *("world_comm", "tennis"),
 )
 for _name in _SCENARIOS:
     register(

@@ -36,25 +36,28 @@ def parallel_env(
     render_mode: str | None = None,
     **parameters: Any,
 ) -> "WorldEnv":
-    """One particle world.
+    """One of our worlds.
 
     Args:
         scenario: its name, or "module:Class".
         max_cycles: steps after which every agent is truncated; None: the scenario's own.
         continuous_actions: Box(0, 1) of 5 numbers (none, left, right, down, up: forces are
-            differences) and those of a message, instead of Discrete: move + 5 x letter.
+            differences) and those of a message, instead of Discrete: move + 5 x letter. Where a
+            scenario has no choice of `actions`, they are Box(-1, 1) in any case.
         render_mode: "rgb_array" (u8[H, W, 3]), "human" (a live window) or None.
         parameters: the scenario's other parameters. `observation="everything"` makes of spread what
             MPE2 has.
 
     Raises ValueError for an unknown name, parameter or mode.
     """
-    given = {"actions": "discrete", **parameters}
-    if "actions" in parameters:
+    kind = find_scenario(scenario)
+    chooses = "actions" in kind.model_fields
+    given = {**({"actions": "discrete"} if chooses else {}), **parameters}
+    if chooses and "actions" in parameters:
         raise ValueError("actions cannot be given here: set continuous_actions to True or False")
     if max_cycles is not None:
         given["episode_length"] = max_cycles
-    name = find_scenario(scenario).__name__.lower() if ":" in scenario else scenario
+    name = kind.__name__.lower() if ":" in scenario else scenario
     world = make(scenario, seed=new_seed(), **given)
     return WorldEnv(world, f"{name}_v0", continuous_actions, render_mode)
 

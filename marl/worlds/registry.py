@@ -18,6 +18,7 @@ from marl.worlds.particles.scenarios.tag import Tag
 from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.pettingzoo import PREFIX, environment
+from marl.worlds.tennis.world import Tennis
 
 SCENARIOS: dict[str, type[WorldConfig]] = {
     "spread": Spread,
@@ -29,6 +30,7 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "speaker_listener": SpeakerListener,
     "tag": Tag,
     "world_comm": WorldComm,
+    "tennis": Tennis,
 }
 
 

@@ -37,7 +37,7 @@ def _one_process(monkeypatch):
 
 
 def test_rivals_meet_in_every_pairing(data, monkeypatch, capsys):
-    settings = ["world.scenario=tag", "world.good_speed=2.0"]
+    settings = ["world.scenario=tag", "world.good_speed=2.0", "world.actions=discrete"]
     trained(data, "tag", settings, ["MADDPG", "DDPG"])
     monkeypatch.setattr(sys, "argv", ["paper.py", "tag", "--trained"])
     paper.main()
@@ -49,6 +49,7 @@ def test_rivals_meet_in_every_pairing(data, monkeypatch, capsys):
         assert f"]; paper {figure[0]}" in row
     assert "1 seeds, 16 episodes" in fast
     assert "Left out: there is no run or sweep 'paper_tag-DDPG-1'" in fast
+    assert fast.count("Predators that run straight at it touch a prey that") == 2
 
 
 def test_collisions_and_distances_add_up_to_the_reward(data):

@@ -1,0 +1,1 @@
+"""Tennis for two: one ball, two rackets, seen from the side."""

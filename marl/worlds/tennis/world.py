@@ -1,0 +1,176 @@
+"""Tennis as a world: E courts, two players, a rally is an episode; see physics.py."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.spaces import Box
+from pydantic import Field
+
+from marl.worlds.base import Arrays, Group, Part, Step, World, WorldConfig
+from marl.worlds.particles.random import stream_keys
+from marl.worlds.scene import Scene
+from marl.worlds.tennis import physics
+
+FRAMES, SEEN = 3, 8
+PLAYERS = "players"
+
+
+class Tennis(WorldConfig):
+    """Two rackets keep a ball in the air, over a net. Each player earns 0.1 for a ball that it
+    plays over, and loses 0.01 when the rally ends by its fault: the ball fell on its side, or it
+    played it into the net or against a wall.
+
+    Observation, float32[24]: what a player saw in each of the last 3 steps, oldest first, zeros
+    where there was none yet: racket x, y, vx, vy, ball x, y, vx, vy, all in its own frame, in which
+    the net is ahead. Actions, float32[2]: run to the net (1) or back (-1), at up to 30 m/s; jump
+    where it is above 0.5. The score of an episode is the larger of the two players' sums.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("score",)
+    outcomes: ClassVar[frozenset[str]] = frozenset({"score"})
+
+    episode_length: int = Field(1000, ge=1, description="after which a rally is broken off")
+    legacy: bool = Field(
+        False,
+        description="as in the original: players see their racket's velocity twice and the ball's "
+        "never, and a ball that has crossed the net counts as player 0's, whoever hit it",
+    )
+    rebound: bool = Field(
+        False, description="rackets that fall on the floor bounce, as their material would have it"
+    )
+    zone: float = Field(
+        0.55, gt=0, le=1, description="m: how far from the net a ball has been played over"
+    )
+
+    @property
+    def groups(self) -> dict[str, Group]:
+        return {
+            PLAYERS: Group(
+                ("player_0", "player_1"),
+                Box(-np.inf, np.inf, (FRAMES * SEEN,), np.float32),
+                Box(-1.0, 1.0, (2,), np.float32),
+                (Part("frames", count=FRAMES, scalars=SEEN),),
+                (Part("move", scalars=2),),
+            )
+        }
+
+    def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> "TennisWorld":
+        """Rallies end when they end; there is nothing to stagger."""
+        return TennisWorld(self, num_worlds, seed)
+
+
+class TennisWorld(World):
+    """E courts."""
+
+    outcomes = Tennis.outcomes
+
+    def __init__(self, scenario: Tennis, num_worlds: int = 1, seed: int = 0) -> None:
+        if num_worlds < 1:
+            raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
+        self.scenario, self.groups, self.num_worlds = scenario, scenario.groups, num_worlds
+        self._state: Arrays = {
+            "keys": stream_keys(seed % 2**64, num_worlds),
+            "draws": np.zeros(num_worlds, np.uint64),
+            "rackets": np.zeros((num_worlds, 2, 4)),
+            "ball": np.zeros((num_worlds, 4)),
+            "last": np.full(num_worlds, -1, np.int8),
+            "over": np.zeros(num_worlds, bool),
+            "ended": np.ones(num_worlds, bool),
+            "steps": np.zeros(num_worlds, np.int64),
+            "earned": np.zeros((num_worlds, 2)),
+            "frames": np.zeros((num_worlds, 2, FRAMES, SEEN), np.float32),
+        }
+
+    def reset(self, mask: np.ndarray | None = None) -> Arrays:
+        s = self._state
+        begin = np.ones(self.num_worlds, bool) if mask is None else np.asarray(mask, bool)
+        begin = begin | (s["draws"] == 0)
+        places = (s[name] for name in ("rackets", "ball", "last", "over", "keys", "draws"))
+        physics.reset_courts(*places, begin)
+        for name in ("ended", "steps", "earned", "frames"):
+            s[name][begin] = 0
+        now = self._look()
+        s["frames"][begin, :, -1] = now[begin]
+        return self._observation()
+
+    def reseed(self, seeds: Sequence[int]) -> None:
+        if len(seeds) != self.num_worlds:
+            raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
+        self._state["keys"][:] = [stream_keys(seed % 2**64, 1)[0] for seed in seeds]
+        self._state["draws"][:] = 0
+
+    def step(self, actions: Arrays) -> Step:
+        s, scenario = self._state, self.scenario
+        given = np.ascontiguousarray(actions[PLAYERS], np.float32)
+        shape = (self.num_worlds, 2, 2)
+        if given.shape != shape:
+            raise ValueError(f"actions[{PLAYERS!r}] has shape {given.shape}; {shape} is needed")
+        reward = np.empty((self.num_worlds, 2), np.float32)
+        physics.step_courts(
+            s["rackets"], s["ball"], s["last"], s["over"], given, reward, s["ended"],
+            scenario.legacy, scenario.rebound, scenario.zone,
+        )  # fmt: skip
+        s["earned"] += reward
+        s["steps"] += 1
+        s["frames"][:, :, :-1] = s["frames"][:, :, 1:]
+        s["frames"][:, :, -1] = self._look()
+        terminated = np.repeat(s["ended"][:, None], 2, axis=1)
+        truncated = ~s["ended"] & (s["steps"] >= scenario.episode_length)
+        return Step(
+            observation=self._observation(),
+            reward={PLAYERS: reward},
+            terminated={PLAYERS: terminated},
+            truncated=truncated,
+            active={PLAYERS: ~terminated},
+            done=s["ended"] | truncated,
+            metrics={"score": s["earned"].max(1).astype(np.float32)},
+        )
+
+    def _look(self) -> np.ndarray:
+        frame = np.empty((self.num_worlds, 2, SEEN), np.float32)
+        physics.look(self._state["rackets"], self._state["ball"], frame, self.scenario.legacy)
+        return frame
+
+    def _observation(self) -> Arrays:
+        return {PLAYERS: self._state["frames"].reshape(self.num_worlds, 2, -1).copy()}
+
+    def state(self) -> np.ndarray:
+        s = self._state
+        places = s["rackets"].reshape(self.num_worlds, -1), s["ball"], s["last"][:, None]
+        return np.concatenate(places, axis=1).astype(np.float32)
+
+    def scene(self, world: int = 0) -> Scene:
+        s, (nx, ny) = self._state, physics.NORMAL
+        sides = np.array([1.0, -1.0])
+        along = np.linspace(-1, 1, 9)[:, None] * (physics.HALF_LONG - 0.12)
+        faces = [
+            s["rackets"][world, player, :2] + along * (side * ny, -nx)
+            for player, side in enumerate(sides)
+        ]
+        net = np.stack([np.zeros(12), np.linspace(physics.FLOOR, physics.NET_TOP, 12)], 1)
+        floor = np.stack([np.linspace(-12.5, 12.5, 126), np.full(126, physics.FLOOR - 0.1)], 1)
+        discs = [
+            (floor, 0.1, (150, 150, 150, 255)),
+            (net, 0.1, (90, 90, 90, 255)),
+            (faces[0], 0.12, (200, 60, 60, 255)),
+            (faces[1], 0.12, (50, 100, 220, 255)),
+            (s["ball"][world : world + 1, :2], physics.RADIUS, (210, 190, 40, 255)),
+        ]
+        middle = (0.0, 2.0)
+        return Scene(
+            (13.0, 6.0),
+            np.concatenate([at - middle for at, _, _ in discs]).astype(np.float32),
+            np.concatenate([np.full(len(at), r) for at, r, _ in discs]).astype(np.float32),
+            np.concatenate([np.tile(colour, (len(at), 1)) for at, _, colour in discs]).astype(
+                np.uint8
+            ),
+            f"step {s['steps'][world]}   score {s['earned'][world].max():.2f}",
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: values.copy() for name, values in self._state.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, values in self._state.items():
+            values[...] = state[name]
