@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison bench-scaling clean
+.PHONY: demo test test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison bench-scaling bench-paper bench-foreign clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -49,6 +49,13 @@ bench-comparison: .venv/with-marl
 
 bench-scaling: .venv/with-marl
 	$(BIN)/python benchmarks/scaling.py
+
+bench-paper: .venv/with-tests
+	$(BIN)/python benchmarks/paper.py --page
+
+bench-foreign: .venv/with-tests
+	$(INSTALL) 'pettingzoo[sisl]'
+	$(BIN)/python benchmarks/foreign.py
 
 # The libraries we compare with, in an environment of their own.
 bench-peers: benchmarks/peers/requirements.txt

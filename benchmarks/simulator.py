@@ -1,6 +1,7 @@
 """How fast the particle world steps: next to MPE2, VMAS and JaxMARL, and with up to 100 000 agents.
 
-    python benchmarks/simulator.py [--agents 4 12 80] [--large 1000 10000 100000] [--json FILE]
+    python benchmarks/simulator.py [--agents 4 12 80] [--large 1000 10000 100000]
+                                   [--scenarios NAME...] [--json FILE]
     python benchmarks/simulator.py --crossover      lanes against cells, for CELLS_FROM in world.py
 
 Times are CPU seconds on one core. Ours and the peers take turns, several times over, so that
@@ -9,7 +10,6 @@ whatever else the machine does meets all of them. Ratios are between medians.
 
 import argparse
 import importlib.metadata
-import itertools
 import json
 import os
 import platform
@@ -27,8 +27,10 @@ import numpy as np
 from peers.stepping import EPISODE, PEERS, random_actions, random_order, seconds_per_step
 
 from marl.worlds.particles.lanes import WIDTH
+from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import CELLS_FROM, ParticleWorld
+from marl.worlds.registry import find_scenario
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 3
@@ -43,7 +45,17 @@ BATCHES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
 or as can be waited for."""
 
 TARGETS = {"mpe2": (20, 20, 20), "vmas": (8, 20, 20), "jaxmarl": (20, 20, 20)}
-"""How many times as fast we want to be, for the same three sizes."""
+"""How many times as fast we want to be in `spread`, for the same three sizes."""
+
+ONE_WORLD, BEST_BATCH = 20, 5
+"""The same for any scenario: of MPE2 with a single world, of the best of all at its best batch."""
+
+SCENARIOS = ("simple", "adversary", "crypto", "push", "reference", "speaker_listener", "spread",
+             "tag", "world_comm")  # fmt: skip
+AS_THEY_COME: dict[str, dict[str, Any]] = {
+    "spread": {"num_agents": 3, "observation": "everything", "agent_density": 3}
+}
+"""Parameters that make of our scenario what MPE has, where it is not that by itself."""
 
 FLAT, AGENT_STEPS = 1.5, 1.2e6
 """In the largest world: the most that an agent may cost, relative to one in the smallest of the
@@ -57,7 +69,8 @@ Not the same in all: ours observes the nearest 3 agents and 4 landmarks, in a sq
 the number of agents; the peers, used as they come, observe everybody, in a square of fixed size.
 JaxMARL's loop over steps is compiled with the rest, the others are stepped from Python; it draws a
 new start in every step. Ours is timed over whole episodes, a slow peer over less, which spares it
-the resets."""
+the resets. The scenarios that follow are as they come in all, with as many agents and, but for
+metrics, the same to be computed."""
 
 HEADER = """
  library   agents   worlds    env-steps/s        at best  agent-steps/s"""
@@ -75,6 +88,7 @@ class Case:
     library: str
     agents: int
     worlds: int
+    scenario: str = "spread"
     seconds: list[float] = field(default_factory=list)
     bytes_per_agent: float | None = None
 
@@ -122,10 +136,16 @@ def spread(agents: int) -> Spread:
 class Ours:
     """Our worlds, stepped once: that compiles the kernels, or loads them."""
 
-    def __init__(self, agents: int, worlds: int, **options: Any) -> None:
-        self.world = ParticleWorld(spread(agents), worlds, **options)
-        batches = random_actions(-1, 1, (worlds, agents, 2))
-        self.actions = [{"agents": batch} for batch in batches]
+    def __init__(self, scenario: Scenario, worlds: int, **options: Any) -> None:
+        self.world = ParticleWorld(scenario, worlds, **options)
+        rng = np.random.default_rng(0)
+        drawn = {
+            g: random_actions(group.action_space, worlds, len(group), rng=rng)
+            for g, group in self.world.groups.items()
+        }
+        self.actions = [
+            dict(zip(drawn, batch, strict=True)) for batch in zip(*drawn.values(), strict=True)
+        ]
         self.world.reset()
         self.run(1)
 
@@ -160,10 +180,14 @@ class Peer:
             raise RuntimeError(f"{self.name} stopped with status {self._process.wait()}")
         return json.loads(line)
 
-    def seconds_per_step(self, seconds: float, **case: int) -> float:
-        """CPU seconds for one step of the case, measured for about `seconds`."""
+    def seconds_per_step(self, seconds: float, **case: Any) -> float:
+        """CPU seconds for one step of the case, measured for about `seconds`. Raises RuntimeError
+        where the library fails."""
         print(json.dumps({**case, "seconds": seconds}), file=self._process.stdin, flush=True)
-        return self._answer()
+        answer = self._answer()
+        if isinstance(answer, dict):
+            raise RuntimeError(answer["failed"])
+        return answer
 
 
 def start_peers(python: str) -> list[Peer]:
@@ -182,20 +206,32 @@ def start_peers(python: str) -> list[Peer]:
 # ------------------------------------------------------------------------------------ measurements
 
 
-def compare(agents: int, peers: list[Peer], seconds: float) -> list[Case]:
-    """Ours and the peers at all their batch sizes: ours, a peer, ours, the next peer, and so on."""
+def compare(
+    name: str, scenario: Scenario, peers: list[Peer], seconds: float, **asked: Any
+) -> list[Case]:
+    """Ours and the peers at all their batch sizes: ours, a peer, ours, the next peer, and so on.
+    Peers that do not have the scenario, or fail in it, are left out."""
+    agents, peers = scenario.agent_count, [*peers]
     names = ["marl", *(peer.name for peer in peers)]
-    cases = {name: [Case(name, agents, e) for e in BATCHES[name][size(agents)]] for name in names}
-    ours = {case.worlds: Ours(agents, case.worlds) for case in cases["marl"]}
-    alone: list[Peer | None] = [None]
-    for _, peer in itertools.product(range(ROUNDS), peers or alone):
-        for case in cases["marl"]:
-            case.seconds.append(seconds_per_step(ours[case.worlds].run, seconds, EPISODE))
-        if peer:
-            for case in cases[peer.name]:
-                spent = peer.seconds_per_step(seconds, agents=agents, worlds=case.worlds)
-                case.seconds.append(spent)
-    return [case for name in names for case in cases[name]]
+    cases = {
+        library: [Case(library, agents, e, name) for e in BATCHES[library][size(agents)]]
+        for library in names
+    }
+    ours = {case.worlds: Ours(scenario, case.worlds) for case in cases["marl"]}
+    for _ in range(ROUNDS):
+        turns: list[Peer | None] = [*peers] or [None]
+        for peer in turns:
+            for case in cases["marl"]:
+                case.seconds.append(seconds_per_step(ours[case.worlds].run, seconds, EPISODE))
+            try:
+                for case in cases[peer.name] if peer else []:
+                    asking = {"scenario": name, "worlds": case.worlds, **asked}
+                    case.seconds.append(peer.seconds_per_step(seconds, **asking))
+            except RuntimeError as error:
+                print(f"{peer.name} is left out in {name} ({error})")
+                peers.remove(peer)
+                del cases[peer.name]
+    return [case for own in cases.values() for case in own]
 
 
 def targets(cases: list[Case]) -> list[Target]:
@@ -210,10 +246,27 @@ def targets(cases: list[Case]) -> list[Target]:
     return found
 
 
+def scenario_targets(cases: list[Case]) -> list[Target]:
+    """Ours next to the others, from the cases of one scenario."""
+    best: dict[str, float] = {}
+    for case in cases:
+        best[case.library] = max(best.get(case.library, 0.0), case.rate)
+    one = next(case.rate for case in cases if case.library == "marl" and case.worlds == 1)
+    ours, name, found = best.pop("marl"), cases[0].scenario, []
+    if "mpe2" in best:
+        text = f"{name}, one world, times as fast as mpe2"
+        found.append(Target(text, one / best["mpe2"], ONE_WORLD))
+    if best:
+        first = max(best, key=lambda library: best[library])
+        text = f"{name}, best batch, times as fast as the best of the others, {first}"
+        found.append(Target(text, ours / best[first], BEST_BATCH))
+    return found
+
+
 def grow(sizes: list[int], seconds: float) -> list[Case]:
     """Ours alone in large worlds: one at a time, and sixteen of the smallest."""
     cases = [Case("marl", min(sizes), 16), *(Case("marl", agents, 1) for agents in sorted(sizes))]
-    worlds = [Ours(case.agents, case.worlds) for case in cases]
+    worlds = [Ours(spread(case.agents), case.worlds) for case in cases]
     for _ in range(ROUNDS):
         for case, ours in zip(cases, worlds, strict=True):
             case.seconds.append(seconds_per_step(ours.run, seconds, EPISODE))
@@ -255,7 +308,7 @@ def crossover(seconds: float) -> None:
     for worlds in (1, 16, 64):
         ratios = []
         for agents in sizes:
-            ours = [Ours(agents, worlds, search=search) for search in ("lanes", "cells")]
+            ours = [Ours(spread(agents), worlds, search=x) for x in ("lanes", "cells")]
             turns = [[seconds_per_step(o.run, seconds) for o in ours] for _ in range(ROUNDS)]
             lanes, cells = np.median(turns, axis=0)
             ratios.append(lanes / cells)
@@ -289,6 +342,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--agents", type=int, nargs="*", default=[4, 12, 80])
     parser.add_argument("--large", type=int, nargs="*", default=[1000, 10_000, 100_000])
+    parser.add_argument("--scenarios", nargs="*", choices=SCENARIOS, default=SCENARIOS)
     parser.add_argument("--peers", metavar="PYTHON", help="the interpreter that has the peers")
     parser.add_argument("--seconds", type=float, default=0.3, help="for each measurement")
     parser.add_argument("--crossover", action="store_true", help="lanes against cells, only")
@@ -315,7 +369,7 @@ def main() -> None:
     cases: list[Case] = []
     reached: list[Target] = []
     for agents in args.agents:
-        compared = compare(agents, peers, args.seconds)
+        compared = compare("spread", spread(agents), peers, args.seconds, agents=agents)
         print(HEADER, *compared, sep="\n", flush=True)
         cases += compared
         reached += targets(compared)
@@ -324,6 +378,13 @@ def main() -> None:
         print(HEADER + "  bytes/agent", *large, sep="\n")
         cases += large
         reached += large_targets(large)
+    for name in args.scenarios:
+        scenario = find_scenario(name)(**AS_THEY_COME.get(name, {}))
+        assert isinstance(scenario, Scenario)
+        compared = compare(name, scenario, peers, args.seconds)
+        print(f"\n{name}{HEADER}", *compared, sep="\n", flush=True)
+        cases += compared
+        reached += scenario_targets(compared)
     print("\nTargets", *reached, sep="\n")
     if args.json:
         write_report(args.json, about, cases=cases, targets=reached)

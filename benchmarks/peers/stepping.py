@@ -1,10 +1,11 @@
-"""Steps another library's cooperative navigation, for benchmarks/simulator.py.
+"""Steps another library's MPE scenarios, for benchmarks/simulator.py.
 
     python stepping.py mpe2|vmas|jaxmarl
 
 runs in an interpreter that has that library (marl itself is not needed). It prints
-{"versions": text} or {"missing": why}; then it answers every line {"agents": N, "worlds": E,
-"seconds": S} on standard input with the CPU seconds that one step of all E worlds takes.
+{"versions": text} or {"missing": why}; then it answers every line {"scenario": NAME, "worlds": E,
+"seconds": S} on standard input with the CPU seconds that one step of all E worlds takes, or with
+{"failed": why}. With "agents": N, `spread` has so many; else scenarios are as they come.
 """
 
 import importlib
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +28,13 @@ Run = Callable[[int], object]
 """Steps all worlds that many times."""
 
 
-def random_actions(low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Batches of uniform actions [BATCHES, *shape], which for every agent average to the middle:
-    taken in random order they make a random walk, without a drift that would empty the square."""
-    half = np.random.default_rng(0).uniform(low, high, (BATCHES // 2, *shape))
-    return np.concatenate([half, low + high - half]).astype(np.float32)
+def random_actions(space: Any, *worlds: int, rng: np.random.Generator) -> np.ndarray:
+    """Batches of uniform actions [BATCHES, *worlds, *shape], which for every agent average to the
+    middle of the space (Box): taken in random order they make a random walk, without a drift that
+    would empty the square."""
+    size = (BATCHES // 2, *worlds, *space.shape)
+    half = rng.uniform(space.low, space.high, size)
+    return np.concatenate([half, space.low + space.high - half]).astype(np.float32)
 
 
 def random_order(steps: int) -> np.ndarray:
@@ -50,15 +54,26 @@ def seconds_per_step(run: Run, seconds: float, multiple: int = 1) -> float:
         steps *= math.ceil(seconds / max(spent, 1e-3))
 
 
-def mpe2(agents: int, worlds: int) -> Run:
-    """MPE2's simple_spread: numpy, one world, a dictionary of agents."""
-    from mpe2 import simple_spread_v3
+def mpe_name(scenario: str) -> str:
+    """What MPE calls our scenario."""
+    return scenario if scenario == "simple" else f"simple_{scenario}"
 
+
+def versioned(scenario: str) -> str:
+    """The same with the version that all of them have."""
+    return f"{mpe_name(scenario)}_v{4 if scenario == 'speaker_listener' else 3}"
+
+
+def mpe2(scenario: str, worlds: int, agents: int | None = None) -> Run:
+    """MPE2: numpy, one world, a dictionary of agents."""
     assert worlds == 1, "MPE2 steps one world"
-    env = simple_spread_v3.parallel_env(N=agents, max_cycles=EPISODE, continuous_actions=True)
+    module = importlib.import_module(f"mpe2.{versioned(scenario)}")
+    options = {"N": agents} if agents else {}
+    env = module.parallel_env(max_cycles=EPISODE, continuous_actions=True, **options)
     env.reset(seed=0)
-    batches = random_actions(0, 1, (agents, 5))
-    actions = [dict(zip(env.agents, batch, strict=True)) for batch in batches]
+    rng = np.random.default_rng(0)
+    drawn = [random_actions(env.action_space(name), rng=rng) for name in env.agents]
+    actions = [dict(zip(env.agents, batch, strict=True)) for batch in zip(*drawn, strict=True)]
 
     def run(steps: int) -> None:
         for i in random_order(steps):
@@ -70,18 +85,21 @@ def mpe2(agents: int, worlds: int) -> Run:
     return run
 
 
-def vmas(agents: int, worlds: int) -> Run:
-    """VMAS's simple_spread: torch, eager, all worlds in one tensor."""
+def vmas(scenario: str, worlds: int, agents: int | None = None) -> Run:
+    """VMAS: torch, eager, all worlds in one tensor."""
     import torch
     import vmas
 
     torch.set_num_threads(1)
+    options = {"n_agents": agents} if agents else {}
     env = vmas.make_env(
-        "simple_spread", worlds, device="cpu", continuous_actions=True, seed=0, n_agents=agents
+        mpe_name(scenario), worlds, device="cpu", continuous_actions=True, seed=0, **options
     )
     env.reset()
-    batches = torch.from_numpy(random_actions(-1, 1, (agents, worlds, 2)))
-    actions = [list(batch) for batch in batches]
+    rng = np.random.default_rng(0)
+    spaces = env.action_space
+    drawn = [torch.from_numpy(random_actions(space, worlds, rng=rng)) for space in spaces]
+    actions = [list(batch) for batch in zip(*drawn, strict=True)]
     elapsed = 0
 
     def run(steps: int) -> None:
@@ -96,20 +114,20 @@ def vmas(agents: int, worlds: int) -> Run:
     return run
 
 
-def jaxmarl(agents: int, worlds: int) -> Run:
-    """JaxMARL's simple_spread: jit, vmap over the worlds, the loop over steps compiled too."""
+def jaxmarl(scenario: str, worlds: int, agents: int | None = None) -> Run:
+    """JaxMARL: jit, vmap over the worlds, the loop over steps compiled too."""
     import jax
     import jax.numpy as jnp
     import jaxmarl
 
-    env = jaxmarl.make(
-        "MPE_simple_spread_v3",
-        num_agents=agents,
-        num_landmarks=agents,
-        action_type="Continuous",
-        max_steps=EPISODE,
-    )
-    batches = jnp.asarray(random_actions(0, 1, (agents, worlds, 5)))
+    options = {"num_agents": agents, "num_landmarks": agents} if agents else {}
+    name = f"MPE_{versioned(scenario)}"
+    env = jaxmarl.make(name, action_type="Continuous", max_steps=EPISODE, **options)
+    rng = np.random.default_rng(0)
+    batches = {
+        name: jnp.asarray(random_actions(env.action_space(name), worlds, rng=rng))
+        for name in env.agents
+    }
     order = jnp.asarray(random_order(10_000))
 
     @jax.jit
@@ -117,8 +135,8 @@ def jaxmarl(agents: int, worlds: int) -> Run:
         def one(t, carry):
             key, state, *_ = carry
             key, draw = jax.random.split(key)
-            batch = batches[order[t % len(order)]]
-            actions = {name: batch[i] for i, name in enumerate(env.agents)}
+            which = order[t % len(order)]
+            actions = {name: drawn[which] for name, drawn in batches.items()}
             keys = jax.random.split(draw, worlds)
             observation, state, reward, *_ = jax.vmap(env.step)(keys, state, actions)
             return key, state, observation, reward  # carried, or the compiler would leave them out
@@ -166,7 +184,12 @@ def serve(peers: Peers) -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         seconds = asked.pop("seconds")
-        print(json.dumps(seconds_per_step(built(**asked), seconds)), file=answers, flush=True)
+        answer: float | dict[str, str]
+        try:
+            answer = seconds_per_step(built(**asked), seconds)
+        except Exception as error:  # nor do we know what a library's scenario may raise
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

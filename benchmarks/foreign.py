@@ -1,0 +1,59 @@
+"""Learning in PettingZoo's worlds: MPE2's spread beside our own, and multiwalker.
+
+    python benchmarks/foreign.py [--trained]
+
+Trains the sweeps experiments/foreign_spread.json and multiwalker.json (`marl sweep`; what is
+finished is not trained again), and prints how well they did after so many steps: greedy episodes,
+the mean over the seeds and its 95 % interval.
+"""
+
+import argparse
+
+import numpy as np
+from commands import marl
+
+from marl import comparison
+from marl.crossplay import interval
+from marl.pages import as_markdown
+from marl.runs import Run, read_log
+
+SWEEPS = {"foreign_spread": "reward", "multiwalker": "return"}
+
+
+def curve(run: str, metric: str) -> dict[int, float]:
+    """What was evaluated after so many steps."""
+    log = read_log(Run(run).stats)
+    return {line["step"]: line["evaluation"][metric] for line in log if "evaluation" in line}
+
+
+def table(sweep: str, metric: str) -> str:
+    """A row for each evaluation, a column for each of the sweep's configs."""
+    groups, left_out = comparison.gather([sweep])
+    curves = [[curve(run, metric) for run in group.runs] for group in groups]
+    cpu = ", ".join(f"{group.label} {group.cpu:.0f}" for group in groups)
+    rows = []
+    for step in curves[0][0]:
+        row = [f"{step:,}"]
+        for own in curves:
+            values = np.array([seed[step] for seed in own])
+            low, high = interval(values[:, None, None])
+            row.append(f"{values.mean():.3f} [{low:.3f}, {high:.3f}]")
+        rows.append(row)
+    headings = ["steps", *(group.label for group in groups)]
+    return "\n\n".join([as_markdown((headings, rows)), f"CPU-s (median): {cpu}.", *left_out])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--trained", action="store_true", help="of what is finished; train nothing")
+    options = parser.parse_args()
+    for sweep, metric in SWEEPS.items():
+        if not options.trained:
+            marl("sweep", f"experiments/{sweep}.json")
+        print(f"## {sweep}: {metric}", table(sweep, metric), sep="\n\n", end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
