@@ -223,8 +223,10 @@ def compare(
         for peer in turns:
             for case in cases["marl"]:
                 case.seconds.append(seconds_per_step(ours[case.worlds].run, seconds, EPISODE))
+            if peer is None:
+                continue
             try:
-                for case in cases[peer.name] if peer else []:
+                for case in cases[peer.name]:
                     asking = {"scenario": name, "worlds": case.worlds, **asked}
                     case.seconds.append(peer.seconds_per_step(seconds, **asking))
             except RuntimeError as error:
