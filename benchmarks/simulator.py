@@ -36,10 +36,10 @@ ROOT = Path(__file__).parent.parent
 ROUNDS = 3
 
 BATCHES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
-    "marl": ((1, 64, 1024, 4096), (1, 64, 1024, 4096), (1, 16, 128, 512)),
+    "marl": ((1, 64, 1024, 4096, 16384), (1, 64, 1024, 4096), (1, 16, 128, 512)),
     "mpe2": ((1,), (1,), (1,)),
-    "vmas": ((1024, 4096, 16384), (1024, 4096), (64, 1024)),
-    "jaxmarl": ((1, 64, 1024), (1, 64, 1024), (1, 16)),
+    "vmas": ((1024, 4096, 16384, 65536), (1024, 4096), (64, 1024)),
+    "jaxmarl": ((1, 64, 1024, 4096), (1, 64, 1024), (1, 16)),
 }
 """Worlds side by side, for up to 6, up to 20 and more agents: as many as still make a difference,
 or as can be waited for."""
@@ -53,7 +53,12 @@ ONE_WORLD, BEST_BATCH = 20, 5
 SCENARIOS = ("simple", "adversary", "crypto", "push", "reference", "speaker_listener", "spread",
              "tag", "world_comm")  # fmt: skip
 AS_THEY_COME: dict[str, dict[str, Any]] = {
-    "spread": {"num_agents": 3, "observation": "everything", "agent_density": 3}
+    "spread": {
+        "num_agents": 3,
+        "observation": "everything",
+        "reward": "mpe2",
+        "agent_density": 3,  # the square from -1 to 1
+    }
 }
 """Parameters that make of our scenario what MPE has, where it is not that by itself."""
 
@@ -131,6 +136,14 @@ def write_report(path: Path, about: list[str], **measured: Sequence[Any]) -> Non
 def spread(agents: int) -> Spread:
     """Without the neighbours' velocities, which the peers' agents do not see either."""
     return Spread(num_agents=agents, perceive_velocities=False)
+
+
+def as_it_comes(name: str) -> Scenario:
+    """The scenario with what MPE has in it."""
+    parameters = {"episode_length": EPISODE, **AS_THEY_COME.get(name, {})}
+    scenario = find_scenario(name)(**parameters)
+    assert isinstance(scenario, Scenario)
+    return scenario
 
 
 class Ours:
@@ -229,8 +242,9 @@ def compare(
                 for case in cases[peer.name]:
                     asking = {"scenario": name, "worlds": case.worlds, **asked}
                     case.seconds.append(peer.seconds_per_step(seconds, **asking))
-            except RuntimeError as error:
-                print(f"{peer.name} is left out in {name} ({error})")
+            except (OSError, RuntimeError) as error:  # OSError: it has stopped before
+                why = str(error).partition("\n")[0]
+                print(f"{peer.name} is left out in {name} ({why})")
                 peers.remove(peer)
                 del cases[peer.name]
     return [case for own in cases.values() for case in own]
@@ -381,9 +395,7 @@ def main() -> None:
         cases += large
         reached += large_targets(large)
     for name in args.scenarios:
-        scenario = find_scenario(name)(**AS_THEY_COME.get(name, {}))
-        assert isinstance(scenario, Scenario)
-        compared = compare(name, scenario, peers, args.seconds)
+        compared = compare(name, as_it_comes(name), peers, args.seconds)
         print(f"\n{name}{HEADER}", *compared, sep="\n", flush=True)
         cases += compared
         reached += scenario_targets(compared)

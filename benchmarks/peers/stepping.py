@@ -180,7 +180,7 @@ def serve(peers: Peers) -> None:
     build, packages = peers[peer]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     print(json.dumps({"versions": versions}), file=answers, flush=True)
-    built = lru_cache(maxsize=4)(build)  # a run asks for up to three batch sizes in turn
+    built = lru_cache(maxsize=4)(build)  # a run asks for up to four batch sizes in turn
     for line in sys.stdin:
         asked = json.loads(line)
         seconds = asked.pop("seconds")

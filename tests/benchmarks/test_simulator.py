@@ -11,8 +11,6 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 import simulator  # noqa: E402
 
-from marl.worlds.registry import find_scenario  # noqa: E402
-
 SLOWER = 100
 
 
@@ -40,8 +38,7 @@ def quick(monkeypatch):
 @pytest.mark.parametrize("name", simulator.SCENARIOS)
 def test_each_scenario(quick, name, capsys):
     peer = Slow()
-    scenario = find_scenario(name)(**simulator.AS_THEY_COME.get(name, {}))
-    cases = simulator.compare(name, scenario, [peer], 0.01)
+    cases = simulator.compare(name, simulator.as_it_comes(name), [peer], 0.01)
     targets = simulator.scenario_targets(cases)
     if name == "tag":
         assert "mpe2 is left out in tag (no tag)" in capsys.readouterr().out

@@ -284,8 +284,14 @@ class ParticleWorld(World):
         self._draws = np.zeros(num_worlds, np.uint64)
         self._elapsed = np.zeros(num_worlds, np.int64)
         self._observation: Arrays = {}  # empty until the first reset
+        # Found once: to find them in every step would take longer than to step a small world.
+        self._observed = self._shapes("observation_space")
+        self._acted = self._shapes("action_space")
+        ends = np.cumsum([len(group) for group in self.groups.values()]).tolist()
+        starts = [0, *ends[:-1]]
+        self._columns = dict(zip(self.groups, map(slice, starts, ends), strict=True))
         self._every_block = np.ones(self._blocks, bool)
-        self._no_actions = tuple(self._new_arrays("action_space").values())
+        self._no_actions = tuple(self._new_arrays(self._acted).values())
         self._never = self._constant(False)
         self._always = self._constant(True)
 
@@ -370,7 +376,7 @@ class ParticleWorld(World):
         if self._observation:
             observation = {g: array.copy() for g, array in self._observation.items()}
         else:
-            observation = self._new_arrays("observation_space")
+            observation = self._new_arrays(self._observed)
         chosen = np.zeros(self._blocks, bool)
         chosen[np.flatnonzero(mask) // self._lanes] = True
         self._run(False, chosen, self._no_actions, observation)
@@ -396,18 +402,22 @@ class ParticleWorld(World):
                 job.result()
         return reward[:, 0], metrics[:, 0]
 
-    def _new_arrays(self, space: str) -> Arrays:
-        """An uninitialised array for every group."""
+    def _shapes(self, space: str) -> dict[str, tuple[int, ...]]:
+        """[E, n_g, size] of every group."""
         return {
-            g: np.empty((self.num_worlds, len(group), *getattr(group, space).shape), self.dtype)
+            g: (self.num_worlds, len(group), *getattr(group, space).shape)
             for g, group in self.groups.items()
         }
+
+    def _new_arrays(self, shapes: dict[str, tuple[int, ...]]) -> Arrays:
+        """An uninitialised array for every group."""
+        return {g: np.empty(shape, self.dtype) for g, shape in shapes.items()}
 
     def step(self, actions: Arrays) -> Step:
         if not self._observation:
             raise RuntimeError("call reset() before the first step()")
         given = tuple([self._checked(actions, g) for g in self.groups])
-        observation = self._new_arrays("observation_space")
+        observation = self._new_arrays(self._observed)
         reward, metrics = self._run(True, self._every_block, given, observation)
         self._observation = observation
         self._elapsed += 1
@@ -425,18 +435,14 @@ class ParticleWorld(World):
     def _checked(self, actions: Arrays, g: str) -> np.ndarray:
         if g not in actions:
             raise ValueError(f"actions has no {g!r}; the groups are: {', '.join(self.groups)}")
-        shape = (self.num_worlds, len(self.groups[g]), *self.groups[g].action_space.shape)
         given = np.ascontiguousarray(actions[g], self.dtype)
-        if given.shape != shape:
-            raise ValueError(f"actions[{g!r}] has shape {given.shape}; {shape} is needed")
+        if given.shape != self._acted[g]:
+            raise ValueError(f"actions[{g!r}] has shape {given.shape}; {self._acted[g]} is needed")
         return given
 
     def _by_group(self, array: np.ndarray) -> Arrays:
         """Split [E, n] into the groups' columns."""
-        if len(self.groups) == 1:
-            return dict.fromkeys(self.groups, array)
-        ends = np.cumsum([len(group) for group in self.groups.values()])[:-1]
-        return dict(zip(self.groups, np.split(array, ends, axis=1), strict=True))
+        return {g: array[:, columns] for g, columns in self._columns.items()}
 
     def neighbours(self, agents: int, landmarks: int = 0) -> dict[str, Neighbours]:
         """As `World.neighbours`; equal distances are ordered by number. At most 64 of a kind."""
@@ -445,11 +451,8 @@ class ParticleWorld(World):
                 raise ValueError(f"{count} neighbours are asked for; it can be 0 to {NEAR_ROWS}")
         if not self._observation:
             raise RuntimeError("call reset() before asking for neighbours")
-        found, first = {}, 0
-        for g, group in self.groups.items():
-            own = slice(first, first + len(group))
-            first += len(group)
-            state = self._states[0]
+        found, state = {}, self._states[0]
+        for g, own in self._columns.items():
             team = self._alone(state.agents, own) if len(self.groups) > 1 else state.agents
             found[g] = Neighbours(
                 self._nearest(team, team, agents), self._nearest(team, state.landmarks, landmarks)
