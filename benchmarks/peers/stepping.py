@@ -130,22 +130,22 @@ def jaxmarl(scenario: str, worlds: int, agents: int | None = None) -> Run:
     }
     order = jnp.asarray(random_order(10_000))
 
+    def one(t, carry):
+        key, state, *_ = carry
+        key, draw = jax.random.split(key)
+        which = order[t % len(order)]
+        actions = {name: drawn[which] for name, drawn in batches.items()}
+        keys = jax.random.split(draw, worlds)
+        observation, state, reward, *_ = jax.vmap(env.step)(keys, state, actions)
+        return key, state, observation, reward  # carried, or the compiler would leave them out
+
     @jax.jit
     def advance(carry, steps):
-        def one(t, carry):
-            key, state, *_ = carry
-            key, draw = jax.random.split(key)
-            which = order[t % len(order)]
-            actions = {name: drawn[which] for name, drawn in batches.items()}
-            keys = jax.random.split(draw, worlds)
-            observation, state, reward, *_ = jax.vmap(env.step)(keys, state, actions)
-            return key, state, observation, reward  # carried, or the compiler would leave them out
-
         return jax.lax.fori_loop(0, steps, one, carry)
 
     key = jax.random.PRNGKey(0)
-    observation, state = jax.vmap(env.reset)(jax.random.split(key, worlds))
-    carry = key, state, observation, {name: jnp.zeros(worlds) for name in env.agents}
+    _, state = jax.vmap(env.reset)(jax.random.split(key, worlds))
+    carry = jax.jit(one)(0, (key, state))  # what a step carries has other types than a reset
 
     def run(steps: int) -> None:
         nonlocal carry
@@ -188,7 +188,8 @@ def serve(peers: Peers) -> None:
         try:
             answer = seconds_per_step(built(**asked), seconds)
         except Exception as error:  # nor do we know what a library's scenario may raise
-            answer = {"failed": f"{type(error).__name__}: {error}"}
+            first_line = str(error).partition("\n")[0]
+            answer = {"failed": f"{type(error).__name__}: {first_line}"}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -87,10 +87,11 @@ def _step(scenario, state, moving, chosen, actions, observations, reward, metric
     """In those blocks first..last - 1 that are chosen: act, move and score, if moving; observe.
 
     actions, observations: a tuple of [E, n_g, size] for the groups; reward [E, 1, n]; metrics
-    [E, 1, M]. (One kernel for steps and for looks after a reset, so that it compiles once.)
+    [M, blocks] + lanes. (One kernel for steps and for looks after a reset, so that it compiles
+    once.)
     """
     force, near = np.empty_like(state.agents.position[0]), _near(state.agents)
-    rewards, values = _rows(state, reward.shape[2]), _rows(state, metrics.shape[2])
+    rewards, values = _rows(state, reward.shape[2]), _rows(state, metrics.shape[0])
     size = 0
     for group in observations:
         size = max(size, group.shape[2])
@@ -113,7 +114,8 @@ def _step(scenario, state, moving, chosen, actions, observations, reward, metric
         if moving:
             scenario.score(world, borrow(rewards), borrow(values))
             to_worlds(rewards, reward, b, 0)
-            to_worlds(values, metrics, b, 0)
+            for m in range(metrics.shape[0]):
+                store(metrics, (m, b), load(values, m))
 
 
 @inline
@@ -386,9 +388,10 @@ class ParticleWorld(World):
         self, moving: bool, chosen: np.ndarray, actions: tuple[np.ndarray, ...], observation: Arrays
     ) -> tuple[np.ndarray, np.ndarray]:
         """Run the step kernel, on every thread's share of the blocks; return reward [E, n] and
-        metrics [E, M]."""
+        metrics [M, E]."""
         reward = np.empty((self.num_worlds, 1, len(self._agents.radius)), self.dtype)
-        metrics = np.empty((self.num_worlds, 1, len(self.scenario.metrics)), self.dtype)
+        lanes = (self._lanes,) if self._lanes > 1 else ()
+        metrics = np.empty((len(self.scenario.metrics), self._blocks, *lanes), self.dtype)
         args = (moving, chosen, actions, tuple(observation.values()), reward, metrics)
         if self._pool is None:
             self._step(self.scenario, self._states[0], *args, *self._ranges[0])
@@ -400,7 +403,8 @@ class ParticleWorld(World):
             ]
             for job in jobs:
                 job.result()
-        return reward[:, 0], metrics[:, 0]
+        metrics = metrics.reshape(len(metrics), self._blocks * self._lanes)
+        return reward[:, 0], metrics[:, : self.num_worlds]
 
     def _shapes(self, space: str) -> dict[str, tuple[int, ...]]:
         """[E, n_g, size] of every group."""
@@ -429,7 +433,7 @@ class ParticleWorld(World):
             truncated=truncated,
             active=self._always,
             done=truncated,
-            metrics=dict(zip(self.scenario.metrics, metrics.T, strict=True)),
+            metrics=dict(zip(self.scenario.metrics, metrics, strict=True)),
         )
 
     def _checked(self, actions: Arrays, g: str) -> np.ndarray:
