@@ -14,6 +14,7 @@ from commands import marl
 
 from marl import comparison
 from marl.crossplay import interval
+from marl.errors import UserError
 from marl.pages import as_markdown
 from marl.runs import Run, read_log
 
@@ -52,7 +53,10 @@ def main() -> None:
     for sweep, metric in SWEEPS.items():
         if not options.trained:
             marl("sweep", f"experiments/{sweep}.json")
-        print(f"## {sweep}: {metric}", table(sweep, metric), sep="\n\n", end="\n\n")
+        try:
+            print(f"## {sweep}: {metric}", table(sweep, metric), sep="\n\n", end="\n\n")
+        except UserError as error:  # nothing is finished
+            raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ else, against rivals in every pairing (as `marl crossplay` does), and prints the
 """
 
 import argparse
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -92,24 +93,37 @@ class Chase(Policy):
         return {**actions, "adversaries": one_hot((way @ MOVES.T).argmax(-1), len(MOVES))}
 
 
+def played(run: str, policy: Callable[[Policy, World], Policy] | None = None) -> Values:
+    """What a run's episodes came to, {metric: f64[E]}; `policy` makes another one of its own."""
+    subject = evaluation.subject(run)
+
+    def maker(world: World, seed: int) -> Policy:
+        own = subject.policy(world, seed)
+        return policy(own, world) if policy else own
+
+    agents, seed = subject.agents[0], subject.config.evaluation.seed
+    values = evaluation.measure(maker, subject.world, agents, EPISODES, seed)
+    if subject.world["scenario"] == "spread":
+        # The shared reward is minus the sum of distances, minus 1 for every colliding pair.
+        values["colliding"] = values["collisions"] * agents / 2
+        values["left"] = values["mean_distance"] * agents
+    return {name: column for name, column in values.items() if column.ndim == 1}
+
+
 def chased(algorithm: str, runs: list[str]) -> str:
     """How often predators that make straight for the prey touch what has learned to flee."""
-
-    def chase(subject: evaluation.Subject) -> evaluation.PolicyMaker:
-        return lambda world, seed: Chase(subject.policy(world, seed), world)
-
-    touches = []
-    for run in runs:
-        subject = evaluation.subject(run)
-        world, seed = subject.world, subject.config.evaluation.seed
-        values = evaluation.measure(chase(subject), world, subject.agents[0], EPISODES, seed)
-        touches.append(STEPS * values["touches"])
-    ours = cell(np.stack(touches)[:, None])
+    touches = np.stack([STEPS * played(run, Chase)["touches"] for run in runs])
+    ours = cell(touches[:, None])
     return f"Predators that run straight at it touch a prey that {algorithm} taught {ours} times."
 
 
 MADDPG, DDPG = "MADDPG", "DDPG"
-BOTH = (MADDPG, MADDPG), (MADDPG, DDPG), (DDPG, MADDPG), (DDPG, DDPG)
+
+
+def pairings(*printed: tuple[float, ...]) -> dict[tuple[str, ...], tuple[float, ...]]:
+    """The paper's figures, in the order of its rows."""
+    return dict(zip(itertools.product((MADDPG, DDPG), repeat=2), printed, strict=True))
+
 
 TABLES = {
     "communication": PaperTable(
@@ -124,12 +138,8 @@ TABLES = {
             "collisions": lambda values: STEPS * values["colliding"],
         },
         (
-            Game(
-                "N=3", {"num_agents": 3}, {(MADDPG,): (1.767, 0.209), (DDPG,): (1.858, 0.375)}
-            ),
-            Game(
-                "N=6", {"num_agents": 6}, {(MADDPG,): (3.345, 1.366), (DDPG,): (3.350, 1.585)}
-            ),
+            Game("N=3", {"num_agents": 3}, {(MADDPG,): (1.767, 0.209), (DDPG,): (1.858, 0.375)}),
+            Game("N=6", {"num_agents": 6}, {(MADDPG,): (3.345, 1.366), (DDPG,): (3.350, 1.585)}),
         ),
         {"distance at the end": lambda values: values["left"]},
     ),
@@ -140,12 +150,12 @@ TABLES = {
             Game(
                 "prey 30 % faster",
                 {"good_speed": 1.3},
-                dict(zip(BOTH, [(11.0,), (16.1,), (10.3,), (9.4,)], strict=True)),
+                pairings((11.0,), (16.1,), (10.3,), (9.4,)),
             ),
             Game(
                 "prey 100 % faster",
                 {"good_speed": 2.0},
-                dict(zip(BOTH, [(0.202,), (0.405,), (0.298,), (0.321,)], strict=True)),
+                pairings((0.202,), (0.405,), (0.298,), (0.321,)),
             ),
         ),
         also=chased,
@@ -161,25 +171,15 @@ TABLES = {
             Game(
                 "N=2",
                 {"num_good": 2},
-                dict(
-                    zip(
-                        BOTH,
-                        [(94.4, 39.2, 55.2), (92.2, 16.4, 75.8), (68.9, 59.0, 9.9),
-                         (74.7, 38.6, 36.1)],
-                        strict=True,
-                    )
+                pairings(
+                    (94.4, 39.2, 55.2), (92.2, 16.4, 75.8), (68.9, 59.0, 9.9), (74.7, 38.6, 36.1)
                 ),
             ),
             Game(
                 "N=4",
                 {"num_good": 4},
-                dict(
-                    zip(
-                        BOTH,
-                        [(81.5, 28.3, 53.2), (69.6, 19.8, 49.4), (35.7, 32.1, 3.6),
-                         (18.4, 35.8, -17.4)],
-                        strict=True,
-                    )
+                pairings(
+                    (81.5, 28.3, 53.2), (69.6, 19.8, 49.4), (35.7, 32.1, 3.6), (18.4, 35.8, -17.4)
                 ),
             ),
         ),
@@ -200,32 +200,14 @@ TABLES = {
             Game(
                 "",
                 {},
-                dict(
-                    zip(
-                        BOTH,
-                        [(96.5, 52.1, 44.4), (96.8, 44.4, 52.4), (65.3, 64.3, 1.0),
-                         (92.7, 67.6, 25.1)],
-                        strict=True,
-                    )
+                pairings(
+                    (96.5, 52.1, 44.4), (96.8, 44.4, 52.4), (65.3, 64.3, 1.0), (92.7, 67.6, 25.1)
                 ),
             ),
         ),
         turned=True,
     ),
-}  # fmt: skip
-
-
-def alone(run: str) -> Values:
-    """One run's episodes, {metric: f64[E]}."""
-    subject = evaluation.subject(run)
-    agents = subject.agents[0]
-    world, seed = subject.world, subject.config.evaluation.seed
-    values = evaluation.measure(subject.policy, world, agents, EPISODES, seed)
-    if world["scenario"] == "spread":
-        # The shared reward is minus the sum of distances, minus 1 for every colliding pair.
-        values["colliding"] = values["collisions"] * agents / 2
-        values["left"] = values["mean_distance"] * agents
-    return {name: column for name, column in values.items() if column.ndim == 1}
+}
 
 
 def measured(table: PaperTable, runs: list[str]) -> Iterator[tuple[tuple, Values]]:
@@ -240,7 +222,7 @@ def measured(table: PaperTable, runs: list[str]) -> Iterator[tuple[tuple, Values
             pair = names[i], names[j]
             yield pair[::-1] if table.turned else pair, values
         return
-    done = dict(in_processes(alone, runs, workers))
+    done = dict(in_processes(played, runs, workers))
     groups, _ = comparison.gather(runs)
     for group in groups:
         own = [done[run] for run in group.runs]

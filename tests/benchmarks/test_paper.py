@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from marl.config import parse_config, with_settings
 from marl.runs import write_json
 from marl.sweeps import load_sweep
 from marl.training import train
+from marl.worlds.registry import find_scenario
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -52,13 +54,39 @@ def test_rivals_meet_in_every_pairing(data, monkeypatch, capsys):
     assert fast.count("Predators that run straight at it touch a prey that") == 2
 
 
-def test_collisions_and_distances_add_up_to_the_reward(data):
-    """The reward is shared, and the table is made from it: minus all distances, minus 1 a pair."""
-    trained(data, "navigation", ["world.scenario=spread", "world.reward=shared"], ["MADDPG"])
-    values = paper.alone("paper_navigation-MADDPG-0")
-    columns = paper.TABLES["navigation"].columns
-    total = columns["distance"](values) + columns["collisions"](values) / paper.STEPS
-    np.testing.assert_allclose(total, -values["reward"], atol=1e-6)
+def test_distances_are_what_collisions_leave_of_the_reward(data):
+    """In episodes of one step what is left at the end is all that there was."""
+    settings = ["world.scenario=spread", "world.reward=shared", "world.episode_length=1"]
+    crowded = ["world.num_agents=12", "world.agent_density=40"]
+    trained(data, "navigation", settings + crowded, ["MADDPG"])
+    values = paper.played("paper_navigation-MADDPG-0")
+    assert values["colliding"].max() >= 2
+    columns, more = paper.TABLES["navigation"].columns, paper.TABLES["navigation"].more
+    np.testing.assert_allclose(
+        columns["distance"](values), more["distance at the end"](values), rtol=1e-5
+    )
+    np.testing.assert_allclose(columns["collisions"](values), 25 * values["colliding"])
+
+
+@pytest.mark.parametrize("name", ["tag", "deception", "crypto"])
+def test_pairings_are_named_as_the_paper_names_them(name, monkeypatch):
+    """Crossplay's first side is the second of the paper's where the table is turned."""
+
+    class Pairs:
+        policies = [SimpleNamespace(config=SimpleNamespace(agent={"name": x})) for x in "ab"]  # noqa: RUF012
+        values = {(0, 1): {"first a": 1}, (1, 0): {"first b": 1}}  # noqa: RUF012
+
+        def __init__(self, *_):
+            pass
+
+        def play(self, _):
+            return ()
+
+    monkeypatch.setattr(paper, "Crossplay", Pairs)
+    table = paper.TABLES[name]
+    first = 1 if table.turned else 0
+    for row, values in paper.measured(table, []):
+        assert values == {f"first {row[first].lower()}": 1}
 
 
 def test_a_page_with_the_tables_that_it_asks_for(data, monkeypatch, tmp_path):
@@ -82,6 +110,18 @@ def test_an_unknown_table(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         paper.main()
     assert "'atari' is no table; choose from communication, navigation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["tag", "deception", "crypto"])
+def test_rows_name_the_sides_in_the_papers_order(name):
+    """Crossplay pairs the scenario's first side with its second."""
+    groups = {"predators": "adversaries", "prey": "good", "agents": "good"}
+    groups |= {"adversary": "adversaries", "Alice and Bob": "alice", "Eve": "eve"}
+    scenario = load_sweep(EXPERIMENTS / f"paper_{name}.json").jobs[0].config.world["scenario"]
+    kind, table = find_scenario(scenario), paper.TABLES[name]
+    sides = kind.sides or [(group,) for group in kind().groups]
+    ours = sides[::-1] if table.turned else sides
+    assert all(groups[player] in side for player, side in zip(table.players, ours, strict=True))
 
 
 @pytest.mark.parametrize("name", paper.TABLES)

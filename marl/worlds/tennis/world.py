@@ -165,7 +165,7 @@ class TennisWorld(World):
             np.concatenate([np.tile(colour, (len(at), 1)) for at, _, colour in discs]).astype(
                 np.uint8
             ),
-            f"step {s['steps'][world]}   score {s['earned'][world].max():.2f}",
+            f"step {s['steps'][world]}",
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -153,6 +153,13 @@ def test_the_original_blames_the_left_for_what_the_right_plays_too_far():
         assert earned[loser] == pytest.approx(-0.01 + 0.1 * loser)
 
 
+def test_who_is_not_to_blame_keeps_nothing_of_that_step():
+    """A ball is paid as played over (legacy: to player 1) and touches the net in the same tick."""
+    world = court([0.05, -0.45, 9.0, -9.0], last=1, legacy=True, zone=0.1)
+    world._state["over"][0] = True
+    assert played(world) == (1, [-0.01, 0.0])
+
+
 def test_no_hits_no_score():
     """-0.01 for one of the two: a mean of -0.005. (Where no racket stands below the ball.)"""
     world = make("tennis", num_worlds=400)
