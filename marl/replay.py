@@ -1,6 +1,7 @@
 """Replay: transitions in, batches out."""
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ class Transition(NamedTuple):
     next_observation: Arrays  # f32[E, N, O]
     terminated: Arrays  # bool[E, N]
     kept: Arrays | MappingProxyType = MappingProxyType({})  # i[E, N, ...], see `Agent.keeps`
+    acted: Arrays | MappingProxyType = MappingProxyType({})  # bool[E, N], see `Step.acted`
 
 
 class _Columns(NamedTuple):
@@ -36,9 +38,11 @@ class _Columns(NamedTuple):
 
 class Batch(_Columns):
     """Transitions of N agents side by side: of a whole group, or of one where drawn singly. A tuple
-    of five; what an agent had kept beside them is in `kept`, which is None for most."""
+    of five; what an agent had kept beside them is in `kept`, and where agents can be gone before an
+    episode is over, `acted` says who was there. Both are None for most."""
 
     kept: Tensor | None = None  # i32[B, N, ...]
+    acted: Tensor | None = None  # f32[B, N], 1.0 or 0.0
 
 
 class Replay:
@@ -59,6 +63,7 @@ class Replay:
         self._next = 0
         self._generator = generator
         self._tables: dict[str, Batch] = {}
+        self._acted: dict[str, Tensor] = {}  # of groups that somebody can leave: once one was seen
         for name, group in groups.items():
             n = len(group)
             (observations,), (actions,) = group.observation_space.shape, group.action_space.shape
@@ -82,6 +87,9 @@ class Replay:
             columns = [(column, x[group]) for column, x in zip(table, transition[:5], strict=True)]
             if group in self._kept:
                 columns.append((self._kept[group], transition.kept[group]))
+            if group in transition.acted:
+                self._acted.setdefault(group, torch.ones_like(table.reward))
+                columns.append((self._acted[group], transition.acted[group]))
             for column, array in columns:
                 dtype = np.float32 if column.is_floating_point() else np.int32
                 values = torch.from_numpy(np.asarray(array, dtype))
@@ -97,17 +105,16 @@ class Replay:
         steps = torch.randint(self.size, (batch_size,), generator=self._generator)
         for group, table in self._tables.items():
             n = table.reward.shape[1]
-            kept = self._kept.get(group)
             if whole_steps:
-                batch[group] = Batch(*[column[steps] for column in table])
-                if kept is not None:
-                    batch[group].kept = kept[steps]
+                drawn = partial(_whole, rows=steps)
             else:
                 agents = torch.randint(n, (batch_size,), generator=self._generator)
-                rows = steps * n + agents
-                batch[group] = Batch(*[column.flatten(0, 1)[rows, None] for column in table])
-                if kept is not None:
-                    batch[group].kept = kept.flatten(0, 1)[rows, None]
+                drawn = partial(_single, rows=steps * n + agents)
+            batch[group] = own = Batch(*map(drawn, table))
+            if group in self._kept:
+                own.kept = drawn(self._kept[group])
+            if group in self._acted:
+                own.acted = drawn(self._acted[group])
         return batch
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -116,6 +123,7 @@ class Replay:
             for name, column in zip(Batch._fields, table, strict=True):
                 state[f"{group}.{name}"] = column[: self.size].clone()
         state |= {f"{g}.kept": column[: self.size].clone() for g, column in self._kept.items()}
+        state |= {f"{g}.acted": column[: self.size].clone() for g, column in self._acted.items()}
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -130,3 +138,17 @@ class Replay:
                 column[: self.size] = stored
         for group, column in self._kept.items():
             column[: self.size] = state[f"{group}.kept"]
+        self._acted.clear()
+        for group, table in self._tables.items():
+            if f"{group}.acted" in state:
+                self._acted[group] = torch.ones_like(table.reward)
+                self._acted[group][: self.size] = state[f"{group}.acted"]
+
+
+def _whole(column: Tensor, rows: Tensor) -> Tensor:
+    return column[rows]
+
+
+def _single(column: Tensor, rows: Tensor) -> Tensor:
+    """Rows of the agents one after another."""
+    return column.flatten(0, 1)[rows, None]

@@ -46,7 +46,8 @@ def collect(
         step = world.step(action)
         then = perceive(step.observation, None)
         yield Collected(
-            Transition(perceived, action, step.reward, then, step.terminated, kept), step
+            Transition(perceived, action, step.reward, then, step.terminated, kept, step.acted),
+            step,
         )
         perceived = then
         if step.done.any():

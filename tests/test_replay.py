@@ -84,6 +84,27 @@ def test_later_changes_to_arrays_do_not_reach_the_memory():
     assert steps_in(memory) == [0, 1]
 
 
+def test_who_had_left_is_remembered():
+    """From the first step on that says so; around the end of the table; across a stored state."""
+    memory = replay(8, "a", "b")
+    memory.add(transition(0, 2, "a", "b"))
+    assert memory.sample(4)["a"].acted is None
+    for first in (2, 7):
+        given = transition(first, 5, "a", "b")
+        odd = (first + np.arange(5)[:, None] + np.arange(AGENTS)) % 2 == 1
+        memory.add(given._replace(acted={"a": odd}))
+    other = replay(8, "a", "b", seed=3)
+    other.load_state_dict(memory.state_dict())
+    for which in (memory, other):
+        for whole_steps in (True, False):
+            batch = which.sample(200, whole_steps)
+            assert batch["b"].acted is None
+            number = batch["a"].reward - 0.5
+            odd = (number // 10 + number % 10) % 2
+            torch.testing.assert_close(batch["a"].acted, odd)
+            assert 0 < odd.mean() < 1
+
+
 def test_every_group_has_a_table():
     memory = replay(8, "a", "b")
     memory.add(transition(0, 4, "a", "b"))

@@ -7,7 +7,8 @@ and what can be switched on besides.
     Q', mu' <- (1 - tau) Q', mu' + tau Q, mu
 
 Shapes: K stacked networks (K = 1: all share one), [K, rows, size] throughout; the loss is a mean
-over the rows and a sum over the stack, which is what K separate learners would do.
+over the rows and a sum over the stack, which is what K separate learners would do. Rows of agents
+that had left the game (`acted`, [K, rows, 1], is 0.0 there; None: nobody had) are left out.
 """
 
 import copy
@@ -140,7 +141,14 @@ class ActorCritic(Learner):
         return self.doing.with_choices_of(action, disturbed)
 
     def improve_critics(
-        self, o: Tensor, a: Tensor, reward: Tensor, o2: Tensor, a2: Tensor, terminated: Tensor
+        self,
+        o: Tensor,
+        a: Tensor,
+        reward: Tensor,
+        o2: Tensor,
+        a2: Tensor,
+        terminated: Tensor,
+        acted: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """One step towards y; o, a, o2 and a2 as the critics see them. Returns what is worth
         logging, [K] each."""
@@ -151,10 +159,11 @@ class ActorCritic(Learner):
             value = values[0] if len(values) == 1 else torch.minimum(*values)
             target = reward + c.gamma * (1.0 - terminated) * value
         estimates = [q(o, a).to(reward.dtype) for q in self.critics.children()]
-        errors = torch.stack([_each((q - target).square()) for q in estimates])
+        errors = torch.stack([_each((q - target).square(), acted) for q in estimates])
         self.descend(self.critics, self.critic_optimiser, errors.sum(1).sum())
         follow(self.target_critics, self.critics, c.tau)
-        return {"critic_loss": errors.detach().sum(0), "value": _each(estimates[0].detach())}
+        value = _each(estimates[0].detach(), acted)
+        return {"critic_loss": errors.detach().sum(0), "value": value}
 
     @property
     def actors_turn(self) -> bool:
@@ -169,6 +178,7 @@ class ActorCritic(Learner):
         result: dict[str, Tensor],
         besides: Tensor | None = None,
         generator: torch.Generator | None = None,
+        acted: Tensor | None = None,
     ) -> Tensor:
         """One step up the critic's slope, from what the actor gave before tanh; everybody else's
         actions, which stand in `a` behind one's own, stay. `besides` is another loss of the actor;
@@ -177,9 +187,9 @@ class ActorCritic(Learner):
         output = output.to(a.dtype)
         own = self.doing(output, generator)
         values = self.critics[0](o, torch.cat([own, a[..., own.shape[-1] :]], -1)).to(a.dtype)
-        loss = -_each(values)
+        loss = -_each(values, acted)
         if c.action_penalty:
-            loss = loss + c.action_penalty * _each(output.square())
+            loss = loss + c.action_penalty * _each(output.square(), acted)
         if besides is not None:
             loss = loss + besides
         self.descend(self.actor, self.actor_optimiser, loss.sum())
@@ -192,7 +202,7 @@ class ActorCritic(Learner):
         result["actor_loss"] = loss.detach()
         saturated = self.doing.saturated(own.detach())
         if saturated is not None:
-            result["saturated"] = _each(saturated)
+            result["saturated"] = _each(saturated, acted)
         return values.detach()
 
     def descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor) -> None:
@@ -206,9 +216,11 @@ class ActorCritic(Learner):
         optimiser.step()
 
 
-def _each(x: Tensor) -> Tensor:
-    """Mean over the rows: [K, rows, size] -> [K]."""
-    return x.mean((1, 2))
+def _each(x: Tensor, acted: Tensor | None) -> Tensor:
+    """Mean over the rows that count: [K, rows, size] -> [K]."""
+    if acted is None:
+        return x.mean((1, 2))
+    return (x.mean(2, True) * acted).sum((1, 2)) / acted.sum((1, 2)).clamp(min=1.0)
 
 
 def of_all(result: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -179,14 +179,23 @@ class DDPG(LearningAgent["_Learner"]):
     def rows(self, g: str, batch: Batch) -> "Rows":
         """A batch [B, N, ...] as the learner of the group takes it."""
         observation, action, reward, next_observation, terminated = batch
+        acted, acts = batch.acted, None
+        if acted is not None:  # who is gone does nothing
+            acts = (acted * (1.0 - terminated))[..., None].expand_as(action)
+            action = action * acted[..., None]
         if g in self._views:  # one mind gets the mean reward, and is done when all are
             join = self._views[g].join
             observation, action, next_observation = map(
                 join, (observation, action, next_observation)
             )
             reward, terminated = reward.mean(1, True), terminated.amin(1, True)
+            if acted is not None and acts is not None:
+                acted, acts = acted.amax(1, True), join(acts)
         columns = (observation, action, reward[..., None], next_observation, terminated[..., None])
-        return self._learners[g].rows(*columns, self._generator)
+        rows = self._learners[g].rows(*columns, self._generator)
+        if acted is not None and acts is not None:
+            rows = rows._replace(acted=acted.T[..., None], acts=acts.transpose(0, 1))
+        return rows
 
     def judged(
         self, g: str, rows: dict[str, "Rows"], next_action: dict[str, Tensor]
@@ -251,6 +260,12 @@ class Rows(NamedTuple):
     terminated: Tensor
     seen: Tensor  # what is shown of the observations to the actor
     next_seen: Tensor
+    acted: Tensor | None = None  # [N, B, 1]: 0.0 for agents that had left the game
+    acts: Tensor | None = None  # [N, B, A]: 0.0 where an agent does nothing any more
+
+    def without_those_gone(self, next_action: Tensor) -> Tensor:
+        """Next actions [N, B, A]; zeros of agents that have left the game."""
+        return next_action if self.acts is None else next_action * self.acts
 
 
 class _Learner(ActorCritic):
@@ -322,7 +337,7 @@ class _Learner(ActorCritic):
         """What the target actor does next: [N, B, A]. Numbers are smoothed by noise if configured,
         choices are drawn, as in the MADDPG authors' code."""
         action = self.doing(self.output(self.target_actor, rows.next_seen), generator)
-        return self.smoothed(action, generator)
+        return rows.without_those_gone(self.smoothed(action, generator))
 
     def update(
         self,
@@ -336,8 +351,9 @@ class _Learner(ActorCritic):
         """One update; the four tensors are what the critics see."""
         o, a, o2, a2 = map(self.stacked, (observation, action, next_observation, next_action))
         reward, terminated = self.stacked(rows.reward), self.stacked(rows.terminated)
-        result = self.improve_critics(o, a, reward, o2, a2, terminated)
+        acted = None if rows.acted is None else self.stacked(rows.acted)
+        result = self.improve_critics(o, a, reward, o2, a2, terminated, acted)
         if self.actors_turn:
             output = self.actor(self.stacked(rows.seen))
-            self.improve_actor(output, o, a, result, generator=generator)
+            self.improve_actor(output, o, a, result, generator=generator, acted=acted)
         return result

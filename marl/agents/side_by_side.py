@@ -78,12 +78,7 @@ class SideBySide(Policy):
                 {g: agent.rows(g, columns) for g, columns in batch.items()}
                 for agent, batch in zip(self.agents, batches, strict=True)
             ]
-            together = {
-                g: Rows(
-                    *[torch.cat(columns) for columns in zip(*[r[g] for r in rows], strict=True)]
-                )
-                for g in self._learners
-            }
+            together = {g: _rows_together([own[g] for own in rows]) for g in self._learners}
             next_actions = {g: self._next_actions(g, together[g]) for g in self._learners}
             for g, learner in self._learners.items():
                 judged = [
@@ -106,10 +101,17 @@ class SideBySide(Policy):
         with torch.no_grad():
             output = learner.output(learner.target_actor, rows.next_seen)
             actions = output.tanh().chunk(len(self.agents))
-        return [
+        smoothed = [
             learner.smoothed(action, agent._generator)
             for agent, action in zip(self.agents, actions, strict=True)
         ]
+        whole = rows.without_those_gone(torch.cat(smoothed))
+        return list(whole.chunk(len(self.agents)))
+
+
+def _rows_together(rows: Sequence[Rows]) -> Rows:
+    columns = zip(*rows, strict=True)
+    return Rows(*[None if column[0] is None else torch.cat(column) for column in columns])  # type: ignore[arg-type]
 
 
 def _together(learners: Sequence[_Learner]) -> _Learner:

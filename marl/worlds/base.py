@@ -8,6 +8,7 @@ transition and calls `reset(step.done)`, so every next observation is the true o
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import gymnasium
@@ -116,6 +117,10 @@ class Step(NamedTuple):
     active: Arrays  # {g: bool[E, N_g]} the agent is still in the game
     done: np.ndarray  # bool[E] the episode is over: truncated, or terminated for every agent
     metrics: Arrays  # {name: f32[E]}
+    acted: Arrays | MappingProxyType = MappingProxyType(
+        {}
+    )  # {g: bool[E, N_g]} the agent was in the
+    # game until now; only of groups that somebody can leave before the episode is over
 
 
 class WorldConfig(BaseModel, ABC):

@@ -47,11 +47,13 @@ def critics_view(o, a, g, i, joint, each, join):
     return join(seen, -1)
 
 
-def losses_by_hand(before, after, columns, g, rows):
+def losses_by_hand(before, after, columns, g, rows, acted=None):
     """The losses of one update of a group, from the states before and after it: the actor's is
     taken after the critic's step. `columns`: the batch in numpy, {g: [B, N, size]} each; `rows`:
-    which member of the family each group is."""
+    which member of the family each group is; `acted` who was there, {g: [B, N]}."""
     o, a, r, o2, terminated = columns
+    there = acted or {h: np.ones_like(x) for h, x in r.items()}
+    a = {h: x * there[h][..., None] for h, x in a.items()}
     joint, each = rows[g].critic == "all", rows[g].networks == "each"
 
     def network(state, h, name, i):
@@ -71,16 +73,23 @@ def losses_by_hand(before, after, columns, g, rows):
         )
         for h in o2
     }
+    if acted:  # then whose task has ended is gone
+        stays = {h: there[h] * (1 - terminated[h]) for h in a2}
+        a2 = {h: x * stays[h][..., None] for h, x in a2.items()}
     errors, slopes = [], []
     for i in range(o[g].shape[1]):
         y = r[g][:, i] + 0.9 * (1 - terminated[g][:, i]) * value(
             before, "target_critics", o2, a2, i
         )
-        errors.append(np.square(value(before, "critics", o, a, i) - y).mean())
+        counts = there[g][:, i] > 0
+        errors.append(np.square(value(before, "critics", o, a, i) - y)[counts])
         acts = {h: x.copy() for h, x in a.items()}  # the others did what they did
         acts[g][:, i] = np.tanh(forward(network(before, g, "actor", i), o[g][:, i]))
-        slopes.append(-value(after, "critics", o, acts, i).mean())
-    combined = np.sum if each else np.mean  # K learners, or one that learns from everybody
+        slopes.append(-value(after, "critics", o, acts, i)[counts])
+
+    def combined(losses):  # of K learners, or of one that learns from everybody
+        return sum(x.mean() for x in losses) if each else np.concatenate(losses).mean()
+
     return combined(errors), combined(slopes)
 
 
@@ -107,6 +116,45 @@ def test_losses_are_those_computed_by_hand(name, groups):
         key = f"{g}." if len(groups) > 1 else ""
         assert float(result[f"{key}critic_loss"]) == pytest.approx(critic, rel=1e-4)
         assert float(result[f"{key}actor_loss"]) == pytest.approx(actor, rel=1e-4)
+
+
+@groups
+@pytest.mark.parametrize("name", [name for name in FAMILY if name != "global"])
+def test_agents_that_have_left_are_left_out(name, groups):
+    agent = trained(agent_of(name, groups, tau=0.1, actor_lr=0.05, critic_lr=0.05))
+    batch = batch_of(groups, rows=8, whole_steps=agent.whole_steps)
+    acted = {}
+    for number, (g, x) in enumerate(batch.items()):
+        n = x.reward.shape[1]
+        x.acted = (torch.arange(8)[:, None] + torch.arange(n) + number) % 3 > 0
+        x.acted = x.acted.float()
+        x.terminated[x.acted == 0.0] = 1.0
+        acted[g] = x.acted.numpy()
+    columns = [{g: x[i].numpy() for g, x in batch.items()} for i in range(5)]
+    before = agent.state_dict()
+    result = agent.update(batch)
+    after = agent.state_dict()
+    for g in groups:
+        rows = dict.fromkeys(groups, FAMILY[name])
+        critic, actor = losses_by_hand(before, after, columns, g, rows, acted)
+        key = f"{g}." if len(groups) > 1 else ""
+        assert float(result[f"{key}critic_loss"]) == pytest.approx(critic, rel=1e-4)
+        assert float(result[f"{key}actor_loss"]) == pytest.approx(actor, rel=1e-4)
+
+
+def test_one_mind_does_nothing_with_bodies_that_have_left():
+    """What is stored of them as if they had acted does not matter."""
+    batch = batch_of(TEAM, rows=8, whole_steps=True)["team"]
+    acted = ((torch.arange(8)[:, None] + torch.arange(3)) % 3 > 0).float()
+    batch.terminated[acted == 0.0] = 1.0
+    losses = []
+    for there, stored in [(acted, 1.0), (acted, -5.0), (None, -5.0)]:
+        action = torch.where(acted[..., None] > 0, batch.action, batch.action * stored)
+        given = batch._replace(action=action)
+        given.acted = there
+        result = trained(agent_of("global")).update({"team": given})
+        losses.append(float(result["critic_loss"]))
+    assert losses[0] == losses[1] != losses[2]
 
 
 @pytest.mark.parametrize(

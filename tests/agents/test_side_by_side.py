@@ -31,10 +31,16 @@ def looks(groups: dict[str, Group], rng):
 def batches(agent, turn):
     # Not from 0: there a weight has a gradient of almost nothing, whose last bits decide on Adam's
     # first step; which they are differs by processor.
-    return [
+    drawn = [
         batch_of(agent.groups, 16, 10 * turn + s + 4000, whole_steps=agent.whole_steps)
         for s in range(SEEDS)
     ]
+    if turn % 2:  # some have left the game
+        for s, batch in enumerate(drawn):
+            for rows in batch.values():
+                rows.acted = (torch.arange(rows.reward.numel()) % (s + 2) > 0).float()
+                rows.acted = rows.acted.view_as(rows.reward)
+    return drawn
 
 
 def live(alone, together, turns=8):

@@ -2,10 +2,12 @@
 the number of processes; agents that die, spaces, groups."""
 
 import functools
+import itertools
 import multiprocessing
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Sequence, Tuple
 from mpe2 import simple_spread_v3
 from pettingzoo import ParallelEnv
@@ -149,12 +151,29 @@ def test_agents_that_die_and_spaces():
     assert [s.active["b"][0, 0] for s in steps] == [True, False, False, False]
     assert [s.terminated["b"][0, 0] for s in steps] == [False, True, True, True]
     assert [s.active["a"][0, 0] for s in steps] == [True, True, True, False]
+    assert [s.acted["b"][0, 0] for s in steps] == [True, True, False, False]
+    assert [s.acted["a"][0, 0] for s in steps] == [True, True, True, True]
     assert not any(s.terminated["a"].any() for s in steps)
     assert [s.observation["b"][0].any() for s in steps] == [True, True, False, False]
     assert [s.done[0] for s in steps] == [s.truncated[0] for s in steps] == [0, 0, 0, 1]
     with pytest.raises(RuntimeError, match="call reset"):
         world.step(act)
     assert world.reset(np.array([True, False]))["b"][0].any()
+
+
+def test_agents_that_die_are_remembered_as_gone():
+    world = PettingZooWorld(Fading, 2, processes=0)
+    agent = DDPG(world.groups, DDPGConfig(name="maddpg", hidden=(8,)), seed=0)
+    memory = Replay(world.groups, 8, torch.Generator().manual_seed(0))
+    for transition, _ in itertools.islice(collect(world, agent, True), 4):
+        memory.add(transition)
+    batch = memory.sample(400, whole_steps=True)
+    assert batch["a"].acted.all()
+    gone = batch["b"].acted == 0.0
+    assert 0.4 < gone.float().mean() < 0.6  # in two steps of four
+    assert not batch["b"].next_observation[gone].any()
+    assert batch["b"].next_observation[~gone].any()
+    agent.update(batch)
 
 
 def test_without_pictures_it_cannot_be_drawn():
