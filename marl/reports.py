@@ -82,9 +82,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def plot_run(name: str) -> Path:
+def plot_run(name: str, solved_at: float | None = None) -> Path:
     """Draw a run's first metric, collisions and reward over environment steps into curve.png beside
-    its log, and return the file. Raises UserError where there is no log."""
+    its log, and return the file. `solved_at`: where the first metric is good enough. Raises
+    UserError where there is no log."""
     from matplotlib.figure import Figure  # takes half a second
     from matplotlib.ticker import EngFormatter
 
@@ -101,6 +102,8 @@ def plot_run(name: str) -> Path:
         axes.set(title=panel, xlabel="environment steps", ylim=LIMITS.get(panel, (None, None)))
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_formatter(EngFormatter())
+    if solved_at is not None:
+        figure.axes[0].axhline(solved_at, color="grey", linestyle="--", label="solved")
     figure.axes[0].legend()
     figure.suptitle(name)
     picture = io.BytesIO()
@@ -118,8 +121,9 @@ def _panels(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def _curves(lines: list[dict[str, Any]], panel: str) -> dict[str, list[tuple[int, float]]]:
-    """[(step, value)] of the exploring agents, as means over all steps, and of the evaluations; but
-    their reward is another one, so it has no place beside that of the training."""
+    """[(step, value)] of the exploring agents, as means over all steps or, of what is known when an
+    episode ends, over the last 100 episodes; and of the evaluations, but their reward is another
+    one, so it has no place beside that of the training."""
     evaluations = dict.fromkeys(k for line in lines for k in line if k.startswith("evaluation"))
     greedy = {
         kind.replace("_", ", N="): [
@@ -129,10 +133,13 @@ def _curves(lines: list[dict[str, Any]], panel: str) -> dict[str, list[tuple[int
         ]
         for kind in evaluations
     }
+    by_episode = any(panel in line.get("last_100", {}) for line in lines)
     exploring = [
         (line["step"], value)
         for line in lines
-        for value in [line.get("metrics", {}).get(panel, line.get(panel))]
+        for value in [line.get("last_100" if by_episode else "metrics", {}).get(panel)]
         if value is not None
     ]
-    return {"training": exploring, **greedy}
+    if panel == "reward":
+        exploring = [(line["step"], line[panel]) for line in lines if panel in line]
+    return {"training, last 100 episodes" if by_episode else "training": exploring, **greedy}

@@ -13,6 +13,7 @@ import math
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
@@ -51,6 +52,7 @@ from marl.worlds.side_by_side import SideBySideWorlds, split
 EVALUATION_EPISODES = 200  # of each evaluation in training, on starts used for nothing else; with
 # other numbers of agents, as many agents' worth
 SLOW_EVALUATION_EPISODES = 20  # likewise in slow worlds
+LAST = 100  # episodes of the training over which outcomes are averaged
 
 
 class Stopped(KeyboardInterrupt):
@@ -197,7 +199,7 @@ def _learn(sessions: Sequence["_Session"]) -> None:
         if first.step < t.steps:
             raise Stopped(first.run.name, first.step)
         for session in sessions:
-            plot_run(session.run.name)
+            plot_run(session.run.name, session.scenario.solved_at)
 
 
 def _save(sessions: Sequence["_Session"]) -> None:
@@ -218,6 +220,7 @@ class _Session:
         self.run, self.config = run, config
         streams = np.random.SeedSequence(t.seed).generate_state(4)
         world_seed, agent_seed, replay_seed, self._evaluation_seed = map(int, streams)
+        self.scenario = parse_scenario(config.world, "world")
         self.world = config.make_training_world(world_seed)
         self.agent = config.make_agent(self.world.groups, agent_seed)
         for key in ("num_agents", "evaluate_agents"):
@@ -237,6 +240,10 @@ class _Session:
             ) from error
         self.step = self.updates = 0
         self.done = np.zeros(t.num_worlds, bool)  # worlds to be reset before the next turn
+        self.episodes = 0  # that are over
+        self.last: dict[str, deque[float]] = {  # outcomes of the last of them
+            name: deque(maxlen=LAST) for name in sorted(self.world.outcomes)
+        }
         self.best: dict[str, Tensor] = {}  # training.publish "best": the weights with ...
         self.best_score: float | None = None  # ... the highest first metric in an evaluation so far
         self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
@@ -265,6 +272,9 @@ class _Session:
         """Count a turn, and return how often a period (in steps; 0: never) ended in it."""
         before, self.step = self.step, self.step + count
         self.done = step.done
+        self.episodes += int(step.done.sum())
+        for name, last in self.last.items():
+            last.extend(step.metrics[name][step.done].tolist())
         self._rewards.append(step.reward)
         for name, values in step.metrics.items():
             counted = step.done if name in self.world.outcomes else slice(None)
@@ -291,15 +301,18 @@ class _Session:
             for name, values in self._metrics.items()
             if any(map(len, values))
         }
+        last = {name: float(np.mean(x)) for name, x in self.last.items() if len(x) == LAST}
         self._log.write(
             {
                 "step": self.step,
                 **self._seconds(),
+                "episodes": self.episodes,
                 "updates": self.updates,
                 "reward": float(np.mean(list(reward.values()))),
                 **(reward if len(reward) > 1 else {}),
                 "losses": losses,
                 "metrics": metrics,
+                **({"last_100": last} if last else {}),
                 "steps_per_second": speed,
             }
         )
@@ -321,8 +334,7 @@ class _Session:
             episodes = SLOW_EVALUATION_EPISODES if scenario.slow else episodes
             return evaluate(copy, world, agents, episodes, self._evaluation_seed)
 
-        t = self.config.training
-        scenario = parse_scenario(self.config.world, "world")
+        t, scenario = self.config.training, self.scenario
         own = scenario.agent_count
         result = played(own)
         others = {f"evaluation_{n}": played(n) for n in t.evaluate_agents}
@@ -380,10 +392,12 @@ class _Session:
             "replay": self.replay.state_dict(),
             "world": self.world.state_dict(),
             "loop": {"done": self.done},
+            "last": {name: np.array(values) for name, values in self.last.items()},
             "best": self.best,
         }
         state = {f"{part}.{k}": v for part, values in parts.items() for k, v in values.items()}
         counters = {
+            "episodes": self.episodes,
             "updates": self.updates,
             "best_score": self.best_score,
             **self._seconds(),
@@ -406,7 +420,10 @@ class _Session:
             if arrays["loop.done"].shape != self.done.shape:
                 raise ValueError("loop.done is not one for each world")
             self.done = arrays["loop.done"].astype(bool)
+            for name, last in self.last.items():
+                last.extend(arrays[f"last.{name}"].tolist())
             counters = checkpoint.extra["counters"]
+            self.episodes = int(counters["episodes"])
             self.updates = int(counters["updates"])
             best = counters["best_score"]
             self.best_score = None if best is None else float(best)

@@ -45,6 +45,18 @@ def test_plot(data):
     assert (run.stats / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_outcomes_are_plotted_over_the_last_episodes(data):
+    log = Log(Run("a").stats, 0)
+    log.write({"step": 10, "reward": -1.0, "metrics": {"score": 0.9}})
+    log.write({"step": 20, "reward": -2.0, "metrics": {}, "last_100": {"score": 0.4}})
+    log.close()
+    lines = read_log(Run("a").stats)
+    assert _curves(lines, "score") == {"training, last 100 episodes": [(20, 0.4)]}
+    assert _curves(lines, "reward") == {"training": [(10, -1.0), (20, -2.0)]}
+    plain = plot_run("a").read_bytes()
+    assert plot_run("a", solved_at=0.5).read_bytes() != plain
+
+
 def test_a_world_of_ones_own_shows_its_own_metric(data, recwarn):
     result = {"agents": 3, "episodes": 9, "arrived": 0.25, "arrived_ci95": [0.15, 0.35]}
     output = io.StringIO()

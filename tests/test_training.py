@@ -41,8 +41,9 @@ def test_a_run_learns_logs_and_evaluates(data):
     first, *_ = lines = read_log(Run("a").stats)
     logged = [line for line in lines if "losses" in line]
     assert [line["step"] for line in logged] == list(range(40, 401, 40))
-    keys = {"step", "cpu_seconds", "wall_seconds", "updates", "reward", "losses", "metrics"}
-    assert set(first) == keys | {"steps_per_second"}
+    keys = {"step", "cpu_seconds", "wall_seconds", "episodes", "updates", "reward"}
+    assert set(first) == keys | {"losses", "metrics", "steps_per_second"}
+    assert logged[-1]["episodes"] == 400 // TINY["world"]["episode_length"]
     assert logged[-1]["updates"] == (400 - 8) // 8  # the first multiple of 8 learns nothing yet
     assert [line["step"] for line in lines if "evaluation" in line] == [200, 400]
     assert (Run("a").stats / "curve.png").read_bytes().startswith(b"\x89PNG")
@@ -433,3 +434,33 @@ def test_what_cannot_be_stacked_is_trained_one_after_the_other(data):
     train(configs["b"], "b-alone")
     assert weights("b") == weights("b-alone")
     assert run_state("c").state == "finished"
+
+
+def test_outcomes_are_averaged_over_the_last_100_episodes(data, monkeypatch):
+    """One rally after another, a line of the log a step: what was known at its end, if it ended."""
+    config = {
+        "world": {"scenario": "tennis"},
+        "agent": {"hidden": [8]},
+        "training": {
+            "num_worlds": 1, "steps": 2400, "replay_size": 1, "learning_starts": 2400,
+            "log_every": 1, "evaluate_every": 0,
+        },
+    }  # fmt: skip
+    config = parse_config(config)
+    train(config, "a")
+    lines, scores = read_log(Run("a").stats), []
+    for line in lines:
+        scores += line["metrics"].values()
+        assert line["episodes"] == len(scores)
+        known = line.get("last_100", {}).get("score")
+        expected = pytest.approx(np.mean(scores[-100:])) if len(scores) >= 100 else None
+        assert known == expected
+    assert len(scores) > 110
+    assert len(set(scores)) > 1
+    stop_at(monkeypatch, 1900, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Stopped):
+        train(config, "b")
+    resume("b")
+    for line, other in zip(lines, read_log(Run("b").stats), strict=True):
+        for key in ("episodes", "last_100"):
+            assert line.get(key) == other.get(key)

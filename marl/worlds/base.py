@@ -132,6 +132,7 @@ class WorldConfig(BaseModel, ABC):
     metrics: ClassVar[tuple[str, ...]] = ()
     events: ClassVar[frozenset[str]] = frozenset()  # metrics that count what happens in a step
     outcomes: ClassVar[frozenset[str]] = frozenset()  # metrics that are known when an episode ends
+    solved_at: ClassVar[float | None] = None  # the first metric, as a mean over 100 episodes
     evaluated_with: ClassVar[tuple[int, ...]] = ()  # numbers of agents; else as many as there are
     sides: ClassVar[tuple[tuple[str, ...], ...]] = ()  # groups that play together, where not alone
     slow: ClassVar[bool] = False  # is evaluated in few episodes, few at once

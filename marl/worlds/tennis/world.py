@@ -29,6 +29,7 @@ class Tennis(WorldConfig):
 
     metrics: ClassVar[tuple[str, ...]] = ("score",)
     outcomes: ClassVar[frozenset[str]] = frozenset({"score"})
+    solved_at: ClassVar[float | None] = 0.5
 
     episode_length: int = Field(1000, ge=1, description="after which a rally is broken off")
     legacy: bool = Field(
