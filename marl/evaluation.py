@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from marl.agents import Agent, Policy, agent_names
 from marl.config import Config, parse_config, parse_scenario, with_settings
 from marl.driving import Driven, Hands
 from marl.errors import UserError
-from marl.policies import BUILTIN
+from marl.policies import BUILTIN, HOMES
 from marl.rollout import collect
 from marl.runs import (
     Checkpoint,
@@ -95,9 +96,12 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     ("world.scenario=module:NAME")."""
     tied = ""
     if name in BUILTIN:
-        config = parse_config({})
+        chosen = {"world": {"scenario": HOMES.get(name, "spread")}}
+        where = [s for s in settings if s.partition("=")[0].strip() == "world.scenario"]
+        settings = [setting for setting in settings if setting not in where]
+        config = parse_config(with_settings(chosen, where))
         agents = config.evaluation.agents or ()
-        maker: PolicyMaker = BUILTIN[name]
+        maker: PolicyMaker = partial(_builtin, name)
         title = name
         if other := [setting for setting in settings if setting.strip().startswith("agent.")]:
             raise UserError(f"{other[0]} cannot be set here: {name!r} is no trained agent")
@@ -149,6 +153,13 @@ def subject(name: str, settings: Sequence[str] = ()) -> Subject:
     return Subject(title, maker, world, config, agents, tied)
 
 
+def _builtin(name: str, world: World, seed: int = 0) -> Policy:
+    try:
+        return BUILTIN[name](world, seed)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 def load_policy(path_or_name: str, world: World | None = None) -> Policy:
     """A trained policy that acts in `world`, or in worlds like the one it was trained in.
 
@@ -161,7 +172,7 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
     if path_or_name in BUILTIN:
         if world is None:
             raise UserError(f"the policy {path_or_name!r} needs the world that it shall act in")
-        return BUILTIN[path_or_name](world)
+        return _builtin(path_or_name, world)
     path = find_weights(str(path_or_name))
     checkpoint = read_checkpoint(path)
     _check_trust(path, _imports(checkpoint.config))

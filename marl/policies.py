@@ -1,6 +1,7 @@
-"""Policies that need no training, as yardsticks: random, still, greedy and two assignments.
+"""Policies that need no training, as yardsticks.
 
-All but `assignment` act on observations alone and work in any world whose observations have a part
+Random and still play in every world, landing in tennis. The others are for worlds of landmarks: all
+but `assignment` act on observations alone and work in any world whose observations have a part
 "landmarks" (and "agents", for local-assignment). They steer by one PD controller,
 clip(p (target - position) - d velocity, -1, 1), with the gains `GAINS` of the world's integration.
 """
@@ -17,6 +18,7 @@ from marl.agents.base import Policy
 from marl.worlds.base import Arrays, Group, Neighbours, World, pieces
 from marl.worlds.particles.assignment import match, matched
 from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.tennis.landing import Landing
 
 # p and d. Explicit steps bounce and lag behind, and need a calmer hand: with the other gains the
 # oracle's coverage at N=4 is .87 instead of .97.
@@ -57,6 +59,7 @@ class Greedy(Policy):
     """To the nearest landmark."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
+        _check_sight(world, "landmarks")
         self._groups, self._gains = world.groups, _gains(world)
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
@@ -72,6 +75,7 @@ class LocalAssignment(Policy):
     one's view; brakes where no landmark is left over for oneself."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
+        _check_sight(world, "agents", "landmarks")
         self._groups, self._gains = world.groups, _gains(world)
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
@@ -151,15 +155,23 @@ BUILTIN: dict[str, Callable[..., Policy]] = {
     "local-assignment": LocalAssignment,
     "auction": Claims,
     "assignment": Assignment,
+    "landing": Landing,
 }
+HOMES = {"landing": "tennis"}
+"""The worlds in which those policies play, where nobody says which and it is not `spread`."""
 
 
 def _items(group: Group, name: str, rows: np.ndarray) -> np.ndarray:
     """One part of observations [E, N, O] as [E, N, count, item]."""
-    found = pieces(group.observation_parts, rows)
-    if name not in found:
-        raise ValueError(f"this policy needs observations with a part {name!r}")
-    return found[name]
+    return pieces(group.observation_parts, rows)[name]
+
+
+def _check_sight(world: World, *names: str) -> None:
+    """Raise ValueError where not everybody sees all of this."""
+    for group in world.groups.values():
+        for name in names:
+            if name not in [part.name for part in group.observation_parts]:
+                raise ValueError(f"this policy needs observations with a part {name!r}")
 
 
 def _gains(world: World) -> tuple[float, float]:

@@ -358,3 +358,16 @@ def test_a_scenario_whose_number_of_agents_is_fixed(data, tmp_path, monkeypatch,
     assert "2 agents" in capsys.readouterr().out
     with pytest.raises(UserError, match="the scenario 'two:Two' has 2 agents, always"):
         subject("a").world_for(3)
+
+
+def test_built_in_policies_play_in_any_world_that_is_theirs():
+    assert subject("landing").world["scenario"] == "tennis"
+    tag = subject("random", ["world.scenario=tag", "world.episode_length=7"])
+    assert (tag.world["scenario"], tag.world["episode_length"], tag.agents) == ("tag", 7, (4,))
+    for name, world, said in [
+        ("greedy", "tennis", "this policy needs observations with a part 'landmarks'"),
+        ("landing", "spread", "the policy 'landing' needs the world 'tennis'"),
+    ]:
+        own = subject(name, [f"world.scenario={world}"])
+        with pytest.raises(UserError, match=said):
+            evaluate(own.policy, own.world, own.agents[0], 1, 0)

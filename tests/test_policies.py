@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from marl.policies import BUILTIN
+from marl import make
+from marl.policies import BUILTIN, HOMES
 from marl.rollout import collect
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
@@ -24,7 +25,10 @@ def coverage(name, num_worlds=100):
     return last.metrics["coverage"].mean()
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+AT_HOME = [name for name in BUILTIN if name not in HOMES]  # in spread
+
+
+@pytest.mark.parametrize("name", AT_HOME)
 @pytest.mark.parametrize(("agents", "landmarks"), [(4, 4), (1, 1), (5, 2), (2, 6)])
 def test_actions_fit_the_world(name, agents, landmarks):
     world = world_of(num_agents=agents, num_landmarks=landmarks)
@@ -37,7 +41,7 @@ def test_actions_fit_the_world(name, agents, landmarks):
 
 
 def test_the_oracle_covers_nearly_everything_and_chance_nearly_nothing():
-    scores = {name: coverage(name) for name in BUILTIN}
+    scores = {name: coverage(name) for name in AT_HOME}
     assert scores["assignment"] > 0.85
     assert scores["random"] < 0.1
     assert scores["still"] < 0.1
@@ -135,3 +139,22 @@ def test_local_policies_need_landmarks_in_view(name):
     world.groups = {"agents": type(group)(group.names, group.observation_space, group.action_space)}
     with pytest.raises(ValueError, match="needs observations with a part"):
         BUILTIN[name](world).act(seen)
+
+
+@pytest.mark.parametrize("name", [*HOMES, "random", "still"])
+def test_other_worlds(name):
+    world = make(HOMES.get(name, "tennis"), num_worlds=3)
+    for transition, _ in itertools.islice(collect(world, BUILTIN[name](world)), 3):
+        for g, actions in transition.action.items():
+            assert actions.shape == (3, len(world.groups[g]), 2)
+            assert actions.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", [*AT_HOME, *HOMES])
+def test_in_a_world_that_is_not_theirs_they_say_so(name):
+    world = make("simple" if name in HOMES else "tennis")
+    if name in ("random", "still"):
+        BUILTIN[name](world)
+        return
+    with pytest.raises(ValueError, match="need"):
+        BUILTIN[name](world)

@@ -4,7 +4,8 @@ A step is five ticks of 0.02 s. In each tick, in this order: rackets do as they 
 is slowed to at most 9 m/s along either axis, gravity, rackets hit the ball, everything moves, and
 then it is seen what that led to. Metres, seconds, kilogrammes; x to the right, y up. Numbers are
 those of the prefab and scripts of Unity-Technologies/ml-agents (2018), checked against transitions
-of the original that were printed; what they leave open is said at `rebound` and `zone` in world.py.
+of the original that were printed; what they leave open is said at `zone` in world.py. The racket's
+material would let it bounce from floor and walls, but rackets that were printed rest there.
 
 Player 0 is on the left. Wherever something is the same for both it is computed in the player's own
 frame: x is mirrored for player 1, so the net is always ahead, at x = 0.
@@ -86,21 +87,21 @@ def collide(racket, ball, side):
 @njit
 def steer(racket, run, jump, side):
     """Run at `run` of full speed towards the net; jump, if `jump` and on the floor."""
-    own = min(max(side * racket[0], BACK), FRONT)
-    racket[0] = side * own
+    racket[0] = side * min(side * racket[0], FRONT)
     racket[2] = side * RUN * run
     if jump and racket[1] < CAN_JUMP:
         racket[3] = JUMP
 
 
 @njit
-def move(racket, rebound):
-    """For one tick. On the floor a racket rests, or bounces where that is fast enough."""
+def move(racket, side):
+    """For one tick. Floor and wall stop a racket."""
     racket[0] += racket[2] * TICK
     racket[1] += racket[3] * TICK
     if racket[1] < REST:
-        racket[1] = REST
-        racket[3] = -racket[3] if rebound and racket[3] < -BOUNCE else 0.0
+        racket[1], racket[3] = REST, 0.0
+    if side * racket[0] < BACK:
+        racket[0], racket[2] = side * BACK, 0.0
 
 
 @njit
@@ -142,7 +143,7 @@ def serve(rackets, ball, random):
 
 
 @njit
-def play(rackets, ball, last, over, actions, reward, legacy, rebound, zone):
+def play(rackets, ball, last, over, actions, reward, legacy, zone):
     """One step of one court. Returns who hit last (-1: nobody), whether the ball is above the net,
     and whether the rally is over."""
     reward[:] = 0.0
@@ -160,7 +161,7 @@ def play(rackets, ball, last, over, actions, reward, legacy, rebound, zone):
             if collide(rackets[player], ball, 1.0 - 2.0 * player):
                 last = player
         for player in range(2):
-            move(rackets[player], rebound)
+            move(rackets[player], 1.0 - 2.0 * player)
         ball[0] += ball[2] * TICK
         ball[1] += ball[3] * TICK
 
@@ -190,7 +191,7 @@ def reset_courts(rackets, ball, last, over, keys, draws, begin):
 
 
 @kernel
-def step_courts(rackets, ball, last, over, actions, reward, ended, legacy, rebound, zone):
+def step_courts(rackets, ball, last, over, actions, reward, ended, legacy, zone):
     """One step of all courts on which play goes on, in place: rackets f64[E, 2, 4] and ball f64[E,
     4], each x, y, vx, vy; last i8[E]; over, ended bool[E]; actions f32[E, 2, 2], reward f32[E,
     2]."""
@@ -200,7 +201,7 @@ def step_courts(rackets, ball, last, over, actions, reward, ended, legacy, rebou
             continue
         last[court], over[court], ended[court] = play(
             rackets[court], ball[court], last[court], over[court], actions[court],
-            reward[court], legacy, rebound, zone,
+            reward[court], legacy, zone,
         )  # fmt: skip
 
 
