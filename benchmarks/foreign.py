@@ -56,7 +56,7 @@ def main() -> None:
         try:
             print(f"## {sweep}: {metric}", table(sweep, metric), sep="\n\n", end="\n\n")
         except UserError as error:  # nothing is finished
-            raise SystemExit(str(error)) from None
+            print(f"## {sweep}: {error}", end="\n\n")
 
 
 if __name__ == "__main__":

@@ -39,8 +39,16 @@ class Driven(Policy):
     """A policy, but for one agent's moves, which are a human's. (What the agent says stays the
     policy's.)"""
 
-    def __init__(self, policy: Policy, groups: dict[str, Group], agent: str, hands: Hands) -> None:
-        """Raises UserError where there is no such agent, or it cannot move."""
+    def __init__(
+        self,
+        policy: Policy,
+        groups: dict[str, Group],
+        agent: str,
+        hands: Hands,
+        reach: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        """`reach`: see `WorldConfig.reaches`. Raises UserError where there is no such agent, or it
+        cannot move."""
         places = {name: (g, i) for g, group in groups.items() for i, name in enumerate(group.names)}
         if agent not in places:
             some = ", ".join([*places][:20]) + ", ..." * (len(places) > 20)
@@ -49,7 +57,7 @@ class Driven(Policy):
         first = next(iter(groups[self._group].action_parts), None)
         if first is None or first.name not in ("move", "force"):
             raise UserError(f"{agent} cannot move, so it cannot be played with the arrow keys")
-        self._policy, self._hands = policy, hands
+        self._policy, self._hands, self._reach = policy, hands, np.array(reach, np.float32)
         self._moves = first.scalars if first.choice else 0
         self.knows = policy.knows
 
@@ -68,7 +76,7 @@ class Driven(Policy):
         if self._moves:
             own[:, self._number, : self._moves] = one_hot(np.array(self._hands.move), self._moves)
         else:
-            own[:, self._number, :2] = self._hands.push
+            own[:, self._number, :2] = self._hands.push * self._reach
         return {**actions, self._group: own}
 
     def reset(self, mask: np.ndarray | None = None) -> None:

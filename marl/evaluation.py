@@ -397,7 +397,8 @@ def scenes(
     world = scenario.make_world(1, seed)
     policy = subject.policy(world, seed)
     for agent, own in (hands or {}).items():
-        policy = Driven(policy, world.groups, agent, own)
+        reach = scenario.reaches.get(agent, (1.0, 1.0))
+        policy = Driven(policy, world.groups, agent, own, reach)
     return _scenes(world, policy, steps)
 
 

@@ -1,5 +1,8 @@
 """A human's arrow keys."""
 
+import itertools
+from collections import deque
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from marl.evaluation import scenes, subject
 from marl.policies import BUILTIN
 from marl.rollout import collect
 from marl.worlds.registry import make
+from marl.worlds.tennis.world import Tennis
 
 
 def test_hands():
@@ -45,6 +49,26 @@ def test_an_agent_goes_where_the_keys_say_and_the_others_their_way(actions, key,
     moved = (after - before)[0]
     assert np.sign(np.round(moved[-1], 6)).tolist() == list(way)
     assert np.abs(moved[:-1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("player", [0, 1])
+@pytest.mark.parametrize(("key", "way"), [("LEFT", (-1, 0)), ("RIGHT", (1, 0)), ("UP", (0, 1))])
+def test_a_racket_goes_where_the_keys_say(player, key, way):
+    """To the right is to the right on the screen, whichever way the player looks; up is a jump."""
+    hands = Hands()
+    hands.press(key)
+    scenario = Tennis()
+    world = scenario.make_world(1, 0)
+    name = f"player_{player}"
+    still = BUILTIN["still"](world)
+    policy = Driven(still, world.groups, name, hands, scenario.reaches[name])
+    observation = world.reset()
+    before = world._state["rackets"].copy()
+    deque(itertools.islice(collect(world, policy, observation=observation), 2), 0)
+    moved = (world._state["rackets"] - before)[0, :, :2]
+    assert moved[player, 0] == pytest.approx(2 * 0.9 * way[0])
+    assert (moved[player, 1] > 0) == (way[1] > 0)
+    assert moved[1 - player, 0] == 0.0
 
 
 def test_who_cannot_be_played_is_said():

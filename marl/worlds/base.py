@@ -6,7 +6,7 @@ transition and calls `reset(step.done)`, so every next observation is the true o
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
@@ -135,6 +135,8 @@ class WorldConfig(BaseModel, ABC):
     solved_at: ClassVar[float | None] = None  # the first metric, as a mean over 100 episodes
     evaluated_with: ClassVar[tuple[int, ...]] = ()  # numbers of agents; else as many as there are
     sides: ClassVar[tuple[tuple[str, ...], ...]] = ()  # groups that play together, where not alone
+    reaches: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType({})  # {agent: what the
+    # arrow keys right and up make of the first two numbers of its action}, where not 1.0 and 1.0
     slow: ClassVar[bool] = False  # is evaluated in few episodes, few at once
 
     @property

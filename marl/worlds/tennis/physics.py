@@ -57,6 +57,8 @@ def collide(racket, ball, side):
     y = ball[1] - racket[1] + BEHIND * ny
     across, along = x * nx + y * ny, x * ny - y * nx
     gap_across, gap_along = abs(across) - HALF_THICK, abs(along) - HALF_LONG
+    if gap_across > RADIUS + CONTACT or gap_along > RADIUS + CONTACT:
+        return False
     if gap_across > 0.0 and gap_along > 0.0:  # a corner is nearest
         away = math.hypot(gap_across, gap_along)
         gap, ax, al = away, gap_across / away, gap_along / away
@@ -109,7 +111,7 @@ def touches_net(ball):
     """Whether the ball does."""
     up = max(ball[1] - NET_TOP, 0.0)
     aside = max(abs(ball[0]) - NET_HALF, 0.0)
-    return math.hypot(up, aside) < RADIUS
+    return up * up + aside * aside < RADIUS * RADIUS
 
 
 @njit
@@ -180,40 +182,47 @@ def play(rackets, ball, last, over, actions, reward, legacy, zone):
     return last, over, False
 
 
+@njit
+def look(rackets, ball, frames, legacy):
+    """Put what both players see now behind what they saw before, frames f32[2, F, 8]: racket x, y,
+    vx, vy and ball x, y, vx, vy, x ahead; with `legacy` the racket's velocity stands in both
+    places."""
+    last = frames.shape[1] - 1
+    for player in range(2):
+        for f in range(last):
+            for k in range(8):
+                frames[player, f, k] = frames[player, f + 1, k]
+        side = 1.0 - 2.0 * player
+        for k in range(4):
+            mirror = side if k % 2 == 0 else 1.0
+            own = rackets[player, k]
+            frames[player, last, k] = mirror * own
+            frames[player, last, 4 + k] = mirror * (own if legacy and k > 1 else ball[k])
+
+
 @kernel
-def reset_courts(rackets, ball, last, over, keys, draws, begin):
-    """Serve on all courts where `begin`, bool[E]."""
+def reset_courts(rackets, ball, last, over, frames, keys, draws, begin, legacy):
+    """Serve on all courts where `begin`, bool[E]; arrays as in `step_courts`."""
     for court in range(len(begin)):
         if begin[court]:
             serve(rackets[court], ball[court], Random(keys, draws, court))
             last[court] = -1
             over[court] = False
+            frames[court] = 0.0
+            look(rackets[court], ball[court], frames[court], legacy)
 
 
 @kernel
-def step_courts(rackets, ball, last, over, actions, reward, ended, legacy, zone):
+def step_courts(rackets, ball, last, over, frames, ended, actions, reward, legacy, zone):
     """One step of all courts on which play goes on, in place: rackets f64[E, 2, 4] and ball f64[E,
-    4], each x, y, vx, vy; last i8[E]; over, ended bool[E]; actions f32[E, 2, 2], reward f32[E,
-    2]."""
+    4], each x, y, vx, vy; last i8[E]; over, ended bool[E]; frames f32[E, 2, F, 8]; actions f32[E,
+    2, 2], reward f32[E, 2]."""
     for court in range(len(ball)):
         if ended[court]:
             reward[court] = 0.0
-            continue
-        last[court], over[court], ended[court] = play(
-            rackets[court], ball[court], last[court], over[court], actions[court],
-            reward[court], legacy, zone,
-        )  # fmt: skip
-
-
-@kernel
-def look(rackets, ball, frame, legacy):
-    """What both players see now, frame f32[E, 2, 8]: racket x, y, vx, vy and ball x, y, vx, vy, x
-    ahead; with `legacy` the racket's velocity stands in both places."""
-    for court in range(len(ball)):
-        for player in range(2):
-            side = 1.0 - 2.0 * player
-            seen, racket = frame[court, player], rackets[court, player]
-            for k in range(4):
-                mirror = side if k % 2 == 0 else 1.0
-                seen[k] = mirror * racket[k]
-                seen[4 + k] = mirror * (racket[k] if legacy and k > 1 else ball[court, k])
+        else:
+            last[court], over[court], ended[court] = play(
+                rackets[court], ball[court], last[court], over[court], actions[court],
+                reward[court], legacy, zone,
+            )  # fmt: skip
+        look(rackets[court], ball[court], frames[court], legacy)

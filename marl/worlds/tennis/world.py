@@ -1,6 +1,7 @@
 """Tennis as a world: E courts, two players, a rally is an episode; see physics.py."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from marl.worlds.tennis import physics
 
 FRAMES, SEEN = 3, 8
 PLAYERS = "players"
+PLACES = ("rackets", "ball", "last", "over", "frames")  # what a kernel moves
 
 
 class Tennis(WorldConfig):
@@ -29,6 +31,8 @@ class Tennis(WorldConfig):
 
     metrics: ClassVar[tuple[str, ...]] = ("score",)
     outcomes: ClassVar[frozenset[str]] = frozenset({"score"})
+    # Player 1 looks to the left; and who runs as fast as it can overruns the ball.
+    reaches = MappingProxyType({"player_0": (0.3, 1.0), "player_1": (-0.3, 1.0)})
     solved_at: ClassVar[float | None] = 0.5
 
     episode_length: int = Field(1000, ge=1, description="after which a rally is broken off")
@@ -86,12 +90,10 @@ class TennisWorld(World):
         s = self._state
         begin = np.ones(self.num_worlds, bool) if mask is None else np.asarray(mask, bool)
         begin = begin | (s["draws"] == 0)
-        places = (s[name] for name in ("rackets", "ball", "last", "over", "keys", "draws"))
-        physics.reset_courts(*places, begin)
-        for name in ("ended", "steps", "earned", "frames"):
+        places = (s[name] for name in (*PLACES, "keys", "draws"))
+        physics.reset_courts(*places, begin, self.scenario.legacy)
+        for name in ("ended", "steps", "earned"):
             s[name][begin] = 0
-        now = self._look()
-        s["frames"][begin, :, -1] = now[begin]
         return self._observation()
 
     def reseed(self, seeds: Sequence[int]) -> None:
@@ -107,14 +109,10 @@ class TennisWorld(World):
         if given.shape != shape:
             raise ValueError(f"actions[{PLAYERS!r}] has shape {given.shape}; {shape} is needed")
         reward = np.empty((self.num_worlds, 2), np.float32)
-        physics.step_courts(
-            s["rackets"], s["ball"], s["last"], s["over"], given, reward, s["ended"],
-            scenario.legacy, scenario.zone,
-        )  # fmt: skip
+        places = (s[name] for name in (*PLACES, "ended"))
+        physics.step_courts(*places, given, reward, scenario.legacy, scenario.zone)
         s["earned"] += reward
         s["steps"] += 1
-        s["frames"][:, :, :-1] = s["frames"][:, :, 1:]
-        s["frames"][:, :, -1] = self._look()
         terminated = np.repeat(s["ended"][:, None], 2, axis=1)
         truncated = ~s["ended"] & (s["steps"] >= scenario.episode_length)
         return Step(
@@ -126,11 +124,6 @@ class TennisWorld(World):
             done=s["ended"] | truncated,
             metrics={"score": s["earned"].max(1).astype(np.float32)},
         )
-
-    def _look(self) -> np.ndarray:
-        frame = np.empty((self.num_worlds, 2, SEEN), np.float32)
-        physics.look(self._state["rackets"], self._state["ball"], frame, self.scenario.legacy)
-        return frame
 
     def _observation(self) -> Arrays:
         return {PLAYERS: self._state["frames"].reshape(self.num_worlds, 2, -1).copy()}

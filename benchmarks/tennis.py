@@ -1,0 +1,193 @@
+"""Tennis: how fast the world is, and how soon and how well three algorithms play it.
+
+    python benchmarks/tennis.py speed
+    python benchmarks/tennis.py learning [--trained] [--plot docs/tennis.png]
+
+`learning` trains the sweeps experiments/tennis.json and tennis_legacy.json (`marl sweep`; what is
+finished is not trained again, what was interrupted goes on). It says when the average score of 100
+consecutive episodes of the training was 0.5 and 1.0, what became of it, and how the final policies
+play 300 rallies on serves that served for nothing else.
+"""
+
+import argparse
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from commands import marl
+
+from marl import comparison, evaluation
+from marl.errors import UserError
+from marl.pages import Table, as_markdown
+from marl.runs import Run, read_log, whole_file
+from marl.worlds.tennis.world import Tennis
+
+SWEEPS = ("tennis", "tennis_legacy")
+COURTS = (1, 64, 1024)
+SECONDS = 1.0  # of each measurement
+REPEATS = 5
+RALLIES = 300  # of the final policies
+MARKS = (0.5, 1.0)  # of the average score
+YARDSTICKS = ("random", "still", "landing")
+
+
+def speed() -> Table:
+    """Environment steps per second of one core through the public interface, players still or
+    running; the median of `REPEATS`."""
+    rows = []
+    for courts in COURTS:
+        world = Tennis().make_world(courts, seed=0)
+        rng = np.random.default_rng(0)
+        actions = {"players": rng.uniform(-1, 1, (courts, 2, 2)).astype(np.float32)}
+        world.reset()
+        world.reset(world.step(actions).done)
+        rates = []
+        for _ in range(REPEATS):
+            steps, begun = 0, time.perf_counter()
+            while (passed := time.perf_counter() - begun) < SECONDS:
+                done = world.step(actions).done
+                if done.any():
+                    world.reset(done)
+                steps += courts
+            rates.append(steps / passed)
+        rows.append([f"{courts:,}", f"{np.median(rates):,.0f}"])
+    return ["courts", "steps per second"], rows
+
+
+Curve = dict[str, np.ndarray]
+"""The average score of the last 100 episodes of a training: `score` [P], after so many `episodes`,
+`steps` and `cpu` seconds [P]."""
+
+
+def curve(run: str) -> Curve:
+    """From the log of a run."""
+    lines = [line for line in read_log(Run(run).stats) if "last_100" in line]
+    return {
+        "score": np.array([line["last_100"]["score"] for line in lines]),
+        "episodes": np.array([line["episodes"] for line in lines]),
+        "steps": np.array([line["step"] for line in lines]),
+        "cpu": np.array([line["cpu_seconds"] for line in lines]),
+    }
+
+
+def reached(own: Curve, mark: float) -> dict[str, float] | None:
+    """What it took until the average was there first; None: it never was."""
+    there = np.flatnonzero(own["score"] >= mark)
+    return {name: float(own[name][there[0]]) for name in own} if len(there) else None
+
+
+def kept(own: Curve, mark: float) -> float:
+    """In what share of the rest of the training, in steps, the average stayed there; NaN: it never
+    was."""
+    there = np.flatnonzero(own["score"] >= mark)
+    return float((own["score"][there[0] :] >= mark).mean()) if len(there) else float("nan")
+
+
+def span(values: list[float]) -> str:
+    """The median of the runs, and the least and the most."""
+    digits = 1 if max(values) < 10 else 0
+    return (
+        f"{np.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+    )
+
+
+def when(curves: list[Curve], mark: float) -> list[str]:
+    """Episodes and CPU seconds until the average was there; how many runs, if not all."""
+    found = [at for own in curves if (at := reached(own, mark))]
+    if not found:
+        return ["never", "never"]
+    some = "" if len(found) == len(curves) else f", {len(found)} of {len(curves)} runs"
+    return [span([at[name] for at in found]) + some for name in ("episodes", "cpu")]
+
+
+def played(name: str, settings: tuple[str, ...] = ()) -> float:
+    """The mean score of a policy, greedy."""
+    subject = evaluation.subject(name, settings)
+    seed = subject.config.evaluation.seed
+    result: dict[str, Any] = evaluation.evaluate(subject.policy, subject.world, 2, RALLIES, seed)
+    return result["score"]
+
+
+def learnt(groups: list[comparison.Group]) -> Table:
+    """A row for each algorithm and observation."""
+    headings = ["policy", *(f"{what} to {m}" for m in MARKS for what in ("episodes", "CPU-s"))]
+    headings += ["kept at 0.5", "at the end", "greedy", "worst seed"]
+    rows = []
+    for group in groups:
+        curves = [curve(run) for run in group.runs]
+        scores = [played(run) for run in group.runs]
+        rows.append(
+            [
+                group.label,
+                *(cell for mark in MARKS for cell in when(curves, mark)),
+                f"{100 * np.mean([kept(own, MARKS[0]) for own in curves]):.0f} %",
+                span([float(own["score"][-1]) for own in curves]),
+                f"{np.median(scores):.2f}",
+                f"{min(scores):.2f}",
+            ]
+        )
+    for name in YARDSTICKS:
+        score = played(name, ("world.scenario=tennis",))
+        rows.append([name, *["-"] * (len(headings) - 3), f"{score:.2f}", "-"])
+    return headings, rows
+
+
+def plot(groups: list[comparison.Group], path: Path) -> None:
+    """The curves of all runs over episodes and CPU seconds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    for axes, (name, label) in zip(
+        figure.subplots(1, 2, sharey=True),
+        (("episodes", "episodes"), ("cpu", "CPU seconds")),
+        strict=True,
+    ):
+        for number, group in enumerate(groups):
+            for run_number, run in enumerate(group.runs):
+                own = curve(run)
+                axes.plot(
+                    own[name],
+                    own["score"],
+                    color=f"C{number}",
+                    alpha=0.7,
+                    lw=1,
+                    label=group.label if run_number == 0 else None,
+                )
+        axes.axhline(0.5, color="grey", linestyle="--", lw=1)
+        axes.set(xlabel=label, ylim=(0, 2.7))
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("score, average of the last 100 episodes")
+    figure.axes[0].legend()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100)
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(picture.getvalue())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("what", choices=("speed", "learning"))
+    parser.add_argument("--trained", action="store_true", help="of what is finished; train nothing")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves")
+    options = parser.parse_args()
+    if options.what == "speed":
+        print(as_markdown(speed()))
+        return
+    if not options.trained:
+        for sweep in SWEEPS:
+            marl("sweep", f"experiments/{sweep}.json")
+    try:
+        groups, left_out = comparison.gather(SWEEPS)
+    except UserError as error:  # nothing is finished
+        raise SystemExit(str(error)) from None
+    print(as_markdown(learnt(groups)), *left_out, sep="\n\n")
+    if options.plot:
+        plot(groups, options.plot)
+
+
+if __name__ == "__main__":
+    main()
