@@ -1,12 +1,14 @@
 """Tennis: how fast the world is, and how soon and how well three algorithms play it.
 
     python benchmarks/tennis.py speed
+    python benchmarks/tennis.py noise
     python benchmarks/tennis.py learning [--trained] [--plot docs/tennis.png]
 
-`learning` trains the sweeps experiments/tennis.json and tennis_legacy.json (`marl sweep`; what is
-finished is not trained again, what was interrupted goes on). It says when the average score of 100
-consecutive episodes of the training was 0.5 and 1.0, what became of it, and how the final policies
-play 300 rallies on serves that served for nothing else.
+`noise` says what exploring costs those who know how to play. `learning` trains the sweeps
+experiments/tennis.json and tennis_legacy.json (`marl sweep`; what is finished is not trained again,
+what was interrupted goes on). It says when the average score of 100 consecutive episodes of the
+training was 0.5 and 1.0, what became of it, and how the final policies play 300 rallies on serves
+that served for nothing else.
 """
 
 import argparse
@@ -19,9 +21,12 @@ import numpy as np
 from commands import marl
 
 from marl import comparison, evaluation
+from marl.agents.base import Policy
 from marl.errors import UserError
 from marl.pages import Table, as_markdown
+from marl.policies import BUILTIN
 from marl.runs import Run, read_log, whole_file
+from marl.worlds.base import Arrays, World
 from marl.worlds.tennis.world import Tennis
 
 SWEEPS = ("tennis", "tennis_legacy")
@@ -30,6 +35,7 @@ SECONDS = 1.0  # of each measurement
 REPEATS = 5
 RALLIES = 300  # of the final policies
 MARKS = (0.5, 1.0)  # of the average score
+SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 YARDSTICKS = ("random", "still", "landing")
 
 
@@ -54,6 +60,33 @@ def speed() -> Table:
             rates.append(steps / passed)
         rows.append([f"{courts:,}", f"{np.median(rates):,.0f}"])
     return ["courts", "steps per second"], rows
+
+
+def noise() -> Table:
+    """The score of `landing`, which never misses, with gaussian noise on its actions."""
+    rows = []
+    for sigma in SIGMAS:
+
+        def disturbed(world: World, seed: int, sigma: float = sigma) -> Policy:
+            return Disturbed(BUILTIN["landing"](world), sigma, seed)
+
+        score = evaluation.evaluate(disturbed, {"scenario": "tennis"}, 2, RALLIES, 0)["score"]
+        rows.append([f"{sigma:g}", f"{score:.2f}"])
+    return ["deviation of the noise", "score"], rows
+
+
+class Disturbed(Policy):
+    """A policy that explores."""
+
+    def __init__(self, policy: Policy, sigma: float, seed: int) -> None:
+        self._policy, self._sigma, self._rng = policy, sigma, np.random.default_rng(seed)
+
+    def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
+        actions = self._policy.act(perceived)
+        return {
+            g: np.clip(x + self._rng.normal(0, self._sigma, x.shape), -1, 1).astype(np.float32)
+            for g, x in actions.items()
+        }
 
 
 Curve = dict[str, np.ndarray]
@@ -170,12 +203,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=("speed", "learning"))
+    parser.add_argument("what", choices=("speed", "noise", "learning"))
     parser.add_argument("--trained", action="store_true", help="of what is finished; train nothing")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves")
     options = parser.parse_args()
-    if options.what == "speed":
-        print(as_markdown(speed()))
+    if options.what != "learning":
+        print(as_markdown({"speed": speed, "noise": noise}[options.what]()))
         return
     if not options.trained:
         for sweep in SWEEPS:

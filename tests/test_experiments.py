@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import TINY, write_tiny
 
@@ -16,6 +17,7 @@ from marl.training import train
 FOLDER = Path(__file__).parent.parent / "experiments"
 sys.path.insert(0, str(FOLDER))
 import run_multiagent  # noqa: E402
+import run_tennis  # noqa: E402
 
 
 def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
@@ -118,3 +120,76 @@ def test_batch_scripts_are_sweeps_of_five_seeds(data, tmp_path, kind, agents):
         assert job.config.agent["name"] == kind
         assert job.config.world["num_agents"] == agents
         assert job.config.training.steps == {4: 2_000_000, 12: 350_000}[agents]
+
+
+TENNIS = {
+    "world": {"scenario": "tennis"},
+    "agent": {"name": "saddpg", "hidden": [8]},
+    "training": {**TINY["training"], "steps": 200},
+}
+
+
+def tennis(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["run_tennis.py", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.run_command(run_tennis.main)
+    output, errors = capsys.readouterr()
+    return stop.value.code, output, errors
+
+
+def test_tennis_says_how_rallies_ended(data, tmp_path, monkeypatch, capsys):
+    train(parse_config(TENNIS), "tennis_saddpg")
+    capsys.readouterr()
+    status, output, _ = tennis(monkeypatch, capsys, "-t", "50")
+    assert status == 0
+    *episodes, average = output.splitlines()
+    assert len(episodes) == 3  # nobody gets the ball over: 14 or 15 steps each
+    scores = [float(line.rpartition(" ")[2]) for line in episodes]
+    assert average == f"average of 3 episodes: {np.mean(scores):.3f}"
+    for name in ("a.gif", "a.mp4"):
+        status, filmed, _ = tennis(monkeypatch, capsys, "-t", "50", "--gif", str(tmp_path / name))
+        assert (status, filmed) == (0, f"{chr(10).join(episodes)}\n{tmp_path / name}\n{average}\n")
+        assert (tmp_path / name).stat().st_size > 1000
+    assert tennis(monkeypatch, capsys, "-t", "9") == (
+        0, "no episode has ended; more steps (-t) would let one\n", ""
+    )  # fmt: skip
+
+
+def test_tennis_trains(data, tmp_path, monkeypatch, capsys):
+    """A new run, which plays then; what was there stays."""
+    for name in run_tennis.MODELS:
+        config = f"tennis_{name.lower()}"
+        monkeypatch.chdir(tmp_path)
+        json_ = json.dumps({**TENNIS, "agent": {"name": name.split("_")[0].lower(), "hidden": [8]}})
+        monkeypatch.setattr(
+            "marl.runs.find_config", lambda _, path=tmp_path / f"{config}.json": path
+        )
+        (tmp_path / f"{config}.json").write_text(json_)
+        for number in ("", "-2"):
+            status, output, errors = tennis(monkeypatch, capsys, "-m", name, "--train", "-t", "20")
+            assert status == 0, errors
+            assert f"Done: see it with `marl render {config}{number}`" in output
+            assert "average of 1 episodes" in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("-m PPO", "invalid choice: 'PPO'"),
+        ("-t 0", "whole number, 1 or more"),
+        ("--gif a.gif --render", "not allowed with"),
+        ("--gif file/a.gif", "cannot write file/a.gif"),
+        ("--gif a.bmp", "a.bmp"),
+        ("--render", "window"),
+    ],
+)
+def test_tennis_bad_input(data, tmp_path, monkeypatch, capsys, flags, sentence):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    train(parse_config(TENNIS), "tennis_saddpg")
+    capsys.readouterr()
+    monkeypatch.delenv("DISPLAY", raising=False)
+    status, _, errors = tennis(monkeypatch, capsys, *flags.split())
+    assert status == 2
+    assert errors.count("\n") == 1
+    assert sentence in errors
