@@ -1,4 +1,5 @@
-"""Observations brought to a common scale by their running statistics."""
+"""Observations brought to a common scale: by what the world says is large, or else by their running
+statistics."""
 
 from collections.abc import Sequence
 
@@ -15,7 +16,9 @@ class Normaliser(nn.Module):
 
     A plane vector is only scaled, both of its numbers alike, so that its direction stays and turned
     or reflected observations are turned or reflected still. Items that are not there count for
-    nothing and stay zero, as do the numbers that say whether they are there.
+    nothing and stay zero, as do the numbers that say whether they are there. Numbers of which the
+    world says how large they are (`Part.sizes`) are divided by that, and statistics count for
+    nothing.
     """
 
     count: Tensor
@@ -31,10 +34,13 @@ class Normaliser(nn.Module):
         self._centred = torch.ones(inputs, dtype=torch.bool)
         self._scaled = torch.ones(inputs, dtype=torch.bool)
         self._there = torch.full((inputs,), -1)  # the column that says whether a number is there
+        self._sizes = torch.zeros(inputs)  # 0.0: not known
         start = 0
         for part in parts:
             for item in range(part.count):
                 first = start + item * part.item_size
+                if part.sizes:
+                    self._sizes[first : first + part.item_size] = torch.tensor(part.sizes)
                 for x in range(first, first + 2 * part.vectors, 2):
                     self._partner[x], self._partner[x + 1] = x + 1, x
                     self._centred[x : x + 2] = False
@@ -43,10 +49,13 @@ class Normaliser(nn.Module):
                     self._there[first:last] = last
                     self._scaled[last] = False
             start += part.size
+        self._all_known = bool((self._sizes > 0).all())
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Take note of B observations of each kind, [K, B, inputs]."""
+        if self._all_known:
+            return
         x = x.double()
         weight = self._presence(x)
         added = weight.sum(1, keepdim=True)
@@ -58,11 +67,15 @@ class Normaliser(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[K, B, inputs] -> [K, B, inputs]."""
+        if self._all_known:
+            return x / self._sizes
         mean = self.mean * self._centred
         variance = (self.square - mean.square()).clamp(min=0.0)
         variance = 0.5 * (variance + variance[..., self._partner])
         seen = self._scaled & (self.count > 0)
         scale = torch.where(seen, variance.sqrt().clamp(min=1e-4), 1.0).float()
+        known = self._sizes > 0
+        mean, scale = torch.where(known, 0.0, mean), torch.where(known, self._sizes, scale)
         shifted = (x - torch.where(seen, mean, 0.0).float()) / scale
         return shifted.clamp(-LIMIT, LIMIT) * self._presence(x)
 

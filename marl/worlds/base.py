@@ -27,8 +27,9 @@ class Part:
 
     Where `masked`, the last scalar of an item says whether the item is there (1.0) or only padding
     (0.0, as are all its numbers). Where `choice`, one of the scalars of an item is 1.0 and the
-    others are 0.0: the number of what was chosen. Networks read from this which numbers belong
-    together; symmetry augmentation reads which numbers turn with the plane.
+    others are 0.0: the number of what was chosen. `sizes` tells how large the numbers of an item
+    typically are, where that is known. Networks read from all this which numbers belong together,
+    symmetry augmentation which numbers turn with the plane, normalisation what is large.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Part:
     scalars: int = 0
     masked: bool = False
     choice: bool = False
+    sizes: tuple[float, ...] = ()
 
     @property
     def item_size(self) -> int:

@@ -1,5 +1,7 @@
 """The normaliser: numpy's mean and deviation, directions kept, padding ignored."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -139,3 +141,19 @@ def test_a_stored_state_goes_on():
     for normaliser in (one, other):
         normaliser.observe(rows_of(seed=2))
     assert torch.equal(one(rows_of()), other(rows_of()))
+
+
+def test_what_is_known_to_be_large_is_only_divided():
+    """Of one part; the other has its statistics. Where all is known, nothing is kept."""
+    own, others = PARTS
+    mixed = (own, replace(others, sizes=(2.0, 2.0, 4.0, 1.0)))
+    batches = [rows_of(seed=seed) for seed in range(3)]
+    x = rows_of(seed=9)
+    plain, known = observed(batches)(x), observed(batches, parts=mixed)(x)
+    torch.testing.assert_close(known[..., :3], plain[..., :3])
+    expected = x[..., 3:] / torch.tensor([2.0, 2.0, 4.0, 1.0] * 2)
+    torch.testing.assert_close(known[..., 3:], expected.clamp(-LIMIT, LIMIT))
+    everything = (Part("all", 1, scalars=INPUTS, sizes=tuple(range(1, INPUTS + 1))),)
+    normaliser = observed(batches, parts=everything)
+    torch.testing.assert_close(normaliser(x), x / torch.arange(1, INPUTS + 1))
+    assert not normaliser.count.any()

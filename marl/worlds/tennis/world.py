@@ -14,6 +14,7 @@ from marl.worlds.scene import Scene
 from marl.worlds.tennis import physics
 
 FRAMES, SEEN = 3, 8
+PLACE, RUN, FLIGHT = (10.0, 4.0), (30.0, 7.0), (9.0, 9.0)  # typical sizes: m, m/s, m/s
 PLAYERS = "players"
 PLACES = ("rackets", "ball", "last", "over", "frames")  # what a kernel moves
 
@@ -49,12 +50,13 @@ class Tennis(WorldConfig):
 
     @property
     def groups(self) -> dict[str, Group]:
+        sizes = (*PLACE, *RUN, *PLACE, *(RUN if self.legacy else FLIGHT))
         return {
             PLAYERS: Group(
                 ("player_0", "player_1"),
                 Box(-np.inf, np.inf, (FRAMES * SEEN,), np.float32),
                 Box(-1.0, 1.0, (2,), np.float32),
-                (Part("frames", count=FRAMES, scalars=SEEN),),
+                (Part("frames", count=FRAMES, scalars=SEEN, sizes=sizes),),
                 (Part("move", scalars=2),),
             )
         }
