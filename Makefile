@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison bench-scaling bench-paper bench-foreign clean
+.PHONY: demo test test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -56,6 +56,11 @@ bench-paper: .venv/with-tests
 bench-foreign: .venv/with-tests
 	$(INSTALL) 'pettingzoo[sisl]'
 	$(BIN)/python benchmarks/foreign.py
+
+bench-tennis: .venv/with-tests
+	$(BIN)/python benchmarks/tennis.py speed
+	$(BIN)/python benchmarks/tennis.py noise
+	$(BIN)/python benchmarks/tennis.py learning --plot docs/tennis.png
 
 # The libraries we compare with, in an environment of their own.
 bench-peers: benchmarks/peers/requirements.txt

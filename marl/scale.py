@@ -25,13 +25,14 @@ from marl.agents.base import Policy
 from marl.config import parse_scenario
 from marl.errors import UserError
 from marl.evaluation import AGENTS_AT_ONCE, PolicyMaker, Subject, headline
-from marl.policies import BUILTIN
+from marl.policies import BUILTIN, HOMES
 from marl.processes import in_processes
 from marl.runs import find_weights, run_state, write_json
 from marl.statistics import median_interval
 from marl.sweeps import sweep_names
 from marl.worlds.base import Arrays, World
 from marl.worlds.particles.scenario import Scenario
+from marl.worlds.registry import find_scenario
 
 AGENTS = (4, 8, 12, 20, 40, 80, 200, 1000, 10_000)
 REFERENCES = ("random", "greedy", "local-assignment", "assignment")
@@ -110,9 +111,11 @@ def gather(names: Sequence[str], settings: Sequence[str] = ()) -> tuple[list[Ent
     if len(scenarios) > 1:
         (one, a), (other, b) = list(scenarios.items())[:2]
         raise UserError(f"{a} plays {one!r} and {b} plays {other!r}: a study has one scenario")
-    for run, x in trained.items():
-        if not isinstance(parse_scenario(x.world, "world"), Scenario):
-            raise UserError(f"{run} plays {x.world['scenario']!r}, where there is nothing to scale")
+    played = {run: x.world["scenario"] for run, x in trained.items()}
+    played |= {name: HOMES[name] for name in names if name in HOMES}
+    for name, scenario in played.items():
+        if not issubclass(find_scenario(scenario), Scenario):
+            raise UserError(f"{name} plays {scenario!r}, where there is nothing to scale")
 
     def subject(run: str) -> Subject:
         if run in trained:
