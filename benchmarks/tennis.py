@@ -3,12 +3,14 @@
     python benchmarks/tennis.py speed
     python benchmarks/tennis.py noise
     python benchmarks/tennis.py learning [--trained] [--plot docs/tennis.png]
+    python benchmarks/tennis.py cures [--trained]
 
 `noise` says what exploring costs those who know how to play. `learning` trains the sweeps
 experiments/tennis.json and tennis_legacy.json (`marl sweep`; what is finished is not trained again,
 what was interrupted goes on). It says when the average score of 100 consecutive episodes of the
 training was 0.5 and 1.0, what became of it, and how the final policies play 300 rallies on serves
-that served for nothing else.
+that served for nothing else. `cures` trains experiments/tennis_cures.json and says how far greedy
+play swings in the second half of the training.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from marl.worlds.base import Arrays, World
 from marl.worlds.tennis.world import Tennis
 
 SWEEPS = ("tennis", "tennis_legacy")
+CURES = "tennis_cures"
 COURTS = (1, 64, 1024)
 SECONDS = 1.0  # of each measurement
 REPEATS = 5
@@ -167,6 +170,36 @@ def learnt(groups: list[comparison.Group]) -> Table:
     return headings, rows
 
 
+def swings(groups: list[comparison.Group]) -> Table:
+    """What the evaluations in the second half of the training say of each config: 200 rallies each,
+    on the same serves every time."""
+    headings = ["config", "mean", "below 2.0", "worst", "largest fall", "last, median (worst)"]
+    rows = []
+    for group in groups:
+        steps = group.config.training.steps
+        scores = np.array(
+            [
+                [
+                    line["evaluation"]["score"]
+                    for line in read_log(Run(run).stats)
+                    if "evaluation" in line and 2 * line["step"] >= steps
+                ]
+                for run in group.runs
+            ]
+        )
+        rows.append(
+            [
+                group.label,
+                f"{scores.mean():.2f}",
+                f"{100 * (scores < 2.0).mean():.0f} %",
+                f"{scores.min():.2f}",
+                f"{(scores[:, :-1] - scores[:, 1:]).max():.2f}",
+                f"{np.median(scores[:, -1]):.2f} ({scores[:, -1].min():.2f})",
+            ]
+        )
+    return headings, rows
+
+
 def plot(groups: list[comparison.Group], path: Path) -> None:
     """The curves of all runs over episodes and CPU seconds."""
     from matplotlib.figure import Figure
@@ -203,21 +236,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=("speed", "noise", "learning"))
+    parser.add_argument("what", choices=("speed", "noise", "learning", "cures"))
     parser.add_argument("--trained", action="store_true", help="of what is finished; train nothing")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves")
     options = parser.parse_args()
-    if options.what != "learning":
+    if options.what in ("speed", "noise"):
         print(as_markdown({"speed": speed, "noise": noise}[options.what]()))
         return
+    sweeps, table = (SWEEPS, learnt) if options.what == "learning" else ([CURES], swings)
     if not options.trained:
-        for sweep in SWEEPS:
+        for sweep in sweeps:
             marl("sweep", f"experiments/{sweep}.json")
     try:
-        groups, left_out = comparison.gather(SWEEPS)
+        groups, left_out = comparison.gather(sweeps)
     except UserError as error:  # nothing is finished
         raise SystemExit(str(error)) from None
-    print(as_markdown(learnt(groups)), *left_out, sep="\n\n")
+    print(as_markdown(table(groups)), *left_out, sep="\n\n")
     if options.plot:
         plot(groups, options.plot)
 

@@ -1,5 +1,6 @@
 """When the average was first at a mark, whether it stayed, and how the final policies play."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -69,6 +70,32 @@ def test_a_row_for_each_algorithm(data, tmp_path, monkeypatch, capsys):
     assert rows[2][-2:] == [f"{np.median(scores):.2f}", f"{min(scores):.2f}"]
     assert rows[-1][-2] == "2.60"
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_how_far_play_swings(data, monkeypatch, capsys):
+    """In the second half: steps 50 to 100."""
+    runs = [{"name": f"small-{i}", "point": {"base": "x"}, "seed": i} for i in range(2)]
+    for i, run in enumerate(runs):
+        settings = [f"training.seed={i}", "training.steps=100", "training.log_every=100"]
+        train(parse_config(with_settings(TENNIS, settings)), run["name"])
+        path = Run(run["name"]).stats / "log.jsonl"
+        scores = {25: 0.0, 50: 2.5, 75: 1.0 + i, 100: 2.0}
+        lines = [{"step": step, "evaluation": {"score": x}} for step, x in scores.items()]
+        path.write_text(path.read_text() + "".join(json.dumps(line) + "\n" for line in lines))
+    write_json(data / "sweeps" / tennis.CURES / "sweep.json", {"runs": runs})
+    monkeypatch.setattr(sys, "argv", ["tennis.py", "cures", "--trained"])
+    capsys.readouterr()
+    tennis.main()
+    assert "| x | 2.00 | 17 % | 1.00 | 1.50 | 2.00 (2.00) |" in capsys.readouterr().out
+
+
+def test_the_cures_are_as_said():
+    jobs = load_sweep(EXPERIMENTS / f"{tennis.CURES}.json").jobs
+    assert len(jobs) == 35
+    plain, *others = (jobs[i].config.flat() for i in range(0, 35, 5))
+    for other in others:
+        (key,) = {key for key in plain if plain[key] != other[key]}
+        assert key != "training.seed"
 
 
 def test_speed(monkeypatch):
