@@ -7,7 +7,14 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("spread", "spread_auction", "spread_messages")
+SHIPPED = (
+    "spread",
+    "spread_auction",
+    "spread_messages",
+    "tennis_saddpg",
+    "tennis_maddpg",
+    "tennis_maddpg_psne",
+)
 
 
 class BuildWithData(build_py):
