@@ -16,6 +16,7 @@ play swings in the second half of the training.
 import argparse
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from marl.runs import Run, read_log, whole_file
 from marl.worlds.base import Arrays, World
 from marl.worlds.tennis.world import Tennis
 
-SWEEPS = ("tennis", "tennis_legacy")
+SWEEPS = {"tennis": None, "tennis_legacy": "SADDPG, legacy"}  # how the second's only row is called
 CURES = "tennis_cures"
 COURTS = (1, 64, 1024)
 SECONDS = 1.0  # of each measurement
@@ -146,10 +147,17 @@ def played(name: str, settings: tuple[str, ...] = ()) -> float:
     return result["score"]
 
 
+def last_evaluated(runs: list[str]) -> str:
+    """What the weights at the end of the training scored, when they were evaluated there."""
+    logs = [[line for line in read_log(Run(run).stats) if "evaluation" in line] for run in runs]
+    scores = [log[-1]["evaluation"]["score"] for log in logs if log]
+    return span(scores) if scores else "-"
+
+
 def learnt(groups: list[comparison.Group]) -> Table:
     """A row for each algorithm and observation."""
     headings = ["policy", *(f"{what} to {m}" for m in MARKS for what in ("episodes", "CPU-s"))]
-    headings += ["kept at 0.5", "at the end", "greedy", "worst seed"]
+    headings += ["kept at 0.5", "at the end", "last weights", "greedy", "worst seed"]
     rows = []
     for group in groups:
         curves = [curve(run) for run in group.runs]
@@ -160,6 +168,7 @@ def learnt(groups: list[comparison.Group]) -> Table:
                 *(cell for mark in MARKS for cell in when(curves, mark)),
                 f"{100 * np.mean([kept(own, MARKS[0]) for own in curves]):.0f} %",
                 span([float(own["score"][-1]) for own in curves]),
+                last_evaluated(group.runs),
                 f"{np.median(scores):.2f}",
                 f"{min(scores):.2f}",
             ]
@@ -243,12 +252,16 @@ def main() -> None:
     if options.what in ("speed", "noise"):
         print(as_markdown({"speed": speed, "noise": noise}[options.what]()))
         return
-    sweeps, table = (SWEEPS, learnt) if options.what == "learning" else ([CURES], swings)
+    sweeps, table = (SWEEPS, learnt) if options.what == "learning" else ({CURES: None}, swings)
     if not options.trained:
         for sweep in sweeps:
             marl("sweep", f"experiments/{sweep}.json")
     try:
-        groups, left_out = comparison.gather(sweeps)
+        groups, left_out = [], []
+        for sweep, label in sweeps.items():
+            own, sentences = comparison.gather([sweep])
+            groups += [replace(group, label=label or group.label) for group in own]
+            left_out += sentences
     except UserError as error:  # nothing is finished
         raise SystemExit(str(error)) from None
     print(as_markdown(table(groups)), *left_out, sep="\n\n")

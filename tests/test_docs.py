@@ -33,6 +33,10 @@ NOT_RUN |= {"python benchmarks/seeds.py --configs spread atoc_tuned --seeds 1 5 
 NOT_RUN |= {"marl sweep benchmarks/precision.json", "import stable_baselines3, supersuit"}
 NOT_RUN |= {"pip install --editable .", "marl train mpe2_spread.json --set training.num_worlds=8"}
 NOT_RUN |= {"marl crossplay hunters-maddpg hunters-ddpg --episodes 500 --json matrix.json"}
+NOT_RUN |= {"python experiments/run_tennis.py -m SADDPG -t 2000"}
+NOT_RUN |= {"marl render tennis_saddpg --window --play player_0"}
+NOT_RUN |= {"python benchmarks/tennis.py learning --plot docs/tennis.png"}
+NOT_RUN |= {"python benchmarks/tennis.py cures"}
 COMMANDS = make_parser()._subparsers._group_actions[0].choices
 
 TINY = {

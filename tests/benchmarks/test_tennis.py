@@ -45,7 +45,7 @@ def test_curves(data):
 
 
 def test_a_row_for_each_algorithm(data, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(tennis, "SWEEPS", ("small",))
+    monkeypatch.setattr(tennis, "SWEEPS", {"small": "x"})
     monkeypatch.setattr(tennis, "RALLIES", 20)
     runs = [{"name": f"small-{i}", "point": {"base": "x"}, "seed": i} for i in range(2)]
     for run in runs:
