@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ import run_multiagent  # noqa: E402
 import run_tennis  # noqa: E402
 
 
-def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["run_multiagent.py", *arguments])
+def run(monkeypatch, capsys, *arguments: str, script=run_multiagent) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["script.py", *arguments])
     with pytest.raises(SystemExit) as stop:
-        cli.run_command(run_multiagent.main)
+        cli.run_command(script.main)
     output, errors = capsys.readouterr()
     return stop.value.code, output, errors
 
@@ -129,12 +130,7 @@ TENNIS = {
 }
 
 
-def tennis(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["run_tennis.py", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.run_command(run_tennis.main)
-    output, errors = capsys.readouterr()
-    return stop.value.code, output, errors
+tennis = partial(run, script=run_tennis)
 
 
 def test_tennis_says_how_rallies_ended(data, tmp_path, monkeypatch, capsys):
