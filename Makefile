@@ -61,6 +61,7 @@ bench-tennis: .venv/with-tests
 	$(BIN)/python benchmarks/tennis.py speed
 	$(BIN)/python benchmarks/tennis.py noise
 	$(BIN)/python benchmarks/tennis.py learning --plot docs/tennis.png
+	$(BIN)/python benchmarks/tennis.py cures
 
 # The libraries we compare with, in an environment of their own.
 bench-peers: benchmarks/peers/requirements.txt

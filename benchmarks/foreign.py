@@ -2,9 +2,9 @@
 
     python benchmarks/foreign.py [--trained]
 
-Trains the sweeps experiments/foreign_spread.json and multiwalker.json (`marl sweep`; what is
-finished is not trained again), and prints how well they did after so many steps: greedy episodes,
-the mean over the seeds and its 95 % interval.
+Trains the sweeps experiments/foreign_spread.json, multiwalker.json and multiwalker_longer.json
+(`marl sweep`; what is finished is not trained again), and prints how well they did after so many
+steps: greedy episodes, the mean over the seeds and its 95 % interval.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from marl.errors import UserError
 from marl.pages import as_markdown
 from marl.runs import Run, read_log
 
-SWEEPS = {"foreign_spread": "reward", "multiwalker": "return"}
+SWEEPS = {"foreign_spread": "reward", "multiwalker": "return", "multiwalker_longer": "return"}
 
 
 def curve(run: str, metric: str) -> dict[int, float]:
