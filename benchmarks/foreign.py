@@ -50,13 +50,16 @@ def main() -> None:
     )
     parser.add_argument("--trained", action="store_true", help="of what is finished; train nothing")
     options = parser.parse_args()
+    missing = []
     for sweep, metric in SWEEPS.items():
         if not options.trained:
             marl("sweep", f"experiments/{sweep}.json")
         try:
             print(f"## {sweep}: {metric}", table(sweep, metric), sep="\n\n", end="\n\n")
         except UserError as error:  # nothing is finished
-            print(f"## {sweep}: {error}", end="\n\n")
+            missing.append(str(error))
+    if missing:
+        raise SystemExit("\n".join(missing))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """`marl demo` after its training: a table, movies and a plot."""
 
 from marl import evaluation
-from marl.policies import BUILTIN
+from marl.policies import BUILTIN, HOMES
 from marl.rendering import movies
 from marl.rendering.frames import draw
 from marl.reports import print_table
 from marl.runs import Run
 
 AGENTS = (4, 12, 80, 1000)
-POLICIES = [name for name in BUILTIN if name != "still"]
+POLICIES = [name for name in BUILTIN if name != "still" and name not in HOMES]
 MOVIES = {4: "gif", 80: "gif", 1000: "gif"}
 
 

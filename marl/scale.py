@@ -111,11 +111,6 @@ def gather(names: Sequence[str], settings: Sequence[str] = ()) -> tuple[list[Ent
     if len(scenarios) > 1:
         (one, a), (other, b) = list(scenarios.items())[:2]
         raise UserError(f"{a} plays {one!r} and {b} plays {other!r}: a study has one scenario")
-    played = {run: x.world["scenario"] for run, x in trained.items()}
-    played |= {name: HOMES[name] for name in names if name in HOMES}
-    for name, scenario in played.items():
-        if not issubclass(find_scenario(scenario), Scenario):
-            raise UserError(f"{name} plays {scenario!r}, where there is nothing to scale")
 
     def subject(run: str) -> Subject:
         if run in trained:
@@ -124,6 +119,11 @@ def gather(names: Sequence[str], settings: Sequence[str] = ()) -> tuple[list[Ent
             return replace(evaluation.subject(run), world=first.world)
         return evaluation.subject(run, settings)
 
+    played = {run: subject(run).world["scenario"] for _, given in found for run in given}
+    played |= {name: HOMES[name] for name in names if name in HOMES}
+    for name, scenario in played.items():
+        if not issubclass(find_scenario(scenario), Scenario):
+            raise UserError(f"{name} plays {scenario!r}, where there is nothing to scale")
     entries = [
         Entry(label, {run: subject(run) for run in given}, given, not {*given.values()} & {*names})
         for label, given in found

@@ -229,6 +229,8 @@ def test_files_from_elsewhere_are_not_trusted(data, tmp_path, monkeypatch):
 def test_there_is_nothing_to_scale(data):
     with pytest.raises(UserError, match=r"landing plays 'tennis', where there is nothing to scale"):
         gather(["landing"])
+    with pytest.raises(UserError, match=r"random plays 'tennis', where there is nothing to scale"):
+        gather(["random"], ["world.scenario=tennis"])
     train(tag("training.steps=20"), "a")
     with pytest.raises(UserError, match=r"a plays 'pettingzoo:.*, where there is nothing to scale"):
         gather(["a"])
