@@ -22,7 +22,7 @@ from pathlib import Path
 
 from commands import marl, trained
 
-from marl.config import load_config
+from marl.config.parsing import load_config
 
 TARGETS = {4: 0.95, 12: 0.92, 80: 0.88, 1000: 0.86}
 REFERENCES = ("random", "greedy", "local-assignment", "assignment")
@@ -92,7 +92,7 @@ def main() -> None:
         runs = list(
             pool.map(lambda seed: train(config, settings, seed, agents, root), options.seeds)
         )
-        physics = load_config(config, settings).world["integration"]
+        physics = load_config(config, settings).flat()["world.integration"]
         alike = ("--set", f"world.integration={physics}")
         references = {name: evaluate(name, agents, root, *alike) for name in REFERENCES}
 
