@@ -23,6 +23,7 @@ from marl.worlds.base import Group, World, WorldConfig
 from marl.worlds.islands import Islands
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.registry import SCENARIOS, find_scenario, scenario_names
+from marl.worlds.side_by_side import SideBySideWorlds
 
 Model = TypeVar("Model", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -41,6 +42,11 @@ class TrainingConfig(BaseModel):
         (),
         description="train with several numbers of agents at once, as [4, 8, 12], instead of "
         "world.num_agents",
+    )
+    vary: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
+        {},
+        description="parameters in which the worlds side by side differ, as "
+        '{"num_landmarks": [4, 5, 6]}: world e has the e-th value of each list, which is repeated',
     )
     staggered: bool = Field(True, description="the worlds' episodes do not all end at once")
     batch_size: int = Field(256, ge=1, description="transitions of single agents in an update")
@@ -74,6 +80,18 @@ class TrainingConfig(BaseModel):
         "over the numbers of agents that are evaluated",
     )
 
+    def kinds(self) -> list[tuple[dict[str, Any], int]]:
+        """The parameters in which worlds differ (`vary`), and how many worlds have these."""
+        kinds: list[dict[str, Any]] = []
+        counts: list[int] = []
+        for world in range(self.num_worlds):
+            kind = {name: values[world % len(values)] for name, values in self.vary.items()}
+            if kind not in kinds:
+                kinds.append(kind)
+                counts.append(0)
+            counts[kinds.index(kind)] += 1
+        return list(zip(kinds, counts, strict=True))
+
 
 class EvaluationConfig(BaseModel):
     """What `marl evaluate` does unless told otherwise."""
@@ -89,6 +107,11 @@ class EvaluationConfig(BaseModel):
         None, ge=1, description="null: about 20 000 agents' worth, at least 20 and at most 2000"
     )
     seed: int = Field(1_000_000, ge=0, lt=SEEDS, description="of the episodes")
+    expected: dict[int, float] = Field(
+        {},
+        description="the first metric that runs of this config reach, by number of agents, as "
+        '{"80": 0.86}; training that ends lower says so',
+    )
     world: dict[str, Any] = Field(
         {"reward": "shared"},
         description="scenario parameters that replace the training world's, here and in rendering",
@@ -131,8 +154,18 @@ class Config(BaseModel):
         return scenario.make_world(num_worlds, seed, staggered)
 
     def make_training_world(self, seed: int) -> World:
-        """What is trained in: with islands where there are to be several numbers of agents."""
+        """What is trained in: with islands where there are to be several numbers of agents, side by
+        side where the worlds differ in something else."""
         t = self.training
+        if t.vary:
+            kinds = t.kinds()
+            seeds = np.random.SeedSequence(seed).generate_state(len(kinds))
+            return SideBySideWorlds(
+                [
+                    self.make_world(count, int(own), t.staggered, **parameters)
+                    for (parameters, count), own in zip(kinds, seeds, strict=True)
+                ]
+            )
         if not t.num_agents:
             return self.make_world(t.num_worlds, seed, t.staggered)
         seeds = np.random.SeedSequence(seed).generate_state(len(t.num_agents))
@@ -284,6 +317,8 @@ def _parsed(data: dict[str, Any], importing: bool) -> Config:
     for key in ("num_agents", "evaluate_agents"):
         if scenario is not None and getattr(training, key):
             _check_sizes(key, getattr(training, key), scenario)
+    if scenario is not None and training.vary:
+        _check_kinds(training, world, scenario)
     if training.replay_size < training.num_worlds:
         raise UserError(
             f"training.replay_size is {training.replay_size}, but should be at least "
@@ -327,6 +362,20 @@ def _check_sizes(key: str, numbers: tuple[int, ...], scenario: WorldConfig) -> N
     for number in numbers:
         if number < 1:
             raise UserError(f"training.{key} holds {number}, but each should be at least 1")
+
+
+def _check_kinds(training: TrainingConfig, world: dict[str, Any], scenario: WorldConfig) -> None:
+    """Raise UserError where worlds of `training.vary` cannot be side by side."""
+    if training.num_agents:
+        raise UserError("training.vary and training.num_agents cannot be set together")
+    for kind, _ in training.kinds():
+        varied = parse_scenario({**world, **kind}, "training.vary")
+        if varied.groups != scenario.groups:
+            shown = ", ".join(f"{name} {_shown(value)}" for name, value in kind.items())
+            raise UserError(
+                f"training.vary: with {shown} there are other agents, or they see other things; "
+                "both should be the same in all worlds"
+            )
 
 
 def _agent_kind(name: str) -> AgentKind:
