@@ -57,6 +57,10 @@ class DDPGConfig(ActorCriticConfig):
         (128, 64, 32, 32), min_length=1, description="mlp: units of the hidden layers"
     )
     width: int = Field(64, ge=1, description="set: units of every layer")
+    actor_pool: bool = Field(
+        True,
+        description="set: the actor has the maximum over all targets, too, which grows with them",
+    )
     random_views: dict[str, NonNegativeInt] = Field(
         {}, description="smallest number of items of each part to show, at random, in training"
     )
@@ -297,7 +301,8 @@ class _Learner(ActorCritic):
 
         def network(parts: tuple, inputs: int, extra: int, outputs: int, of: str) -> nn.Module:
             shape = (config.hidden, config.width, of in config.layer_norm)
-            return NETWORKS[config.network](stack, parts, inputs, extra, outputs, *shape)
+            pool = of == "critic" or config.actor_pool
+            return NETWORKS[config.network](stack, parts, inputs, extra, outputs, *shape, pool)
 
         def critic() -> nn.Module:
             return network(critic_parts, critic_inputs, critic_actions, 1, "critic")

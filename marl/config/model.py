@@ -12,7 +12,7 @@ from marl.agents.ddpg import DDPGConfig
 from marl.errors import UserError
 from marl.learning.exploration import ExplorationConfig
 from marl.worlds.base import World, WorldConfig
-from marl.worlds.combined import MixedSizes
+from marl.worlds.combined import ConcatenatedWorlds, MixedSizes
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.spaces import Group
 
@@ -32,6 +32,11 @@ class TrainingConfig(BaseModel):
         (),
         description="train with several numbers of agents at once, as [4, 8, 12], instead of "
         "world.num_agents",
+    )
+    vary: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
+        {},
+        description="parameters in which the worlds side by side differ, as "
+        '{"num_landmarks": [4, 5, 6]}: world e has the e-th value of each list, which is repeated',
     )
     staggered: bool = Field(True, description="the worlds' episodes do not all end at once")
     batch_size: int = Field(256, ge=1, description="transitions of single agents in an update")
@@ -65,6 +70,18 @@ class TrainingConfig(BaseModel):
         "over the numbers of agents that are evaluated",
     )
 
+    def kinds(self) -> list[tuple[dict[str, Any], int]]:
+        """The parameters in which worlds differ (`vary`), and how many worlds have these."""
+        kinds: list[dict[str, Any]] = []
+        counts: list[int] = []
+        for world in range(self.num_worlds):
+            kind = {name: values[world % len(values)] for name, values in self.vary.items()}
+            if kind not in kinds:
+                kinds.append(kind)
+                counts.append(0)
+            counts[kinds.index(kind)] += 1
+        return list(zip(kinds, counts, strict=True))
+
 
 class EvaluationConfig(BaseModel):
     """What `marl evaluate` does unless told otherwise."""
@@ -80,6 +97,11 @@ class EvaluationConfig(BaseModel):
         None, ge=1, description="null: about 20 000 agents' worth, at least 20 and at most 2000"
     )
     seed: int = Field(1_000_000, ge=0, lt=SEEDS, description="of the episodes")
+    expected: dict[int, float] = Field(
+        {},
+        description="the first metric that runs of this config reach, by number of agents, as "
+        '{"80": 0.86}; training that ends lower says so',
+    )
     world: dict[str, Any] = Field(
         {"reward": "shared"},
         description="scenario parameters that replace the training world's, here and in rendering",
@@ -134,16 +156,19 @@ class Config:
         return self.world.make_world(num_worlds, seed, staggered)
 
     def make_training_world(self, seed: int) -> World:
-        """What is trained in: with islands where there are to be several numbers of agents."""
+        """What is trained in: with islands where there are to be several numbers of agents, side by
+        side where the worlds differ in something else."""
         t = self.training
-        if not t.num_agents:
+        if not (t.vary or t.num_agents):
             return self.make_world(t.num_worlds, seed, t.staggered)
-        seeds = np.random.SeedSequence(seed).generate_state(len(t.num_agents))
-        sizes = [self.world.model_copy(update={"num_agents": n}) for n in t.num_agents]
+        kinds = t.kinds() if t.vary else [({"num_agents": n}, t.num_worlds) for n in t.num_agents]
+        seeds = np.random.SeedSequence(seed).generate_state(len(kinds))
         worlds = [
-            world.make_world(t.num_worlds, int(stream), t.staggered)
-            for world, stream in zip(sizes, seeds, strict=True)
+            self.world.replaced(**parameters).make_world(count, int(stream), t.staggered)
+            for (parameters, count), stream in zip(kinds, seeds, strict=True)
         ]
+        if t.vary:
+            return ConcatenatedWorlds(worlds)
         return MixedSizes([cast(ParticleWorld, world) for world in worlds])
 
     def make_agent(self, groups: dict[str, Group], seed: int) -> Agent:

@@ -150,6 +150,8 @@ def parse_config(data: dict[str, Any]) -> Config:
     for key in ("num_agents", "evaluate_agents"):
         if numbers := getattr(training, key):
             _check_sizes(key, numbers, world)
+    if training.vary:
+        _check_kinds(training, world)
     evaluation = parse_evaluation(data.get("evaluation", {}))
     replaced = evaluation.world
     if "world" not in data.get("evaluation", {}):
@@ -271,6 +273,19 @@ def _check_sizes(key: str, numbers: tuple[int, ...], world: WorldConfig) -> None
     for number in numbers:
         if number < 1:
             raise UserError(f"training.{key} holds {number}, but each should be at least 1")
+
+
+def _check_kinds(training: TrainingConfig, world: WorldConfig) -> None:
+    """Raise UserError where worlds of `training.vary` cannot be side by side."""
+    if training.num_agents:
+        raise UserError("training.vary and training.num_agents cannot be set together")
+    for kind, _ in training.kinds():
+        if replace_parameters(world, kind, "training.vary").groups != world.groups:
+            values = ", ".join(f"{name} {shown(value)}" for name, value in kind.items())
+            raise UserError(
+                f"training.vary: with {values} there are other agents, or they see other things; "
+                "both should be the same in all worlds"
+            )
 
 
 def named_section(

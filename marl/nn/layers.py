@@ -94,6 +94,7 @@ class MLP(Hidden):
         hidden: Sequence[int],
         width: int,
         layer_norm: bool = False,
+        pool: bool = True,
     ) -> None:
         super().__init__(stack, inputs + extra, hidden, layer_norm)
         self.output = StackedLinear(stack, hidden[-1], outputs).small()

@@ -53,7 +53,7 @@ class _PairMaxPool(torch.autograd.Function):
     def forward(ctx: Any, *args: Tensor) -> Tensor:
         target, rival, both, weight, targets, rivals = _arrays(*args)
         most = np.empty(target.shape, target.dtype)
-        winner = np.empty(target.shape, np.int16)
+        winner = np.empty(target.shape, np.int32)
         _meet(target, rival, both, weight, targets, rivals, most, winner)
         ctx.save_for_backward(*args[1:4], torch.from_numpy(winner))
         return torch.from_numpy(most)
@@ -76,7 +76,7 @@ class _MaxPool(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         (items,) = _arrays(x)
         most = np.empty((*x.shape[:2], x.shape[3]), items.dtype)
-        winner = np.empty(most.shape, np.int16)
+        winner = np.empty(most.shape, np.int32)
         _find(items, most, winner)
         ctx.save_for_backward(torch.from_numpy(winner))
         ctx.count = x.shape[2]
@@ -93,7 +93,8 @@ class _MaxPool(torch.autograd.Function):
         return torch.from_numpy(to)
 
 
-# All loops over units are innermost, without branches and temporary arrays: they are vectorised.
+# All loops over units are innermost, without branches and temporary arrays, over numbers of 32 bits
+# that are compared with numbers of 32 bits: so they are vectorised.
 
 
 @njit(cache=True, error_model="numpy")
@@ -112,6 +113,7 @@ def _meet(target, rival, both, weight, targets, rivals, most, winner):
                 for j in range(rival.shape[2]):
                     if rivals[k, r, j] <= 0.0:
                         continue
+                    number = np.int32(j)
                     for w in range(width):
                         said[w] = target[k, r, t, w] + rival[k, r, j, w]
                     for f in range(weight.shape[1]):
@@ -121,7 +123,7 @@ def _meet(target, rival, both, weight, targets, rivals, most, winner):
                     for w in range(width):
                         more = said[w] > best[w]
                         best[w] = said[w] if more else best[w]
-                        who[w] = j if more else who[w]
+                        who[w] = number if more else who[w]
 
 
 @njit(cache=True, error_model="numpy")
@@ -157,10 +159,11 @@ def _find(items, most, winner):
                 most[k, r, w] = 0.0
                 winner[k, r, w] = -1
             for t in range(count):
+                number = np.int32(t)
                 for w in range(width):
                     more = items[k, r, t, w] > most[k, r, w]
                     most[k, r, w] = items[k, r, t, w] if more else most[k, r, w]
-                    winner[k, r, w] = t if more else winner[k, r, w]
+                    winner[k, r, w] = number if more else winner[k, r, w]
 
 
 @njit(cache=True, error_model="numpy")

@@ -26,6 +26,10 @@ class SetNetwork(nn.Module):
         picked   = sum_t softmax_t(score(token(t))) t                 targets to look at
         output   = affine(relu(h(own, picked, max_t token(t)))) + linear(own, picked)
 
+    Without `pool` the maximum over tokens is left out. It grows with the number of targets, so that
+    an actor that was trained with four and sees ten is pushed about by it; the targets that are
+    picked do not.
+
     The linear term lets an actor start from a plain controller, towards what it looks at and
     against its own velocity, which it learns in a fraction of the time.
 
@@ -44,6 +48,7 @@ class SetNetwork(nn.Module):
         hidden: Sequence[int],
         width: int,
         layer_norm: bool = False,
+        pool: bool = True,
     ) -> None:
         super().__init__()
         sets = [part for part in parts if part.masked and part.vectors]
@@ -65,7 +70,8 @@ class SetNetwork(nn.Module):
         tokens = size + own + width * len(rivals)
         self.tokens = StackedLinear(stack, tokens, width, bias=False)
         self.scores = StackedLinear(stack, width, HEADS, bias=False)
-        self.trunk = StackedLinear(stack, own + HEADS * size + width, width)
+        self.pool = pool
+        self.trunk = StackedLinear(stack, own + HEADS * size + width * pool, width)
         self.norm = StackedLayerNorm(stack, width) if layer_norm else None
         self.output = StackedLinear(stack, width, outputs).small()
         self.direct = StackedLinear(stack, own + HEADS * size, outputs, bias=False).small()
@@ -93,7 +99,7 @@ class SetNetwork(nn.Module):
         score = score + (there - 1.0) * 1e9  # nobody looks at padding
         picked = (score.softmax(2).transpose(2, 3) @ target).flatten(2)
         direct = torch.cat([mine, picked], -1)
-        x = self.trunk(torch.cat([direct, max_pool(token)], -1))
+        x = self.trunk(torch.cat([direct, max_pool(token)], -1) if self.pool else direct)
         return self.output(F.relu(self.norm(x) if self.norm else x)) + self.direct(direct)
 
 

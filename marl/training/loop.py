@@ -171,6 +171,8 @@ def _learn(sessions: Sequence["Session"]) -> None:
             raise Stopped(first.run.name, first.step)
         for session in sessions:
             plot_run(session.run.name, session.config.world.solved_at)
+            for sentence in session.shortfalls():
+                display.say(sentence)
 
 
 def _save(sessions: Sequence["Session"]) -> None:

@@ -32,10 +32,12 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def evaluated(self, result: dict) -> None:
-        """Take in an evaluation."""
-        if name := primary_metric(result):
-            self._metric = f"{name} {result[name]:.3f}"
+    def evaluated(self, results: list[dict]) -> None:
+        """Take in an evaluation, with several numbers of agents if so configured."""
+        first = results[0]
+        if name := primary_metric(first):
+            others = [f"   {result[name]:.3f} with {result['agents']}" for result in results[1:]]
+            self._metric = f"{name} {first[name]:.3f}" + "".join(others)
 
     def logged(self, step: int, steps_per_second: float) -> None:
         """Show where the run is."""

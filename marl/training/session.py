@@ -69,6 +69,7 @@ class Session:
             name: deque(maxlen=LAST) for name in sorted(self.world.outcomes)
         }
         self.best: dict[str, Tensor] = {}  # training.publish "best": the weights with ...
+        self.results: list[dict[str, Any]] = []  # of the last evaluation
         self.best_score: float | None = None  # ... the highest first metric in an evaluation so far
         self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
         if checkpoint is None:
@@ -143,8 +144,9 @@ class Session:
         self._forget()
         return speed
 
-    def evaluate(self) -> dict[str, Any]:
-        """Play the same few episodes as every time, log how they went, and return that."""
+    def evaluate(self) -> list[dict[str, Any]]:
+        """Play the same few episodes as every time, with as many agents as are trained and with
+        `training.evaluate_agents`, log how they went, and return that."""
         weights = self.agent.weights()
 
         def copy(world: World, seed: int) -> Agent:
@@ -162,12 +164,27 @@ class Session:
         result = played(trained_with)
         others = {f"evaluation_{n}": played(n) for n in t.evaluate_agents}
         self._log.write({"step": self.step, **self._seconds(), "evaluation": result, **others})
-        results = (result, *others.values())
-        score = float(np.mean([x[primary_metric(x) or "reward"] for x in results]))
+        self.results = [result, *others.values()]
+        score = float(np.mean([x[primary_metric(x) or "reward"] for x in self.results]))
         best = self.best_score is None or score >= self.best_score
         if t.publish == "best" and best:
             self.best, self.best_score = weights, score
-        return result
+        return self.results
+
+    def shortfalls(self) -> list[str]:
+        """A sentence for each number of agents with which the last evaluation fell behind what runs
+        of this config reach (`evaluation.expected`)."""
+        sentences = []
+        for result in self.results:
+            name, agents = primary_metric(result), result["agents"]
+            expected = self.config.evaluation.expected.get(agents)
+            if name is not None and expected is not None and result[name] < expected:
+                sentences.append(
+                    f"With {agents} agents this run has {name} {result[name]:.3f}; runs of this "
+                    f"config reach {expected:g} or more. Train another seed, or measure this one "
+                    f"with more episodes: marl evaluate {self.run.name} --agents {agents}"
+                )
+        return sentences
 
     def _seconds(self) -> dict[str, float]:
         """Since the run began, in all processes that worked on it."""

@@ -84,7 +84,11 @@ class WorldConfig(BaseModel, ABC):
         if landmarks is not None:
             share = landmarks / parameters["num_agents"]
             parameters["num_landmarks"] = max(1, round(share * count))
-        return type(self)(**{**parameters, "num_agents": count})
+        return self.replaced(**{**parameters, "num_agents": count})
+
+    def replaced(self, **parameters: Any) -> Self:
+        """The same with some parameters replaced. Raises ValueError where these cannot be."""
+        return type(self)(**{**self.model_dump(), **parameters})
 
 
 class World(ABC):

@@ -1,4 +1,4 @@
-"""Several worlds of one kind, each with its own random streams, as one."""
+"""Several worlds with the same groups, each with its own random streams, as one."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,31 +12,43 @@ from marl.worlds.scene import Scene
 
 
 class ConcatenatedWorlds(World):
-    """S worlds, of E each, as one of S E: those of the first come first."""
+    """Several worlds, of E_1, E_2... each, as one of all: those of the first come first."""
 
     def __init__(self, worlds: Sequence[World]) -> None:
         self.worlds = worlds
         self.groups = worlds[0].groups
+        self.events, self.outcomes = worlds[0].events, worlds[0].outcomes
         self.num_worlds = sum(world.num_worlds for world in worlds)
+        self._ends = np.cumsum([world.num_worlds for world in worlds])
 
     def reset(self, mask: np.ndarray | None = None) -> Arrays:
-        masks = [None] * len(self.worlds) if mask is None else np.split(mask, len(self.worlds))
+        masks = [None] * len(self.worlds) if mask is None else self._split(mask)
         parts = [world.reset(part) for world, part in zip(self.worlds, masks, strict=True)]
         return joined(parts)
 
     def step(self, actions: Arrays) -> Step:
-        parts = split(actions, len(self.worlds))
+        parts = self._split(actions)
         return joined([world.step(part) for world, part in zip(self.worlds, parts, strict=True)])
+
+    def _split(self, whole: Any) -> list[Any]:
+        return split(whole, self._ends[:-1].tolist())
 
     def state(self) -> np.ndarray:
         return joined([world.state() for world in self.worlds])
 
     def scene(self, world: int = 0) -> Scene:
-        each = self.worlds[0].num_worlds
-        return self.worlds[world // each].scene(world % each)
+        of = int(np.searchsorted(self._ends, world, "right"))
+        return self.worlds[of].scene(world - int(self._ends[of]) + self.worlds[of].num_worlds)
 
     def neighbours(self, agents: int, landmarks: int = 0) -> dict[str, Neighbours]:
         return joined([world.neighbours(agents, landmarks) for world in self.worlds])
+
+    def privileged(self) -> Arrays:
+        return joined([world.privileged() for world in self.worlds])
+
+    def close(self) -> None:
+        for world in self.worlds:
+            world.close()
 
     def state_dict(self) -> dict[str, Any]:
         return states(self.worlds)
@@ -58,15 +70,17 @@ def load_states(worlds: Sequence[World], state: dict[str, Any]) -> None:
         world.load_state_dict(own)
 
 
-def split(whole: Any, parts: int) -> list[Any]:
-    """Arrays whose first axis are worlds, also in dictionaries and named tuples, in equal parts."""
+def split(whole: Any, parts: int | Sequence[int]) -> list[Any]:
+    """Arrays whose first axis are worlds, also in dictionaries and named tuples, in so many equal
+    parts, or cut before the worlds of these numbers."""
+    count = parts if isinstance(parts, int) else len(parts) + 1
     if isinstance(whole, np.ndarray):
         return np.split(whole, parts)
     if isinstance(whole, tuple):
         pieces = [split(x, parts) for x in whole]
-        return [type(whole)(*[x[s] for x in pieces]) for s in range(parts)]  # type: ignore[call-arg]
+        return [type(whole)(*[x[s] for x in pieces]) for s in range(count)]  # type: ignore[call-arg]
     named = {name: split(x, parts) for name, x in whole.items()}
-    return [{name: x[s] for name, x in named.items()} for s in range(parts)]
+    return [{name: x[s] for name, x in named.items()} for s in range(count)]
 
 
 def joined(parts: Sequence[Any], axis: int = 0) -> Any:

@@ -269,3 +269,37 @@ def test_a_base_that_cannot_be(tmp_path, data, sentence):
     write(tmp_path, x=data, y={"base": "x.json"})
     with pytest.raises(UserError, match=sentence):
         load_config(tmp_path / "x.json")
+
+
+def test_worlds_side_by_side_take_the_values_of_vary_in_turn():
+    settings = [
+        "training.num_worlds=5",
+        'training.vary={"num_landmarks":[4,6],"agent_density":[4.0]}',
+    ]
+    config = parse_config(with_settings({}, settings))
+    kinds = [({"num_landmarks": n, "agent_density": 4.0}, count) for n, count in ((4, 3), (6, 2))]
+    assert config.training.kinds() == kinds
+    world = config.make_training_world(0)
+    assert world.num_worlds == 5
+    assert [len(part.positions()[1][0]) for part in world.worlds] == [4, 6]
+    assert parse_config(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("vary", "said"),
+    [
+        ('{"num_landmarks":[4,0]}', "training.vary.num_landmarks is 0"),
+        ('{"num_landmark":[4]}', "did you mean training.vary.num_landmarks"),
+        ('{"num_agents":[4,5]}', "training.vary: with num_agents 5 there are other agents"),
+        ('{"num_perceived_agents":[2]}', "they see other things"),
+        ('{"num_landmarks":[]}', "training.vary.num_landmarks is"),
+        ('{"num_landmarks":4}', "training.vary.num_landmarks is 4"),
+    ],
+)
+def test_worlds_that_cannot_be_side_by_side_are_refused(vary, said):
+    assert said in refused(f"training.vary={vary}")
+
+
+def test_vary_and_several_numbers_of_agents_exclude_each_other():
+    both = refused('training.vary={"num_landmarks":[4,5]}', "training.num_agents=[4,8]")
+    assert both == "training.vary and training.num_agents cannot be set together"

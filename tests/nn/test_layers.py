@@ -18,13 +18,14 @@ def parts_of(agents, landmarks):
     )
 
 
-def network(kind, stack=1, agents=3, landmarks=4, seed=0, layer_norm=False):
+def network(kind, stack=1, agents=3, landmarks=4, seed=0, layer_norm=False, pool=True):
     """A network with weights large enough that everything it does shows."""
     parts = parts_of(agents, landmarks)
     inputs = sum(part.size for part in parts)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = NETWORKS[kind](stack, parts, inputs, ACTIONS, 3, (16, 8), 8, layer_norm).double()
+        sizes = inputs, ACTIONS, 3, (16, 8), 8
+        made = NETWORKS[kind](stack, parts, *sizes, layer_norm, pool).double()
         with torch.no_grad():
             for parameter in made.parameters():
                 parameter.uniform_(-0.7, 0.7)
@@ -123,6 +124,21 @@ def test_a_set_network_looks_through_padding():
     padded[1][:, :, 4] = landmarks.new_tensor([0.1, 0.1, 1.0])
     seen = wide(joined(own, *padded), extra)
     assert not torch.allclose(seen, expected)  # and an item that is there counts
+
+
+def test_without_the_maximum_only_targets_that_are_picked_count():
+    """With attention that picks one target a head, one target more changes nothing where no head
+    picks it. The maximum over all targets often feels it there, too."""
+    own, agents, landmarks, extra = view(1, 200, 3, 5)
+    unchanged = {}
+    for pool in (True, False):
+        narrow, wide = (network("set", landmarks=n, pool=pool) for n in (4, 5))
+        narrow.scores.weight.data *= 1e4
+        wide.load_state_dict(narrow.state_dict())
+        few = narrow(joined(own, agents, landmarks[:, :, :4]), extra)
+        more = wide(joined(own, agents, landmarks), extra)
+        unchanged[pool] = int((few - more).abs().amax(-1).lt(1e-9).sum())
+    assert unchanged[False] > 2 * unchanged[True], unchanged
 
 
 def test_a_set_network_acts_without_anybody_in_view():

@@ -80,6 +80,24 @@ def test_evaluations_with_other_numbers_of_agents(data):
         assert lines[-1][key] == expected
 
 
+def test_a_run_that_falls_behind_says_so(data, capsys):
+    settings = ["training.evaluate_every=200", "training.evaluate_agents=[12]"]
+    expected = 'evaluation.expected={"4":0.0,"12":1.0,"80":1.0}'
+    train(tiny(*settings, expected), "a")
+    said = capsys.readouterr().out
+    result = read_log(Run("a").stats)[-2]["evaluation_12"]
+    assert f"   {result['coverage']:.3f} with 12" in said  # beside that with 4
+    assert said.count("runs of this config reach") == 1  # 80 agents were not evaluated
+    sentence = f"With 12 agents this run has coverage {result['coverage']:.3f}; runs of this config"
+    assert f"{sentence} reach 1 or more." in said
+    assert said.rstrip().endswith("marl evaluate a --agents 12")
+
+
+def test_worlds_that_differ_are_stopped_and_resumed(data, monkeypatch):
+    vary = 'training.vary={"num_landmarks":[4,6,4],"agent_density":[4.0,2.0]}'
+    check_resumes(tiny("training.steps=240", vary), monkeypatch, 164)
+
+
 @pytest.mark.parametrize("step", [4, 36, 40, 44, 160, 200])  # among them ends of episodes
 @pytest.mark.parametrize("staggered", ["true", "false"])
 def test_stopped_and_resumed_ends_as_uninterrupted(data, monkeypatch, step, staggered):
