@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from marl.config import load_config
-from marl.runs import data_root, read_log
+from marl.config.parsing import load_config
+from marl.folders import data_root
+from marl.runs.log import read_log
 
 
 def marl(*arguments: str, root: Path | None = None) -> None:

@@ -16,9 +16,12 @@ from pathlib import Path
 
 from commands import marl
 
-from marl.comparison import gather, measure
-from marl.pages import Comparison, as_markdown
-from marl.runs import data_root, whole_file
+from marl.folders import data_root
+from marl.runs.files import whole_file
+from marl.studies.comparison import measure
+from marl.studies.comparison_page import Comparison
+from marl.studies.entries import gather_groups
+from marl.studies.tables import as_markdown
 
 METRIC = "coverage"
 AGENTS = {4: [4, 12, 80], 12: [12, 80]}  # trained with, measured with
@@ -26,8 +29,8 @@ AGENTS = {4: [4, 12, 80], 12: [12, 80]}  # trained with, measured with
 
 def compare(name: str) -> Comparison:
     """A sweep's finished runs, measured, with its page in data/comparisons/NAME."""
-    groups, left_out = gather([name])
-    numbers = AGENTS[groups[0].config.world["num_agents"]]
+    groups, left_out = gather_groups([name])
+    numbers = AGENTS[groups[0].config.world.agent_count]
     for what in measure(groups, numbers, os.cpu_count() or 1):
         print(f"measured {what}", flush=True)
     comparison = Comparison(name, groups, METRIC, left_out)

@@ -12,11 +12,12 @@ import argparse
 import numpy as np
 from commands import marl
 
-from marl import comparison
-from marl.crossplay import interval
 from marl.errors import UserError
-from marl.pages import as_markdown
-from marl.runs import Run, read_log
+from marl.runs.log import read_log
+from marl.runs.run import Run
+from marl.studies.entries import gather_groups
+from marl.studies.statistics import crossed_interval
+from marl.studies.tables import as_markdown
 
 SWEEPS = {"foreign_spread": "reward", "multiwalker": "return", "multiwalker_longer": "return"}
 
@@ -29,7 +30,7 @@ def curve(run: str, metric: str) -> dict[int, float]:
 
 def table(sweep: str, metric: str) -> str:
     """A row for each evaluation, a column for each of the sweep's configs."""
-    groups, left_out = comparison.gather([sweep])
+    groups, left_out = gather_groups([sweep])
     curves = [[curve(run, metric) for run in group.runs] for group in groups]
     cpu = ", ".join(f"{group.label} {group.cpu:.0f}" for group in groups)
     rows = []
@@ -37,7 +38,7 @@ def table(sweep: str, metric: str) -> str:
         row = [f"{step:,}"]
         for own in curves:
             values = np.array([seed[step] for seed in own])
-            low, high = interval(values[:, None, None])
+            low, high = crossed_interval(values[:, None, None])
             row.append(f"{values.mean():.3f} [{low:.3f}, {high:.3f}]")
         rows.append(row)
     headings = ["steps", *(group.label for group in groups)]

@@ -31,9 +31,10 @@ from typing import Any
 import numpy as np
 from commands import marl, trained
 
-from marl.config import load_config
-from marl.runs import data_root, whole_file, write_json
-from marl.statistics import iqm
+from marl.config.parsing import load_config
+from marl.folders import data_root
+from marl.runs.files import whole_file, write_json
+from marl.studies.statistics import iqm
 
 FOLDER = Path(__file__).parent / "fresh"
 FIRST = 1000  # smaller seeds are for development
@@ -99,7 +100,7 @@ def record(options: argparse.Namespace) -> dict[str, Any]:
 
     def played(pair: tuple[str, int]) -> dict[str, float]:
         policy, agents = pair
-        physics = load_config(config, options.settings).world.get("integration")
+        physics = load_config(config, options.settings).flat().get("world.integration")
         same = ["--set", f"world.integration={physics}"] if policy in REFERENCES else []
         return play(policy, agents, starts, root, *same)
 

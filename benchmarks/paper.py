@@ -20,15 +20,19 @@ from typing import Any
 import numpy as np
 from commands import marl
 
-from marl import comparison, evaluation
-from marl.agents.base import Policy
-from marl.crossplay import Crossplay, interval
+from marl import evaluation
+from marl.agents.core.base import Policy
 from marl.errors import UserError
-from marl.pages import Table, as_markdown
-from marl.processes import in_processes
-from marl.runs import whole_file
-from marl.worlds.base import Arrays, World, one_hot
+from marl.runs.files import whole_file
+from marl.runs.loading import find_policy
+from marl.studies.crossplay import Crossplay
+from marl.studies.entries import gather_groups
+from marl.studies.processes import in_processes
+from marl.studies.statistics import crossed_interval
+from marl.studies.tables import Table, as_markdown
+from marl.worlds.base import Arrays, World
 from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.spaces import one_hot
 
 EPISODES = 1000  # of each run that plays alone
 STEPS = 25  # of an episode
@@ -95,7 +99,7 @@ class Chase(Policy):
 
 def played(run: str, policy: Callable[[Policy, World], Policy] | None = None) -> Values:
     """What a run's episodes came to, {metric: f64[E]}; `policy` makes another one of its own."""
-    subject = evaluation.subject(run)
+    subject = find_policy(run)
 
     def maker(world: World, seed: int) -> Policy:
         own = subject.policy(world, seed)
@@ -103,7 +107,7 @@ def played(run: str, policy: Callable[[Policy, World], Policy] | None = None) ->
 
     agents, seed = subject.agents[0], subject.config.evaluation.seed
     values = evaluation.measure(maker, subject.world, agents, EPISODES, seed)
-    if subject.world["scenario"] == "spread":
+    if subject.scenario == "spread":
         # The shared reward is minus the sum of distances, minus 1 for every colliding pair.
         values["colliding"] = values["collisions"] * agents / 2
         values["left"] = values["mean_distance"] * agents
@@ -217,22 +221,22 @@ def measured(table: PaperTable, runs: list[str]) -> Iterator[tuple[tuple, Values
         crossplay = Crossplay(runs, None, None)
         for _ in crossplay.play(workers):
             pass
-        names = [policy.config.agent["name"].upper() for policy in crossplay.policies]
+        names = [policy.config.agent_name.upper() for policy in crossplay.policies]
         for (i, j), values in crossplay.values.items():
             pair = names[i], names[j]
             yield pair[::-1] if table.turned else pair, values
         return
     done = dict(in_processes(played, runs, workers))
-    groups, _ = comparison.gather(runs)
+    groups, _ = gather_groups(runs)
     for group in groups:
         own = [done[run] for run in group.runs]
         values = {name: np.stack([x[name] for x in own])[:, None] for name in own[0]}
-        yield (group.config.agent["name"].upper(),), values
+        yield (group.config.agent_name.upper(),), values
 
 
 def cell(values: np.ndarray, printed: float | None = None) -> str:
     """Ours with its interval, and the paper's."""
-    low, high = interval(values)
+    low, high = crossed_interval(values)
     digits = 1 if abs(values).max() >= 100 else 3
     ours = f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
     return ours if printed is None else f"{ours}; paper {printed}"
@@ -251,9 +255,14 @@ def tables(name: str) -> list[str]:
     """What is to be said of one of the paper's tables, in Markdown."""
     table = TABLES[name]
     parts = []
-    configs, left_out = comparison.gather([f"paper_{name}"])
+    configs, left_out = gather_groups([f"paper_{name}"])
     for game in table.games:
-        chosen = [group for group in configs if game.world.items() <= group.config.world.items()]
+        worlds = [group.config.to_json()["world"] for group in configs]
+        chosen = [
+            group
+            for group, world in zip(configs, worlds, strict=True)
+            if game.world.items() <= world.items()
+        ]
         runs = [run for group in chosen for run in group.runs]
         found = dict(measured(table, runs)) if runs else {}
         rows = [
@@ -262,9 +271,7 @@ def tables(name: str) -> list[str]:
         ]
         headings = [*table.players, *table.columns, *table.more]
         whole: Table = headings, rows
-        cost = ", ".join(
-            f"{group.config.agent['name'].upper()} {group.cpu:.0f}" for group in chosen
-        )
+        cost = ", ".join(f"{group.config.agent_name.upper()} {group.cpu:.0f}" for group in chosen)
         parts += [f"**{game.title}**"] if game.title else []
         parts += [as_markdown(whole)]
         for group in chosen[:1]:
@@ -273,9 +280,7 @@ def tables(name: str) -> list[str]:
                 f"training each; CPU-s (median): {cost}."
             ]
         if table.also:
-            parts += [
-                table.also(group.config.agent["name"].upper(), group.runs) for group in chosen
-            ]
+            parts += [table.also(group.config.agent_name.upper(), group.runs) for group in chosen]
     return [*parts, *left_out]
 
 

@@ -35,9 +35,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from marl.config import read_json
-from marl.runs import Run, read_checkpoint, read_log, run_state
-from marl.sweeps import runs_of, sweep_names
+from marl.config.parsing import read_json
+from marl.runs.checkpoint import read_checkpoint
+from marl.runs.log import read_log
+from marl.runs.run import Run, run_state
+from marl.sweeps.sweep import runs_of, sweep_names
 
 STEPS = 4000
 PATIENCE = 300  # seconds, until a command hangs

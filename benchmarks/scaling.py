@@ -21,11 +21,14 @@ from pathlib import Path
 import numpy as np
 from commands import marl
 
-from marl import scale
-from marl.pages import Table, as_markdown, png
-from marl.runs import Run, data_root, read_log, whole_file
-from marl.scale import ORACLE, Summary
-from marl.scale_pages import ScaleStudy, cell
+from marl.folders import data_root
+from marl.runs.files import whole_file
+from marl.runs.log import read_log
+from marl.runs.run import Run
+from marl.studies import scale
+from marl.studies.scale import ORACLE, Summary
+from marl.studies.scale_page import ScaleStudy, cell
+from marl.studies.tables import Table, as_markdown, png
 
 METRIC = "coverage"
 AGENTS_WORTH = 4_000  # of episodes, for each seed with each number of agents: 20 000 by five

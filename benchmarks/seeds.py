@@ -24,9 +24,8 @@ from importlib.metadata import version
 
 from simulator import pin, processor
 
-from marl.config import load_config
-from marl.runs import find_config
-from marl.training import train_together
+from marl.config.parsing import find_config, load_config
+from marl.training.loop import train_together
 
 CONFIGS = ("spread", "atoc_tuned", "ddpg_tuned", "maddpg_tuned")
 QUIET = ("evaluate_every=0", "checkpoint_every=0", "replay_size=20000")

@@ -23,12 +23,16 @@ from typing import Any
 import numpy as np
 from commands import marl
 
-from marl import comparison, evaluation
-from marl.agents.base import Policy
+from marl import evaluation
+from marl.agents.core.base import Policy
 from marl.errors import UserError
-from marl.pages import Table, as_markdown
-from marl.policies import BUILTIN
-from marl.runs import Run, read_log, whole_file
+from marl.policies.builtin import BUILTIN
+from marl.runs.files import whole_file
+from marl.runs.loading import find_policy
+from marl.runs.log import read_log
+from marl.runs.run import Run
+from marl.studies.entries import Group, gather_groups
+from marl.studies.tables import Table, as_markdown
 from marl.worlds.base import Arrays, World
 from marl.worlds.tennis.world import Tennis
 
@@ -74,7 +78,7 @@ def noise() -> Table:
         def disturbed(world: World, seed: int, sigma: float = sigma) -> Policy:
             return Disturbed(BUILTIN["landing"](world), sigma, seed)
 
-        score = evaluation.evaluate(disturbed, {"scenario": "tennis"}, 2, RALLIES, 0)["score"]
+        score = evaluation.evaluate(disturbed, Tennis(), 2, RALLIES, 0)["score"]
         rows.append([f"{sigma:g}", f"{score:.2f}"])
     return ["deviation of the noise", "score"], rows
 
@@ -141,7 +145,7 @@ def when(curves: list[Curve], mark: float) -> list[str]:
 
 def played(name: str, settings: tuple[str, ...] = ()) -> float:
     """The mean score of a policy, greedy."""
-    subject = evaluation.subject(name, settings)
+    subject = find_policy(name, settings)
     seed = subject.config.evaluation.seed
     result: dict[str, Any] = evaluation.evaluate(subject.policy, subject.world, 2, RALLIES, seed)
     return result["score"]
@@ -154,7 +158,7 @@ def last_evaluated(runs: list[str]) -> str:
     return span(scores) if scores else "-"
 
 
-def learnt(groups: list[comparison.Group]) -> Table:
+def learnt(groups: list[Group]) -> Table:
     """A row for each algorithm and observation."""
     headings = ["policy", *(f"{what} to {m}" for m in MARKS for what in ("episodes", "CPU-s"))]
     headings += ["kept at 0.5", "at the end", "last weights", "greedy", "worst seed"]
@@ -179,7 +183,7 @@ def learnt(groups: list[comparison.Group]) -> Table:
     return headings, rows
 
 
-def swings(groups: list[comparison.Group]) -> Table:
+def swings(groups: list[Group]) -> Table:
     """What the evaluations in the second half of the training say of each config: 200 rallies each,
     on the same serves every time."""
     headings = ["config", "mean", "below 2.0", "worst", "largest fall", "last, median (worst)"]
@@ -209,7 +213,7 @@ def swings(groups: list[comparison.Group]) -> Table:
     return headings, rows
 
 
-def plot(groups: list[comparison.Group], path: Path) -> None:
+def plot(groups: list[Group], path: Path) -> None:
     """The curves of all runs over episodes and CPU seconds."""
     from matplotlib.figure import Figure
 
@@ -259,7 +263,7 @@ def main() -> None:
     try:
         groups, left_out = [], []
         for sweep, label in sweeps.items():
-            own, sentences = comparison.gather([sweep])
+            own, sentences = gather_groups([sweep])
             groups += [replace(group, label=label or group.label) for group in own]
             left_out += sentences
     except UserError as error:  # nothing is finished

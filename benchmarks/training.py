@@ -31,12 +31,13 @@ from simulator import ROOT, Target, pin, processor, write_report
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from marl.config import Config, load_config
+from marl.config.model import Config
+from marl.config.parsing import find_config, load_config
 from marl.errors import UserError
 from marl.evaluation import one_thread
-from marl.replay import Replay
+from marl.learning.replay import Replay
 from marl.rollout import collect
-from marl.runs import find_config, read_log
+from marl.runs.log import read_log
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class Clock:
 
 
 class Loop:
-    """A training run in memory: the loop of `marl.training`, without its log and files."""
+    """A training run in memory: the loop of `marl.training.loop`, without its log and files."""
 
     def __init__(self, config: Config, clock: Clock | None = None) -> None:
         t = self.training = config.training

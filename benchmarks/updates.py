@@ -33,9 +33,9 @@ from torch.nn import functional as F
 from marl.agents import REGISTRY, Agent
 from marl.agents.ddpg import DDPGConfig
 from marl.evaluation import one_thread
-from marl.replay import Batch
-from marl.worlds.base import Group
+from marl.learning.replay import Batch
 from marl.worlds.particles.scenarios.spread import Spread
+from marl.worlds.spaces import Group
 
 NAMES = ("ddpg", "maddpg")
 ROUNDS = 5

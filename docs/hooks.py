@@ -3,7 +3,7 @@ repository to which pages link. Nothing of it is stored, so nothing can go stale
 
     <!-- settings: SECTION -->    a table of every setting of that section of a config
     <!-- commands -->             the help of every command
-    [base.py](../marl/agents/base.py)    a link out of docs/: the file becomes a page of the guide
+    [rollout.py](../marl/rollout.py)    a link out of docs/: the file becomes a page of the guide
 """
 
 import inspect
@@ -20,10 +20,10 @@ from mkdocs.structure.pages import Page
 from pydantic import BaseModel
 
 from marl.agents import REGISTRY
-from marl.cli import make_parser
-from marl.config import EvaluationConfig, TrainingConfig
-from marl.exploration import ExplorationConfig
-from marl.sweeps import SweepFile
+from marl.cli.main import make_parser
+from marl.config.model import EvaluationConfig, TrainingConfig
+from marl.learning.exploration import ExplorationConfig
+from marl.sweeps.sweep import SweepFile
 from marl.worlds.registry import SCENARIOS
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,10 @@ import argparse
 import json
 from pathlib import Path
 
-from marl import cli
+from marl.cli.evaluate import evaluate, render
+from marl.cli.parser import Parser, whole
+from marl.cli.train import train
+from marl.errors import run_command
 
 
 def main() -> None:
@@ -38,19 +41,19 @@ def main() -> None:
         config = options.get("config", (kind or "atoc").lower())
         if kind and "config" in options:
             settings += TYPES[kind]
-        name = stats = cli.train(config, options.get("name"), options.get("seed"), settings)
+        name = stats = train(config, options.get("name"), options.get("seed"), settings)
 
     seed = options.get("seed")
     if "benchmark" in options:
-        from marl.runs import Run
+        from marl.runs.run import Run
 
         file = Run(stats).stats / "evaluation.json"
-        cli.evaluate(name, agents and [agents], None, seed, file, view)
+        evaluate(name, agents and [agents], None, seed, file, view)
         print(file)
     if "render" in options or "gif" in options:
         fps = 1 / options["sleep"] if options.get("sleep") else None
         window, gif = "render" in options, options.get("gif")
-        cli.render(name, agents, steps, seed or 0, gif, window, view, fps)
+        render(name, agents, steps, seed or 0, gif, window, view, fps)
 
 
 SETTINGS = (
@@ -73,7 +76,7 @@ TYPES = {  # what a type means on top of another config; alone it is the config 
 
 def parse() -> dict:
     """The flags that were typed, and no others."""
-    parser = cli.Parser(
+    parser = Parser(
         description=__doc__,
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -82,12 +85,12 @@ def parse() -> dict:
     add("--type", choices=TYPES, help="which agent; default: ATOC")
     add("--name", help="of the run")
     add("--config", metavar="CONFIG.json", help="default: atoc")
-    add("--seed", type=cli.whole(0), help="of all random streams")
-    add("--num-agents", type=cli.whole(1), metavar="N")
-    add("--num-landmarks", type=cli.whole(1), metavar="L", help="default: as many as agents")
-    add("--num_perceived_agents", "--num-perceived-agents", type=cli.whole(0), metavar="K")
-    add("--num_perceived_landmarks", "--num-perceived-landmarks", type=cli.whole(1), metavar="K")
-    add("--num-steps", type=cli.whole(1), metavar="T", help="of training; else of what is shown")
+    add("--seed", type=whole(0), help="of all random streams")
+    add("--num-agents", type=whole(1), metavar="N")
+    add("--num-landmarks", type=whole(1), metavar="L", help="default: as many as agents")
+    add("--num_perceived_agents", "--num-perceived-agents", type=whole(0), metavar="K")
+    add("--num_perceived_landmarks", "--num-perceived-landmarks", type=whole(1), metavar="K")
+    add("--num-steps", type=whole(1), metavar="T", help="of training; else of what is shown")
     add("--deserialize", metavar="FILE", help="do not train: load these weights")
     add("--exploration", choices=["ou", "gaussian", "psne"], help="default: the config's")
     add(
@@ -104,4 +107,4 @@ def parse() -> dict:
 
 
 if __name__ == "__main__":
-    cli.run_command(main)
+    run_command(main)

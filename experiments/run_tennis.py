@@ -13,13 +13,15 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from marl import cli, evaluation
-from marl.config import parse_scenario
-from marl.errors import UserError
+from marl import evaluation
+from marl.cli.parser import Parser, whole
+from marl.cli.train import train
+from marl.errors import UserError, run_command
 from marl.rendering import movies
 from marl.rendering.frames import draw
 from marl.rendering.window import NoDisplayError, play
 from marl.rollout import collect
+from marl.runs.loading import find_policy
 from marl.worlds.base import World
 from marl.worlds.scene import Scene
 
@@ -32,7 +34,7 @@ def main() -> None:
     options = parse()
     name = f"tennis_{options.model.lower()}"
     if options.train:
-        name = cli.train(name, None, options.seed, [])
+        name = train(name, None, options.seed, [])
     scores: list[float] = []
     rally = rallies(name, options.steps, options.seed or 0, scores)
     if options.render:
@@ -58,8 +60,8 @@ def main() -> None:
 def rallies(name: str, steps: int, seed: int, scores: list[float]) -> Iterator[World]:
     """The court after each step. Prints the score of each episode that ends and adds it to
     `scores`."""
-    subject = evaluation.subject(name)
-    world = parse_scenario(subject.world, "world").make_world(1, seed)
+    subject = find_policy(name)
+    world = subject.world.make_world(1, seed)
     turns = collect(world, subject.policy(world, seed))
     with evaluation.one_thread():
         for _ in range(steps):
@@ -77,11 +79,11 @@ def pictures(worlds: Iterator[World]) -> Iterator[Scene]:
 
 def parse() -> argparse.Namespace:
     """What was typed."""
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("-m", "--model", choices=MODELS, default="SADDPG", help="default: SADDPG")
-    add("-t", "--steps", type=cli.whole(1), default=1000, metavar="STEPS", help="default: 1000")
-    add("--seed", type=cli.whole(0), help="of the serves, and of the training; default: 0")
+    add("-t", "--steps", type=whole(1), default=1000, metavar="STEPS", help="default: 1000")
+    add("--seed", type=whole(0), help="of the serves, and of the training; default: 0")
     add("--train", action="store_true", help="train a new run first")
     show = parser.add_mutually_exclusive_group()
     show.add_argument("--gif", type=Path, metavar="FILE", help="write a movie of it (.gif or .mp4)")
@@ -90,4 +92,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    cli.run_command(main)
+    run_command(main)

@@ -6,21 +6,19 @@
 >>> step = world.step(policy.act(world.reset()))
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gymnasium import register
 
-if TYPE_CHECKING:
-    from marl.agents.check import check_agent
-    from marl.evaluation import load_policy
-    from marl.worlds.check import check_world
-    from marl.worlds.registry import make, register_scenario
+from marl.version import VERSION as __version__
 
-try:
-    __version__ = version("marl")
-except PackageNotFoundError:  # run from a folder of sources
-    __version__ = "unknown"
+if TYPE_CHECKING:
+    from marl.export.pettingzoo import parallel_env
+    from marl.runs.loading import load_policy
+    from marl.testing.check_agent import check_agent
+    from marl.testing.check_world import check_world
+    from marl.worlds.registry import make, register_scenario
 
 _SCENARIOS = (  # as in marl.worlds.registry, whose import takes seconds
     *("spread", "simple", "adversary", "crypto", "push", "reference", "speaker_listener", "tag"),
@@ -29,8 +27,8 @@ _SCENARIOS = (  # as in marl.worlds.registry, whose import takes seconds
 for _name in _SCENARIOS:
     register(
         f"marl/{_name}-v0",
-        "marl.gymnasium:TeamEnv",
-        vector_entry_point="marl.gymnasium:TeamVectorEnv",
+        "marl.export.gymnasium:TeamEnv",
+        vector_entry_point="marl.export.gymnasium:TeamVectorEnv",
         kwargs={"scenario": _name},
     )
 
@@ -40,26 +38,22 @@ __all__ = [
     "check_world",
     "load_policy",
     "make",
+    "parallel_env",
     "register_scenario",
 ]
+
+_HOMES = {
+    "check_agent": "marl.testing.check_agent",
+    "check_world": "marl.testing.check_world",
+    "load_policy": "marl.runs.loading",
+    "make": "marl.worlds.registry",
+    "parallel_env": "marl.export.pettingzoo",
+    "register_scenario": "marl.worlds.registry",
+}
 
 
 def __getattr__(name: str):
     """Import on first use: torch and numba take seconds, which `marl --help` need not wait for."""
-    if name == "load_policy":
-        from marl.evaluation import load_policy
-
-        return load_policy
-    if name == "check_world":
-        from marl.worlds.check import check_world
-
-        return check_world
-    if name == "check_agent":
-        from marl.agents.check import check_agent
-
-        return check_agent
-    if name in ("make", "register_scenario"):
-        from marl.worlds import registry
-
-        return getattr(registry, name)
-    raise AttributeError(f"module 'marl' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'marl' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

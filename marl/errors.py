@@ -1,8 +1,21 @@
 """Errors that are meant for the user: shown in one sentence, without a traceback."""
 
+import sys
+from typing import NoReturn
+
 
 class UserError(ValueError):
-    """One sentence that names the field or file and what is allowed."""
+    """One sentence that names the field or file and what is allowed. `reason` is why, where the
+    sentence says of what, too."""
+
+    def __init__(self, sentence: str, reason: str = "") -> None:
+        super().__init__(sentence)
+        self.reason = reason or sentence
+
+
+def does_not_fit(what: object, reason: str) -> UserError:
+    """A policy, by its name or file, that cannot play in a world."""
+    return UserError(f"{what} does not fit: {reason}", reason)
 
 
 class RunsFailed(Exception):
@@ -11,3 +24,37 @@ class RunsFailed(Exception):
 
 class WorldFailed(RuntimeError):
     """A world that somebody else wrote failed while it was played in: exit status 1."""
+
+
+INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
+
+
+def run_command(command) -> NoReturn:
+    """Call it and exit as every command does: errors that are the user's in one line on stderr."""
+    status = 2
+    try:
+        command()
+        sys.stdout.flush()
+        status = 0
+    except UserError as error:
+        _complain(str(error))
+    except (RunsFailed, WorldFailed) as error:
+        _complain(str(error))
+        status = 1
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "Interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None  # the reader has gone: nothing is left to flush
+        status = 0
+    except OSError as error:
+        _complain(
+            f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
+        )
+    except MemoryError:
+        _complain("there is not enough memory for this")
+    sys.exit(status)
+
+
+def _complain(message: str) -> None:
+    print("marl:", " ".join(message.split()), file=sys.stderr)

@@ -1,35 +1,20 @@
 """Greedy episodes and metrics: what a policy is worth on any number of agents."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from marl.agents import Agent, Policy, agent_names
-from marl.config import Config, parse_config, parse_scenario, with_settings
-from marl.driving import Driven, Hands
-from marl.errors import UserError
-from marl.policies import BUILTIN, HOMES
+from marl.agents import Policy
+from marl.agents.core.base import PolicyMaker
+from marl.policies.human import HumanPolicy, Keyboard
 from marl.rollout import collect
-from marl.runs import (
-    Checkpoint,
-    as_tensors,
-    data_folders,
-    data_root,
-    find_weights,
-    read_checkpoint,
-)
-from marl.worlds.base import World
+from marl.worlds.base import World, WorldConfig
 from marl.worlds.particles.world import ParticleWorld
-from marl.worlds.pettingzoo import PREFIX, module_of
-from marl.worlds.registry import find_scenario, scenario_names
 from marl.worlds.scene import Scene
 
 SLOW_EPISODES, SLOW_AT_ONCE = 100, 8  # of slow worlds, unless told otherwise
@@ -37,233 +22,15 @@ AGENTS_AT_ONCE = 1_000  # in a chunk of episodes that run side by side; more wou
 
 RENAMED = {"distance": "mean_distance"}  # metrics of worlds, where results call them otherwise
 
-PolicyMaker = Callable[[World, int], Policy]  # from a world and a seed
-
-
-# ---------------------------------------------------------------------------------------- policies
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Something to evaluate or render: how to make its policy, and in which world it is looked at.
-
-    `world` is {"scenario": name, parameters}, as in a config; `agents` are the numbers of agents to
-    look at unless told otherwise: the config's, but only its own for a policy tied to that, which
-    `tied` says in words.
-    """
-
-    name: str
-    policy: PolicyMaker
-    world: dict[str, Any]
-    config: Config
-    agents: tuple[int, ...]
-    tied: str = ""
-
-    def world_for(self, num_agents: int) -> dict[str, Any]:
-        """The world's parameters for N agents. Raises UserError where the policy or the scenario is
-        tied to another number."""
-        if self.tied and num_agents != self.agents[0]:
-            raise UserError(f"{self.name} does not fit: {self.tied}")
-        world = _with_agents(self.world, num_agents)
-        parse_scenario(world, "world")
-        return world
-
-
-def _with_agents(world: dict[str, Any], num_agents: int) -> dict[str, Any]:
-    """A world's parameters for N agents. The number of landmarks, where it is given, grows in step.
-    Raises UserError where the scenario says how many agents there are, and that is another
-    number."""
-    scenario = parse_scenario(world, "world")
-    if "num_agents" in type(scenario).model_fields:
-        now = scenario.model_dump()
-        world = {**world, "num_agents": num_agents}
-        if now.get("num_landmarks") is not None:
-            share = now["num_landmarks"] / now["num_agents"]
-            world["num_landmarks"] = max(1, round(share * num_agents))
-        return world
-    if num_agents != scenario.agent_count:
-        raise UserError(
-            f"the scenario {world['scenario']!r} has {scenario.agent_count} agents, always"
-        )
-    return world
-
-
-def subject(name: str, settings: Sequence[str] = ()) -> Subject:
-    """A run, a .safetensors file or a built-in policy, by name. `settings` ("world.KEY=VALUE") come
-    on top of the world in which the run wants to be evaluated; those of a trained agent
-    ("agent.rounds=3"), on top of what it was trained with, if its weights fit still. A file from
-    elsewhere whose scenario or agent is code to be imported is refused unless they name that, too
-    ("world.scenario=module:NAME")."""
-    tied = ""
-    if name in BUILTIN:
-        chosen = {"world": {"scenario": HOMES.get(name, "spread")}}
-        where = [s for s in settings if s.partition("=")[0].strip() == "world.scenario"]
-        settings = [setting for setting in settings if setting not in where]
-        config = parse_config(with_settings(chosen, where))
-        agents = config.evaluation.agents or ()
-        maker: PolicyMaker = partial(_builtin, name)
-        title = name
-        if other := [setting for setting in settings if setting.strip().startswith("agent.")]:
-            raise UserError(f"{other[0]} cannot be set here: {name!r} is no trained agent")
-    else:
-        path = find_weights(name)
-        checkpoint = read_checkpoint(path)
-        config = checkpoint.config
-        code = _imports(config)
-        trusted = {f"{key}={name}" for key, name in code.items()} & {*settings}
-        settings = [setting for setting in settings if setting not in trusted]
-        _check_trust(path, {k: v for k, v in code.items() if f"{k}={v}" not in trusted})
-        own = [setting for setting in settings if setting.strip().startswith("agent.")]
-        if any(setting.partition("=")[0].strip() == "agent.name" for setting in own):
-            raise UserError("agent.name cannot be set here: use a policy of that agent")
-        if own:
-            settings = [setting for setting in settings if setting not in own]
-            config = parse_config(with_settings(config.model_dump(mode="json"), own))
-            checkpoint = replace(checkpoint, config=config)
-        scenario = parse_scenario(config.world, "world")
-        agents = config.evaluation.agents or (scenario.agent_count,)
-        agent = config.make_agent(scenario.groups, 0)
-        if own:
-            try:
-                agent.load_weights(as_tensors(checkpoint.tensors))
-            except ValueError as error:
-                raise UserError(f"{path} does not fit {' '.join(own)}: {error}") from error
-        if not agent.any_number:
-            tied = _tied(config)
-        if tied or "num_agents" not in config.world:
-            agents = (scenario.agent_count,)
-        title = path.parent.name if path.name == "weights.safetensors" else path.stem
-
-        def maker(world: World, seed: int) -> Policy:
-            return _trained(checkpoint, str(path), world)
-
-    world = {**config.world, **config.evaluation.world}
-    for setting in settings:
-        key = setting.partition("=")[0].strip()
-        if not key.startswith("world."):
-            raise UserError(
-                f"{key} cannot be set here: only world.KEY=VALUE and agent.KEY=VALUE can"
-            )
-        if key in ("world.scenario", "world.num_agents"):
-            instead = "--agents" if key == "world.num_agents" else "a policy for that scenario"
-            raise UserError(f"{key} cannot be set here: use {instead}")
-    world = with_settings({"world": world}, settings)["world"]
-    scenario = parse_scenario(world, "world")
-    world = {"scenario": world["scenario"], **scenario.model_dump(mode="json")}
-    return Subject(title, maker, world, config, agents, tied)
-
-
-def _builtin(name: str, world: World, seed: int = 0) -> Policy:
-    try:
-        return BUILTIN[name](world, seed)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
-def load_policy(path_or_name: str, world: World | None = None) -> Policy:
-    """A trained policy that acts in `world`, or in worlds like the one it was trained in.
-
-    >>> policy = load_policy("spread")
-    >>> actions = policy.act(world.reset())
-
-    Raises UserError for a file that cannot be used, for one from elsewhere whose scenario is not
-    imported yet, and where its network does not fit the world.
-    """
-    if path_or_name in BUILTIN:
-        if world is None:
-            raise UserError(f"the policy {path_or_name!r} needs the world that it shall act in")
-        return _builtin(path_or_name, world)
-    path = find_weights(str(path_or_name))
-    checkpoint = read_checkpoint(path)
-    _check_trust(path, _imports(checkpoint.config))
-    return _trained(checkpoint, str(path), world or checkpoint.config.make_world(1, 0))
-
-
-def _imports(config: Config) -> dict[str, str]:
-    """The settings that name code which is not marl's own."""
-    names = {"world.scenario": config.world["scenario"], "agent.name": config.agent["name"]}
-    known = (*scenario_names(), *agent_names())
-    return {key: name for key, name in names.items() if name not in known}
-
-
-def _check_trust(path: Path, code: Mapping[str, str]) -> None:
-    """Raise UserError where a file that is not among our own runs says what code to import."""
-    modules = {
-        module_of(rest) if name.startswith(PREFIX) else name.partition(":")[0]
-        for name in code.values()
-        for rest in [name.removeprefix(PREFIX)]
-    }
-    ours = [(folder / "models").resolve() for folder in data_folders()]
-    if modules <= {*sys.modules} or any(path.resolve().is_relative_to(x) for x in ours):
-        return
-    settings = " ".join(f"{key}={name}" for key, name in code.items())
-    raise UserError(
-        f"{path} is not in {data_root()}, and names code that would be imported: if you trust "
-        f"that, add --set {settings} (in Python, import {' and '.join(sorted(modules))} first)"
-    )
-
-
-def _trained(checkpoint: Checkpoint, path: str, world: World) -> Agent:
-    """The agent of a checkpoint, built for a world."""
-    agent = checkpoint.config.make_agent(world.groups, 0)
-    try:
-        agent.load_weights(as_tensors(checkpoint.tensors))
-    except ValueError as error:
-        raise UserError(
-            f"{path} does not fit: {_misfit(checkpoint.config, agent, world) or error}"
-        ) from error
-    return agent
-
-
-def _misfit(config: Config, agent: Agent, world: World) -> str:
-    """Why an agent's weights do not fit a world, in words: its number of agents, or the parameters
-    that make its observations other than those of the training; empty where neither is the
-    reason."""
-    if not isinstance(world, ParticleWorld):
-        return ""
-    kind = find_scenario(config.world["scenario"])
-    if not isinstance(world.scenario, kind):
-        return f"it was trained in {config.world['scenario']!r}, which is another scenario"
-    now = world.scenario.model_dump()
-    if not agent.any_number and now.get("num_agents") != config.world.get("num_agents"):
-        return _tied(config)
-
-    def layout(parameters: dict[str, Any]) -> list:
-        groups = kind(**parameters).groups
-        return [(name, group.observation_parts) for name, group in groups.items()]
-
-    reasons = [
-        f"world.{key} is {value}, but was {config.world[key]} in training"
-        for key, value in now.items()
-        if layout({**now, key: config.world[key]}) != layout(now)
-    ]
-    if not reasons:
-        return ""
-    network = config.agent.get("network", "of its own kind")
-    return f"{' and '.join(reasons)}, and its network ({network}) knows that size only"
-
-
-def _tied(config: Config) -> str:
-    """That a policy plays with its own number of agents only."""
-    agents = parse_scenario(config.world, "world").agent_count
-    return (
-        f"the agent {config.agent['name']!r} was trained as {agents} agents and is tied to "
-        "that number: only policies that all agents share can be applied to another"
-    )
-
-
-# -------------------------------------------------------------------------------------- evaluation
-
 
 def evaluate(
-    policy: PolicyMaker, world: dict[str, Any], num_agents: int, episodes: int | None, seed: int
+    policy: PolicyMaker, world: WorldConfig, num_agents: int, episodes: int | None, seed: int
 ) -> dict[str, Any]:
     """Play episodes without exploration and measure.
 
     Args:
         policy: makes the policy for a world and a seed.
-        world: {"scenario": name, parameters}, of which `num_agents` is replaced; `num_landmarks`,
-            where it is given, grows in step.
+        world: in which it plays, with the number of agents replaced.
         num_agents: N.
         episodes: how many; None: about 20 000 agents' worth, at least 20 and at most 2000,
             or 100 of slow worlds.
@@ -282,10 +49,10 @@ def evaluate(
 
 
 def measure(
-    policy: PolicyMaker, world: dict[str, Any], num_agents: int, episodes: int | None, seed: int
+    policy: PolicyMaker, world: WorldConfig, num_agents: int, episodes: int | None, seed: int
 ) -> dict[str, np.ndarray]:
     """What `evaluate` averages, of each episode: {name: f64[E]}, {NAME_by_step: f64[E, T]}."""
-    scenario = parse_scenario(_with_agents(world, num_agents), "world")
+    scenario = world.with_agents(num_agents)
     if episodes is None:
         episodes = min(max(-(-20_000 // num_agents), 20), 2000)
         episodes = SLOW_EPISODES if scenario.slow else episodes
@@ -316,12 +83,12 @@ def averaged(values: dict[str, np.ndarray], num_agents: int, seed: int) -> dict[
             result[name] = [float(step.mean()) for step in np.ascontiguousarray(column.T)]
             continue
         result[name] = float(column.mean())
-        if headline(result) is None and not name.startswith(("reward", "path_length")):
+        if primary_metric(result) is None and not name.startswith(("reward", "path_length")):
             result[f"{name}_ci95"] = _interval(column)
     return result
 
 
-def headline(result: dict[str, Any]) -> str | None:
+def primary_metric(result: dict[str, Any]) -> str | None:
     """The name of what counts most in an evaluation, its world's first metric, if there is any."""
     return next((key.removesuffix("_ci95") for key in result if key.endswith("_ci95")), None)
 
@@ -384,22 +151,21 @@ def _interval(values: np.ndarray) -> list[float] | None:
 
 
 def scenes(
-    subject: Subject,
-    num_agents: int,
+    policy: PolicyMaker,
+    world: WorldConfig,
     steps: int | None = None,
     seed: int = 0,
-    hands: dict[str, Hands] | None = None,
+    hands: dict[str, Keyboard] | None = None,
 ) -> Iterator[Scene]:
     """What one world looks like after each step, with its first metric in the caption; `steps` of
     them, or one episode. `hands`: of whom plays the agents of these names. Raises UserError, at
     once, where these cannot be played."""
-    scenario = parse_scenario(subject.world_for(num_agents), "world")
-    world = scenario.make_world(1, seed)
-    policy = subject.policy(world, seed)
-    for agent, own in (hands or {}).items():
-        reach = scenario.reaches.get(agent, (1.0, 1.0))
-        policy = Driven(policy, world.groups, agent, own, reach)
-    return _scenes(world, policy, steps)
+    played = world.make_world(1, seed)
+    acting = policy(played, seed)
+    for agent, keys in (hands or {}).items():
+        reach = world.reaches.get(agent, (1.0, 1.0))
+        acting = HumanPolicy(acting, played.groups, agent, keys, reach)
+    return _scenes(played, acting, steps)
 
 
 def _scenes(world: World, policy: Policy, steps: int | None) -> Iterator[Scene]:

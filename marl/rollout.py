@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from marl.agents.base import Policy
-from marl.replay import Transition
+from marl.agents.core.base import Policy
+from marl.learning.replay import Transition
 from marl.worlds.base import Arrays, Step, World
 
 

@@ -17,10 +17,12 @@ from typing import NamedTuple
 
 import pytest
 
-from marl.cli import main, make_parser
-from marl.config import SECTIONS, parse_config, setting_names
+from marl.cli.main import main, make_parser
+from marl.config.checking import setting_names
+from marl.config.model import SECTIONS
+from marl.config.parsing import BASE, load_config
 from marl.evaluation import one_thread
-from marl.sweeps import load_sweep
+from marl.sweeps.sweep import load_sweep
 from marl.worlds.registry import SCENARIOS
 
 ROOT = Path(__file__).parents[1]
@@ -125,8 +127,11 @@ def command(line: str) -> int:
 
 def check_json(block: Block) -> None:
     data = json.loads(block.text)
-    if data.keys() <= set(SECTIONS):
-        parse_config(data)
+    if data.keys() <= {BASE, *SECTIONS}:
+        path = Path("shown.json")
+        path.write_text(block.text)
+        load_config(path)
+        path.unlink()
     elif "base" in data:
         assert block.title, "a sweep needs a title, its file's name"
         assert load_sweep(Path(block.title)).jobs

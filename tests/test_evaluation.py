@@ -1,20 +1,26 @@
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tiny import TINY
 
 import marl
-from marl import cli, evaluation
+from marl import evaluation
 from marl.agents import Policy
-from marl.config import parse_config, with_settings
+from marl.cli import main
+from marl.config.parsing import parse_config, with_settings
 from marl.errors import UserError
-from marl.evaluation import evaluate, load_policy, scenes, subject
-from marl.policies import BUILTIN
-from marl.runs import Run, read_checkpoint, write_checkpoint
-from marl.training import train
+from marl.evaluation import evaluate, scenes
+from marl.policies.builtin import BUILTIN
+from marl.runs.checkpoint import read_checkpoint, write_checkpoint
+from marl.runs.loading import find_policy, load_policy
+from marl.runs.run import Run
+from marl.training.loop import train
+from marl.worlds.particles.scenarios.spread import Spread
+from marl.worlds.particles.scenarios.tag import Tag
 
-WORLD = {"scenario": "spread", "episode_length": 20}
+WORLD = Spread(episode_length=20)
 KEYS = {
     *("agents", "episodes", "seed", "coverage", "coverage_ci95", "coverage_015"),
     *("collisions", "mean_distance", "reward", "path_length", "coverage_by_step"),
@@ -67,10 +73,10 @@ class East(Policy):
 
 def test_groups_and_events_against_a_plain_loop():
     """Touches and the rewards of both sides are means over steps; `reward` is over all agents."""
-    world = {"scenario": "tag", "num_adversaries": 6, "episode_length": 12}
-    result = evaluate(BUILTIN["random"], world, 7, 3, 5)
+    world = {"num_adversaries": 6, "episode_length": 12}
+    result = evaluate(BUILTIN["random"], Tag(**world), 7, 3, 5)
     chunk_seed = int(np.random.SeedSequence((5, 0)).generate_state(1)[0])
-    worlds = marl.make(num_worlds=3, seed=chunk_seed, **world)
+    worlds = marl.make("tag", num_worlds=3, seed=chunk_seed, **world)
     policy, observation = BUILTIN["random"](worlds, chunk_seed), worlds.reset()
     touches, rewards = [], []
     for _ in range(12):
@@ -87,7 +93,7 @@ def test_groups_and_events_against_a_plain_loop():
 
 
 def test_the_path_of_an_agent_that_is_pushed():
-    world = {**WORLD, "integration": "semi_implicit"}
+    world = Spread(episode_length=20, integration="semi_implicit")
     result = evaluate(lambda world, seed: East(), world, 1, 3, seed=0)
     speed, path = 0.0, 0.0
     for _ in range(20):
@@ -137,7 +143,7 @@ def test_a_run_by_name_folder_and_file(data):
     assert actions[0].shape == (2, 9, 2)
     assert (actions[0] == actions[1]).all()
     assert (actions[0] == actions[2]).all()
-    assert evaluate(subject("a").policy, WORLD, 7, 3, 0)["agents"] == 7
+    assert evaluate(find_policy("a").policy, WORLD, 7, 3, 0)["agents"] == 7
 
 
 def test_the_mlp_says_which_setting_differs(data):
@@ -164,8 +170,9 @@ def foreign(request, data, tmp_path, monkeypatch):
     train(parse_config({**TINY, "training": {**TINY["training"], "steps": 40}}), "a")
     own = read_checkpoint(Run("a").weights)
     section, key = request.param.split(".")
-    changed = {section: {**getattr(own.config, section), key: "evil:Evil"}}
-    config = own.config.model_copy(update=changed)
+    stored = own.config.data
+    changed = {**stored, section: {**stored[section], key: "evil:Evil"}}
+    config = SimpleNamespace(to_json=lambda: changed)
     for path in (Run("a").weights, tmp_path / "x.safetensors"):
         write_checkpoint(path, "weights", config, own.step, own.tensors)
     monkeypatch.chdir(tmp_path)
@@ -195,17 +202,17 @@ def test_no_code_is_imported_merely_because_a_file_names_it(foreign, capsys):
     setting, trace = foreign
     for command in ("list", "clean", "export-stats a --out x.csv"):
         with pytest.raises(SystemExit) as stop:
-            cli.main(command.split())
+            main(command.split())
         assert stop.value.code == 0
     assert "finished   step 40 of 40" in capsys.readouterr().out
-    for look in (subject, load_policy):
+    for look in (find_policy, load_policy):
         with pytest.raises(UserError, match=rf"names code .* --set {setting}=evil:Evil"):
             look("x.safetensors")
     with pytest.raises(UserError, match="names code that would be imported"):
-        subject("x.safetensors", [f"{setting}=other:Evil"])
+        find_policy("x.safetensors", [f"{setting}=other:Evil"])
     assert not trace.exists()
-    named = subject("x.safetensors", [f"{setting}=evil:Evil", "world.reward=nearest"])
-    assert named.world["reward"] == "nearest"
+    named = find_policy("x.safetensors", [f"{setting}=evil:Evil", "world.reward=nearest"])
+    assert named.world.reward == "nearest"
     assert trace.exists()
     assert load_policy("x.safetensors")  # it is imported by now
 
@@ -213,7 +220,7 @@ def test_no_code_is_imported_merely_because_a_file_names_it(foreign, capsys):
 def test_code_named_by_a_run_in_our_own_folder_is_imported_when_it_is_used(foreign):
     setting, trace = foreign
     section, key = setting.split(".")
-    assert getattr(subject("a").config, section)[key] == "evil:Evil"
+    assert find_policy("a").config.to_json()[section][key] == "evil:Evil"
     assert trace.exists()
 
 
@@ -230,12 +237,12 @@ def test_weights_of_other_shapes_are_refused(data):
 def test_settings_replace_the_evaluation_world(data):
     settings = ["evaluation.world.reward=mpe2", "world.num_agents=2", "world.num_landmarks=3"]
     train(parse_config(with_settings(TINY, [*settings, "training.steps=40"])), "a")
-    assert subject("a").world["reward"] == "mpe2"
-    assert subject("a", ["world.reward=nearest"]).world["reward"] == "nearest"
-    assert subject("a").world_for(20)["num_landmarks"] == 30
+    assert find_policy("a").world.reward == "mpe2"
+    assert find_policy("a", ["world.reward=nearest"]).world.reward == "nearest"
+    assert find_policy("a").world_for(20).num_landmarks == 30
     for wrong in ("training.steps=5", "world.num_agents=3", "world.rewad=3", "world.reward=x"):
         with pytest.raises(UserError):
-            subject("a", [wrong])
+            find_policy("a", [wrong])
 
 
 def test_settings_replace_those_of_a_trained_agent(data):
@@ -244,29 +251,29 @@ def test_settings_replace_those_of_a_trained_agent(data):
     train(parse_config(with_settings(TINY, settings)), "a")
     world = marl.make("spread", num_agents=5)
     for chosen, rounds in (([], 1), (["agent.rounds=3"], 3)):
-        assert subject("a", chosen).policy(world, 0).config.rounds == rounds
+        assert find_policy("a", chosen).policy(world, 0).config.rounds == rounds
     for wrong, why in (
         ("agent.rounds=0", "agent.rounds is 0"),
         ("agent.hidden=[9]", r"does not fit agent.hidden=\[9\]: weight"),
         ("agent.name=atoc", "agent.name cannot be set here"),
     ):
         with pytest.raises(UserError, match=why):
-            subject("a", [wrong])
+            find_policy("a", [wrong])
 
 
 def test_the_shipped_auction_serves_eighty():
     """Which the silent policy cannot: .89."""
-    shipped = subject("spread_auction")
+    shipped = find_policy("spread_auction")
     result = evaluate(shipped.policy, shipped.world_for(80), 80, 12, 0)
     assert result["coverage"] > 0.95
 
 
 def test_the_shipped_messages_serve_eighty_and_are_needed():
     """.94, and less without a voice."""
-    shipped = subject("spread_messages")
+    shipped = find_policy("spread_messages")
     result = evaluate(shipped.policy, shipped.world_for(80), 80, 12, 0)
     assert result["coverage"] > 0.91
-    muted = subject("spread_messages", ["agent.message_loss=1.0"])
+    muted = find_policy("spread_messages", ["agent.message_loss=1.0"])
     silent = evaluate(muted.policy, muted.world_for(80), 80, 12, 0)
     assert silent["coverage"] < result["coverage"] - 0.02
 
@@ -279,7 +286,7 @@ def test_builtin_policies_need_a_world():
 
 
 def test_scenes_show_the_coverage():
-    shown = list(scenes(subject("greedy"), 4, steps=3))
+    shown = list(scenes(BUILTIN["greedy"], find_policy("greedy").world_for(4), steps=3))
     assert len(shown) == 3
     assert "coverage" in shown[-1].caption
 
@@ -287,7 +294,7 @@ def test_scenes_show_the_coverage():
 @pytest.mark.parametrize("name", ["ddpg", "global", "maddpg"])
 def test_policies_tied_to_their_number_of_agents_say_so(data, name):
     train(parse_config(with_settings(TINY, [f"agent.name={name}", "training.steps=40"])), "a")
-    tied = subject("a")
+    tied = find_policy("a")
     assert tied.agents == (4,)
     evaluate(tied.policy, tied.world_for(4), 4, 2, 0)
     with pytest.raises(UserError, match=f"{name!r} was trained as 4 agents and is tied to that"):
@@ -296,7 +303,7 @@ def test_policies_tied_to_their_number_of_agents_say_so(data, name):
 
 def test_saddpg_can_be_applied_to_any_number(data):
     train(parse_config(with_settings(TINY, ["agent.name=saddpg", "training.steps=40"])), "a")
-    free = subject("a")
+    free = find_policy("a")
     assert free.agents == (4, 12, 80, 1000)
     assert evaluate(free.policy, free.world_for(12), 12, 2, 0)["agents"] == 12
 
@@ -304,9 +311,10 @@ def test_saddpg_can_be_applied_to_any_number(data):
 FIXED = """
 import numpy as np
 from gymnasium.spaces import Box
-from marl.worlds.base import Group, Part
-from marl.worlds.particles.lanes import load, store
-from marl.worlds.particles.scenario import Body, Scenario
+from marl.worlds.spaces import Group, Part
+from marl.worlds.particles.lane_arrays import load, store
+from marl.worlds.particles.layout import Body
+from marl.worlds.particles.scenario import Scenario
 
 class Two(Scenario):
     metrics = ("speed",)
@@ -349,25 +357,25 @@ def test_a_scenario_whose_number_of_agents_is_fixed(data, tmp_path, monkeypatch,
     world = {**TINY["world"], "scenario": "two:Two"}
     settings = ["evaluation.episodes=3", "training.evaluate_every=200"]
     train(parse_config(with_settings({**TINY, "world": world}, settings)), "a")
-    assert subject("a").agents == (2,)
+    assert find_policy("a").agents == (2,)
     for command in ("evaluate a", "render a --steps 2", "compare a"):
         with pytest.raises(SystemExit) as stop:
-            cli.main(command.split())
+            main(command.split())
         assert stop.value.code == 0
     assert (tmp_path / "a-2.gif").exists()
     assert "2 agents" in capsys.readouterr().out
     with pytest.raises(UserError, match="the scenario 'two:Two' has 2 agents, always"):
-        subject("a").world_for(3)
+        find_policy("a").world_for(3)
 
 
 def test_built_in_policies_play_in_any_world_that_is_theirs():
-    assert subject("landing").world["scenario"] == "tennis"
-    tag = subject("random", ["world.scenario=tag", "world.episode_length=7"])
-    assert (tag.world["scenario"], tag.world["episode_length"], tag.agents) == ("tag", 7, (4,))
+    assert find_policy("landing").scenario == "tennis"
+    tag = find_policy("random", ["world.scenario=tag", "world.episode_length=7"])
+    assert (tag.scenario, tag.world.episode_length, tag.agents) == ("tag", 7, (4,))
     for name, world, said in [
         ("greedy", "tennis", "this policy needs observations with a part 'landmarks'"),
         ("landing", "spread", "the policy 'landing' needs the world 'tennis'"),
     ]:
-        own = subject(name, [f"world.scenario={world}"])
+        own = find_policy(name, [f"world.scenario={world}"])
         with pytest.raises(UserError, match=said):
             evaluate(own.policy, own.world, own.agents[0], 1, 0)

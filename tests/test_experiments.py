@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from tiny import TINY, write_tiny
 
-from marl import cli
-from marl.config import load_config, parse_config
-from marl.runs import Run, find_config, read_checkpoint
-from marl.sweeps import load_sweep
-from marl.training import train
+from marl.config.parsing import find_config, load_config, parse_config
+from marl.errors import run_command
+from marl.runs.checkpoint import read_checkpoint
+from marl.runs.run import Run
+from marl.sweeps.sweep import load_sweep
+from marl.training.loop import train
 
 FOLDER = Path(__file__).parent.parent / "experiments"
 sys.path.insert(0, str(FOLDER))
@@ -24,7 +25,7 @@ import run_tennis  # noqa: E402
 def run(monkeypatch, capsys, *arguments: str, script=run_multiagent) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["script.py", *arguments])
     with pytest.raises(SystemExit) as stop:
-        cli.run_command(script.main)
+        run_command(script.main)
     output, errors = capsys.readouterr()
     return stop.value.code, output, errors
 
@@ -36,16 +37,16 @@ def test_trains_with_the_typed_flags_only(data, tmp_path, monkeypatch, capsys):
         *("--num_perceived_agents", "5", "--num-perceived-landmarks", "6", "--epsilon", "0.5"),
     ]
     assert run(monkeypatch, capsys, *config, *flags)[0] == 0
-    stored = read_checkpoint(Run("a").weights).config
-    assert stored.world["num_agents"] == 3
-    assert stored.world["num_landmarks"] is None
-    assert (stored.world["num_perceived_agents"], stored.world["num_perceived_landmarks"]) == (5, 6)
+    stored = read_checkpoint(Run("a").weights).config.resolve()
+    assert stored.world.num_agents == 3
+    assert stored.world.num_landmarks is None
+    assert (stored.world.num_perceived_agents, stored.world.num_perceived_landmarks) == (5, 6)
     assert (stored.training.seed, stored.training.steps) == (4, 80)
     assert (stored.exploration.scale, stored.exploration.final_scale) == (0.5, 0.5)
     assert stored.training.batch_size == TINY["training"]["batch_size"]
 
     assert run(monkeypatch, capsys, *config, "--name", "b", "--num-steps", "40")[0] == 0
-    plain = read_checkpoint(Run("b").weights).config
+    plain = read_checkpoint(Run("b").weights).config.resolve()
     assert plain.exploration == parse_config(TINY).exploration
     assert plain.world == parse_config(TINY).world
 
@@ -90,7 +91,7 @@ def test_every_type_has_a_config_and_trains(data, tmp_path, monkeypatch, capsys,
     flags = ["--type", kind, "--config", str(config), "--name", "a"]
     status, _, errors = run(monkeypatch, capsys, *flags, "--num-steps", "40")
     assert status == 0, errors
-    stored = read_checkpoint(Run("a").weights).config
+    stored = read_checkpoint(Run("a").weights).config.resolve()
     assert stored.agent["name"] == named.agent["name"]
     assert (stored.exploration.kind == "psne") == (named.exploration.kind == "psne")
 
@@ -118,8 +119,8 @@ def test_batch_scripts_are_sweeps_of_five_seeds(data, tmp_path, kind, agents):
     sweep = load_sweep(FOLDER.parent / file)
     assert [job.seed for job in sweep.jobs] == [0, 1, 2, 3, 4]
     for job in sweep.jobs:
-        assert job.config.agent["name"] == kind
-        assert job.config.world["num_agents"] == agents
+        assert job.config.agent_name == kind
+        assert job.config.world.num_agents == agents
         assert job.config.training.steps == {4: 2_000_000, 12: 350_000}[agents]
 
 
@@ -158,7 +159,7 @@ def test_tennis_trains(data, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
         json_ = json.dumps({**TENNIS, "agent": {"name": name.split("_")[0].lower(), "hidden": [8]}})
         monkeypatch.setattr(
-            "marl.runs.find_config", lambda _, path=tmp_path / f"{config}.json": path
+            "marl.config.parsing.find_config", lambda _, path=tmp_path / f"{config}.json": path
         )
         (tmp_path / f"{config}.json").write_text(json_)
         for number in ("", "-2"):

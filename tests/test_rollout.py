@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from marl.agents.base import Policy
+from marl.agents.core.base import Policy
 from marl.rollout import collect
 from marl.worlds.base import World
 from marl.worlds.particles.scenarios.spread import Spread

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from marl import training
-from marl.config import Config
-from marl.runs import Run
+from marl.config.model import Config
+from marl.runs.run import Run
+from marl.training import loop as training
+from marl.training.session import Session
 
 TINY = {
     "world": {"episode_length": 10},
@@ -47,7 +48,7 @@ def start(*arguments: str) -> subprocess.Popen:
 
 def stop_at(monkeypatch, step: int, action) -> None:
     """Do something when the run has come so far."""
-    advance = training._Session.advance
+    advance = Session.advance
 
     def watched(session, *args):
         result = advance(session, *args)
@@ -55,7 +56,7 @@ def stop_at(monkeypatch, step: int, action) -> None:
             action(session)
         return result
 
-    monkeypatch.setattr(training._Session, "advance", watched)
+    monkeypatch.setattr(Session, "advance", watched)
 
 
 def check_resumes(config: Config, monkeypatch, step: int) -> None:

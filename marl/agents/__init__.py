@@ -6,10 +6,10 @@ from pydantic import BaseModel
 
 from marl.agents.atoc import ATOC, ATOCConfig
 from marl.agents.auction import AuctionAgent, AuctionConfig
-from marl.agents.base import Agent, Policy
+from marl.agents.core.base import Agent, Policy
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.agents.messages import MessagesAgent, MessagesConfig
-from marl.imports import imported, loaded, offered
+from marl.plugins import imported, loaded, offered
 
 
 class AgentKind(NamedTuple):

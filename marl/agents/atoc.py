@@ -27,12 +27,13 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marl.agents.actor_critic import ActorCritic, ActorCriticConfig, of_all
-from marl.agents.learner import LearningAgent, adam, below
-from marl.exploration import ExplorationConfig
-from marl.networks import MLP, Hidden, StackedLSTM
-from marl.replay import Batch
-from marl.worlds.base import Arrays, Group, Neighbours
+from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, of_all
+from marl.agents.core.learner import LearningAgent, adam, below
+from marl.learning.exploration import ExplorationConfig
+from marl.learning.replay import Batch
+from marl.nn.layers import MLP, Hidden, StackedLSTM
+from marl.worlds.base import Arrays, Neighbours
+from marl.worlds.spaces import Group
 
 
 class ATOCConfig(ActorCriticConfig):

@@ -30,12 +30,13 @@ from numba import njit
 from pydantic import Field
 from torch import Tensor
 
+from marl.agents.core.communication import HearingConfig, heard, known, sets, told
+from marl.agents.core.learner import below
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig, Row, Rows
-from marl.agents.hearing import HearingConfig, heard, known, sets, told
-from marl.agents.learner import below
-from marl.exploration import ExplorationConfig
-from marl.replay import Batch
-from marl.worlds.base import Arrays, Group, Neighbours, Part, pieces
+from marl.learning.exploration import ExplorationConfig
+from marl.learning.replay import Batch
+from marl.worlds.base import Arrays, Neighbours
+from marl.worlds.spaces import Group, Part, pieces
 
 STEP, BONUS, FADE = 0.05, 0.1, 0.9  # of prices, which are in world units, and what is left of them
 

@@ -18,14 +18,15 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from marl.agents.actor_critic import ActorCritic, ActorCriticConfig, of_all
-from marl.agents.doing import Doing
-from marl.agents.learner import LearningAgent, below, piecewise
-from marl.agents.symmetry import RandomViews
-from marl.exploration import ExplorationConfig
-from marl.networks import NETWORKS
-from marl.replay import Batch
-from marl.worlds.base import Arrays, Group
+from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, of_all
+from marl.agents.core.learner import LearningAgent, below, piecewise
+from marl.learning.augmentation import RandomViews
+from marl.learning.exploration import ExplorationConfig
+from marl.learning.replay import Batch
+from marl.nn import NETWORKS
+from marl.nn.heads import ActionHead
+from marl.worlds.base import Arrays
+from marl.worlds.spaces import Group
 from marl.worlds.views import JointView
 
 
@@ -101,7 +102,7 @@ class DDPG(LearningAgent["_Learner"]):
         seen = {g: self._views[g].group if g in self._views else groups[g] for g in groups}
         super().__init__(groups, config, exploration, seed, lambda g: _Learner(g, seen, configs[g]))
         self._learn = {g: not own.frozen for g, own in configs.items()}
-        self._doing = {g: Doing(group) for g, group in groups.items()}
+        self._doing = {g: ActionHead(group) for g, group in groups.items()}
         self.chooses = any(group.choices for group in groups.values())
         if self.chooses and self._noise:
             raise ValueError(

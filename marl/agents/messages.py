@@ -32,14 +32,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marl.agents.actor_critic import ActorCritic, ActorCriticConfig, of_all
-from marl.agents.hearing import HearingConfig, heard, known, sets, told
-from marl.agents.learner import PIECE, LearningAgent, below
-from marl.contest import contest, largest
-from marl.exploration import ExplorationConfig
-from marl.networks import SHARPNESS, SetNetwork, StackedLinear
-from marl.replay import Batch
-from marl.worlds.base import Arrays, Group, Neighbours, Part, pieces
+from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, of_all
+from marl.agents.core.communication import HearingConfig, heard, known, sets, told
+from marl.agents.core.learner import PIECE, LearningAgent, below
+from marl.learning.exploration import ExplorationConfig
+from marl.learning.replay import Batch
+from marl.nn.layers import StackedLinear
+from marl.nn.pooling import max_pool, pair_max_pool
+from marl.nn.sets import SHARPNESS, SetNetwork
+from marl.worlds.base import Arrays, Neighbours
+from marl.worlds.spaces import Group, Part, pieces
 
 CRITIC_AGENTS = 3  # nearest agents that the critics see
 
@@ -166,7 +168,7 @@ class Actor(nn.Module):
             p.landmarks[:, :, :, None, :2] - p.agents[:, :, None, :, :2], dim=-1
         )
         claimed = (p.seen[..., None] == claims[heard][:, :, None]).float()
-        pair = contest(
+        pair = pair_max_pool(
             self._each(self.pair_landmark, p.landmarks),
             self._each(self.pair_agent, agents),
             [gap, claimed],
@@ -180,7 +182,7 @@ class Actor(nn.Module):
         token = F.relu(self._each(self.token, token)) * there
         score = SHARPNESS * self._each(self.score, token)[..., 0] + (there[..., 0] - 1.0) * 1e9
         picked = (score.softmax(-1)[..., None] * p.landmarks).sum(2)
-        z = torch.cat([own, picked, largest(token)], -1)
+        z = torch.cat([own, picked, max_pool(token)], -1)
         return z, score, torch.cat([p.own, picked], -1)
 
     @staticmethod

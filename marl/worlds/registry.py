@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from marl.imports import imported, loaded, offered
+from marl.plugins import imported, loaded, offered
 from marl.worlds.base import WorldConfig
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.adversary import Adversary
@@ -17,7 +17,7 @@ from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.scenarios.tag import Tag
 from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
-from marl.worlds.pettingzoo import PREFIX, environment
+from marl.worlds.pettingzoo.config import PREFIX, environment
 from marl.worlds.tennis.world import Tennis
 
 SCENARIOS: dict[str, type[WorldConfig]] = {

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
-from marl.worlds.base import Group
+from marl.worlds.spaces import Group
 
 
 class JointView:

@@ -8,10 +8,11 @@ import torch
 from gymnasium.spaces import Box
 
 from marl.agents.ddpg import DDPG, DDPGConfig
-from marl.exploration import ExplorationConfig
-from marl.replay import Batch, Replay
+from marl.learning.exploration import ExplorationConfig
+from marl.learning.replay import Batch, Replay
 from marl.rollout import collect
-from marl.worlds.base import Group, Part, Step, World
+from marl.worlds.base import Step, World
+from marl.worlds.spaces import Group, Part
 
 WORLDS = 16
 

@@ -12,13 +12,13 @@ from tiny import TINY, check_resumes
 from torch import nn
 
 from marl.agents.atoc import ATOC, Actor, ATOCConfig, _side_by_side, choose_groups, rounds_of
-from marl.agents.check import check_agent
 from marl.agents.ddpg import DDPG, DDPGConfig
-from marl.config import parse_config, with_settings
-from marl.exploration import ExplorationConfig
-from marl.networks import StackedLSTM
-from marl.replay import Replay, Transition
+from marl.config.parsing import parse_config, with_settings
+from marl.learning.exploration import ExplorationConfig
+from marl.learning.replay import Replay, Transition
+from marl.nn.layers import StackedLSTM
 from marl.rollout import collect
+from marl.testing.check_agent import check_agent
 from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
@@ -490,7 +490,7 @@ def test_check_agent(kind, communication):
 
 @pytest.mark.parametrize("kind", ["gaussian", "psne"])
 def test_check_agent_with_every_option(kind, monkeypatch):
-    monkeypatch.setattr("marl.agents.learner.ADAPT_EVERY", 2)
+    monkeypatch.setattr("marl.agents.core.learner.ADAPT_EVERY", 2)
     check_agent(lambda: agent_of(PLANE, kind=kind, **EVERYTHING), PLANE)
 
 

@@ -10,13 +10,13 @@ from agents.probes import group_of
 from tiny import TINY, check_resumes
 
 from marl.agents.auction import Auction, AuctionAgent, AuctionConfig
-from marl.agents.check import check_agent
-from marl.config import parse_config, with_settings
+from marl.config.parsing import parse_config, with_settings
 from marl.evaluation import evaluate
-from marl.exploration import ExplorationConfig
-from marl.policies import BUILTIN
-from marl.replay import Batch
+from marl.learning.exploration import ExplorationConfig
+from marl.learning.replay import Batch
+from marl.policies.builtin import BUILTIN
 from marl.rollout import collect
+from marl.testing.check_agent import check_agent
 from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld

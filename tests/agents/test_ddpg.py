@@ -9,12 +9,12 @@ import torch
 from agents import probes
 from agents.probes import forward, layers_of, trained
 
-from marl.agents.actor_critic import clip
+from marl.agents.core.actor_critic import clip
 from marl.agents.ddpg import DDPG, DDPGConfig
-from marl.exploration import ExplorationConfig
-from marl.networks import MLP
-from marl.replay import Batch
-from marl.worlds.base import Group, Part
+from marl.learning.exploration import ExplorationConfig
+from marl.learning.replay import Batch
+from marl.nn.layers import MLP
+from marl.worlds.spaces import Group, Part
 
 PLACE, FORCE = (Part("place", vectors=1, scalars=1),), (Part("force", vectors=1),)
 GROUPS = {"agents": probes.group_of(2, 3, 2, PLACE, FORCE)}

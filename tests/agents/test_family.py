@@ -17,9 +17,9 @@ from agents.probes import (
 )
 from torch import nn
 
-from marl.agents.check import check_agent
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
-from marl.exploration import ExplorationConfig
+from marl.learning.exploration import ExplorationConfig
+from marl.testing.check_agent import check_agent
 
 TEAM = {"team": group_of(3, 4, 2)}
 UNLIKE = TEAM | {"rivals": group_of(2, 3, 1)}
@@ -476,14 +476,14 @@ def test_with_parameter_noise_greedy_actions_are_the_actors_own(name):
 @pytest.mark.parametrize("kind", ["gaussian", "ou", "psne"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_every_row_passes_the_check(name, kind, monkeypatch):
-    monkeypatch.setattr("marl.agents.learner.ADAPT_EVERY", 2)
+    monkeypatch.setattr("marl.agents.core.learner.ADAPT_EVERY", 2)
     check_agent(lambda: agent_of(name, UNLIKE, kind=kind), UNLIKE)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "psne"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_every_row_passes_with_every_option(name, kind, monkeypatch):
-    monkeypatch.setattr("marl.agents.learner.ADAPT_EVERY", 2)
+    monkeypatch.setattr("marl.agents.core.learner.ADAPT_EVERY", 2)
     check_agent(lambda: agent_of(name, PLANE, kind=kind, **EVERYTHING), PLANE)
 
 

@@ -11,15 +11,16 @@ from agents.probes import Probe, group_of
 from torch.nn import functional as F
 
 from marl.agents import messages
-from marl.agents.check import check_agent
 from marl.agents.messages import MessagesAgent, MessagesConfig, _claim_loss, percept
-from marl.exploration import ExplorationConfig
-from marl.networks import SHARPNESS
-from marl.replay import Batch, Replay
+from marl.learning.exploration import ExplorationConfig
+from marl.learning.replay import Batch, Replay
+from marl.nn.sets import SHARPNESS
 from marl.rollout import collect
-from marl.worlds.base import Neighbours, Part
+from marl.testing.check_agent import check_agent
+from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.spaces import Part
 
 
 def world_of(n=5, worlds=2):

@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import commands
 import comparison
 
-from marl.config import parse_config, with_settings
-from marl.runs import write_json
-from marl.training import train
+from marl.config.parsing import parse_config, with_settings
+from marl.runs.files import write_json
+from marl.training.loop import train
 
 
 @pytest.fixture

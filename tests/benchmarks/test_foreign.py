@@ -9,10 +9,10 @@ from tiny import TINY
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import foreign
 
-from marl.config import parse_config, with_settings
-from marl.runs import write_json
-from marl.sweeps import load_sweep
-from marl.training import train
+from marl.config.parsing import parse_config, with_settings
+from marl.runs.files import write_json
+from marl.sweeps.sweep import load_sweep
+from marl.training.loop import train
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -43,10 +43,10 @@ def test_the_sweeps_are_as_said(name):
     jobs = load_sweep(EXPERIMENTS / f"{name}.json").jobs
     assert len(jobs) == {"foreign_spread": 20, "multiwalker": 6, "multiwalker_longer": 3}[name]
     kinds = {"atoc"} if name == "multiwalker_longer" else {"atoc", "maddpg"}
-    assert {job.config.agent["name"] for job in jobs} == kinds
+    assert {job.config.agent_name for job in jobs} == kinds
     if name == "foreign_spread":  # all that differs between them is whose world it is
         ours, theirs = (
-            next(job.config for job in jobs if job.config.world["scenario"] == scenario)
+            next(job.config for job in jobs if job.config.scenario == scenario)
             for scenario in ("spread", "pettingzoo:mpe2/simple_spread_v3")
         )
         assert ours.agent == theirs.agent

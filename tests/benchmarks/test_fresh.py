@@ -11,7 +11,7 @@ from tiny import TINY
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import fresh
 
-from marl.runs import Run
+from marl.runs.run import Run
 
 
 def test_seeds_belong_to_a_commit_and_a_config():

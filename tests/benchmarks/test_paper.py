@@ -12,10 +12,10 @@ from tiny import TINY
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import paper
 
-from marl.config import parse_config, with_settings
-from marl.runs import write_json
-from marl.sweeps import load_sweep
-from marl.training import train
+from marl.config.parsing import parse_config, with_settings
+from marl.runs.files import write_json
+from marl.sweeps.sweep import load_sweep
+from marl.training.loop import train
 from marl.worlds.registry import find_scenario
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -117,7 +117,7 @@ def test_rows_name_the_sides_in_the_papers_order(name):
     """Crossplay pairs the scenario's first side with its second."""
     groups = {"predators": "adversaries", "prey": "good", "agents": "good"}
     groups |= {"adversary": "adversaries", "Alice and Bob": "alice", "Eve": "eve"}
-    scenario = load_sweep(EXPERIMENTS / f"paper_{name}.json").jobs[0].config.world["scenario"]
+    scenario = load_sweep(EXPERIMENTS / f"paper_{name}.json").jobs[0].config.scenario
     kind, table = find_scenario(scenario), paper.TABLES[name]
     sides = kind.sides or [(group,) for group in kind().groups]
     ours = sides[::-1] if table.turned else sides
@@ -129,7 +129,7 @@ def test_each_table_has_a_sweep_with_its_worlds_and_seeds(name):
     jobs = load_sweep(EXPERIMENTS / f"paper_{name}.json").jobs
     table = paper.TABLES[name]
     algorithms = {name for game in table.games for row in game.printed for name in row}
-    assert {job.config.agent["name"].upper() for job in jobs} == algorithms
+    assert {job.config.agent_name.upper() for job in jobs} == algorithms
     assert len({job.seed for job in jobs}) == (3 if name == "tag" else 5)
     for game in table.games:
-        assert any(game.world.items() <= job.config.world.items() for job in jobs)
+        assert any(game.world.items() <= job.config.to_json()["world"].items() for job in jobs)

@@ -11,10 +11,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import commands
 import scaling
 
-from marl.config import parse_config, with_settings
-from marl.runs import write_json
-from marl.sweeps import load_sweep
-from marl.training import train
+from marl.config.parsing import parse_config, with_settings
+from marl.runs.files import write_json
+from marl.sweeps.sweep import load_sweep
+from marl.training.loop import train
 
 FOLDER = Path(__file__).parents[2]
 
@@ -95,7 +95,7 @@ def test_our_text_asks_for_what_there_is():
         for name in names.split():
             sweep = load_sweep(FOLDER / "experiments" / f"{name}.json")
             for setting in (settings or "").split():
-                with_settings(sweep.jobs[0].config.model_dump(), [setting])
+                with_settings(sweep.jobs[0].config.to_json(), [setting])
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ from tiny import TINY
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import tennis
 
-from marl.config import parse_config, with_settings
-from marl.evaluation import evaluate, subject
-from marl.runs import Log, Run, write_json
-from marl.sweeps import load_sweep
-from marl.training import train
+from marl.config.parsing import parse_config, with_settings
+from marl.evaluation import evaluate
+from marl.runs.files import write_json
+from marl.runs.loading import find_policy
+from marl.runs.log import Log
+from marl.runs.run import Run
+from marl.sweeps.sweep import load_sweep
+from marl.training.loop import train
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 TENNIS = {
@@ -63,7 +66,7 @@ def test_a_row_for_each_algorithm(data, tmp_path, monkeypatch, capsys):
         if line.startswith("|")
     ]
     assert [row[0] for row in rows] == ["policy", "---", "x", *tennis.YARDSTICKS]
-    own = subject("small-0")
+    own = find_policy("small-0")
     result = evaluate(own.policy, own.world, 2, 20, own.config.evaluation.seed)
     assert tennis.played("small-0") == result["score"]
     scores = [tennis.played(run["name"]) for run in runs]
@@ -119,5 +122,5 @@ def test_the_sweeps_are_as_said(name):
     jobs = load_sweep(EXPERIMENTS / f"{name}.json").jobs
     seeds = {job.config.training.seed for job in jobs}
     assert len(seeds) == 5
-    assert {job.config.world["legacy"] for job in jobs} == {name == "tennis_legacy"}
+    assert {job.config.world.legacy for job in jobs} == {name == "tennis_legacy"}
     assert {job.config.evaluation.world.get("legacy", False) for job in jobs} == {False}

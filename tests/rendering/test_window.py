@@ -277,7 +277,7 @@ def test_arrows_are_told_to_who_plays_and_trails_are_drawn(display):
         """
         key, told = pyglet.window.key, []
 
-        class Hands:
+        class Keyboard:
             def press(self, name):
                 told.append(name)
             def release(self, name):
@@ -304,7 +304,7 @@ def test_arrows_are_told_to_who_plays_and_trails_are_drawn(display):
         press(key.PERIOD, 1.5)
         pyglet.clock.schedule_once(count, 1.8)
         press(key.Q, 1.9)
-        play(moving(), "x", 15, Hands())
+        play(moving(), "x", 15, Keyboard())
         print(told[1:3], dark[1] > dark[0] + 50)
         """,
         DISPLAY=display,

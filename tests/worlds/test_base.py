@@ -3,9 +3,9 @@
 import numpy as np
 from gymnasium.spaces import Box
 
-from marl.policies import Still
-from marl.worlds.base import Group, Part
+from marl.policies.builtin import Still
 from marl.worlds.registry import make
+from marl.worlds.spaces import Group, Part
 
 GROUP = Group(
     ("a",),

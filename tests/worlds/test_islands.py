@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from tiny import TINY, check_resumes
 
-from marl.config import parse_config, with_settings
+from marl.config.parsing import parse_config, with_settings
 from marl.errors import UserError
-from marl.training import train
-from marl.worlds.check import check_world
-from marl.worlds.islands import Islands
+from marl.testing.check_world import check_world
+from marl.training.loop import train
+from marl.worlds.combined import MixedSizes
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
 
@@ -24,7 +24,7 @@ def along(parts):
 
 
 def test_islands_are_what_they_are_alone():
-    together, alone = Islands(islands()), islands()
+    together, alone = MixedSizes(islands()), islands()
     assert len(together.groups["agents"]) == len(set(together.groups["agents"].names)) == 11
     rng = np.random.default_rng(0)
     assert np.array_equal(together.reset()["agents"], along([w.reset() for w in alone]))
@@ -51,7 +51,7 @@ def test_islands_are_what_they_are_alone():
 
 def test_neighbours_are_on_ones_own_island():
     """Numbers are of all agents and all landmarks there are; an agent alone is near nobody."""
-    world = Islands(islands())
+    world = MixedSizes(islands())
     world.reset()
     near = world.neighbours(3, 2)["agents"]
     places = [w.positions() for w in world.islands]
@@ -68,7 +68,7 @@ def test_neighbours_are_on_ones_own_island():
 
 
 def test_check_world():
-    check_world(Islands(islands()))
+    check_world(MixedSizes(islands()))
 
 
 @pytest.mark.parametrize("name", ["atoc", "messages"])

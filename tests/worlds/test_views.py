@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from marl.worlds.base import Group, Part
+from marl.worlds.spaces import Group, Part
 from marl.worlds.views import JointView
 
 TEAM = Group(

@@ -3,7 +3,8 @@
 import numpy as np
 from numba import njit
 
-from marl.worlds.particles.lanes import element, load, put_element, store, width
+from marl.worlds.particles.lane_arrays import element, load, put_element, store
+from marl.worlds.particles.lanes import width
 
 
 @njit

@@ -7,34 +7,12 @@ it nearer than it is, so the search stays exact wherever the bodies go. Equal di
 by index.
 """
 
-from collections import namedtuple
-
 import numpy as np
 from numba import njit
 
-from marl.worlds.particles.lanes import (
-    borrow,
-    full_like,
-    gather,
-    inline,
-    lane,
-    load,
-    sqrt,
-    store,
-    where,
-)
-
-Bodies = namedtuple(
-    "Bodies", "position velocity radius largest mass max_speed collides movable cells"
-)
-"""All agents, or all landmarks, of one block of worlds. position, velocity: [n, 2] + lanes, in
-world units and world units per second; radius, mass, max_speed [n]; largest: the largest radius;
-collides, movable: bool[n]; cells: Cells or None."""
-
-Cells = namedtuple("Cells", "start order position found side edge half_size")
-"""Bodies sorted by cell, rows of cells from y = -half_size up. start: i32[side * side + 1], where
-each cell begins in `order` (i32[n], body numbers) and in `position` [n, 2]; found: i32[n], scratch.
-"""
+from marl.worlds.particles.lane_arrays import borrow, gather, load, store
+from marl.worlds.particles.lanes import full_like, inline, lane, sqrt, where
+from marl.worlds.particles.layout import Bodies, Cells
 
 
 def new_cells(count: int, half_size: float, dtype: np.dtype) -> Cells:

@@ -13,15 +13,14 @@ import math
 import numpy as np
 from numba import njit
 
+from marl.worlds.particles.lane_arrays import load, store
 from marl.worlds.particles.lanes import (
     anywhere,
     full_like,
     inline,
     lane,
-    load,
     maximum,
     sqrt,
-    store,
     where,
     width,
     with_lane,

@@ -13,7 +13,6 @@ import inspect
 import struct
 import sys
 from abc import abstractmethod
-from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self, get_origin
@@ -33,35 +32,17 @@ from numba.extending import (
     typeof_impl,
     unbox,
 )
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from marl.worlds.base import Group, Part, World, WorldConfig
-from marl.worlds.particles.lanes import BARE, store
-from marl.worlds.particles.random import uniform
-
-MOVES = 5  # discrete actions: stay, left, right, down, up
+from marl.worlds.base import World, WorldConfig
+from marl.worlds.compiled.random import uniform
+from marl.worlds.particles.lane_arrays import store
+from marl.worlds.particles.lanes import BARE
+from marl.worlds.particles.layout import MOVES, Body
+from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.spaces import Group, Part
 
 JIT = {"forceinline": True, **BARE}
-
-Square = namedtuple("Square", "agents landmarks messages goals near half_size")
-"""One block of worlds as compiled code sees it. agents, landmarks: Bodies; messages
-[n, message_size] + lanes: what each agent said in this step, zeros if it cannot speak; goals
-[num_goals, 1] + lanes: what was chosen when the episode began; near [rows, 2] + lanes: scratch for
-`nearest`; half_size of the spawn square."""
-
-
-class Body(BaseModel):
-    """Physical constants of one agent or landmark; the defaults are MPE2's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    radius: float = 0.05
-    mass: float = 1.0
-    acceleration: float = 5.0  # force for an action of 1
-    max_speed: float = float("inf")
-    collides: bool = True
-    movable: bool = True  # of an agent; landmarks never move
-    colour: tuple[int, int, int, int] = (64, 64, 64, 255)
 
 
 def steps(count: int) -> Any:
@@ -100,8 +81,6 @@ class Scenario(WorldConfig):
         return struct.pack("=" + formats, *[getattr(self, name) for name in numbers])
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
-        from marl.worlds.particles.world import ParticleWorld  # which knows scenarios
-
         return ParticleWorld(self, num_worlds, seed, staggered=staggered)
 
     @property

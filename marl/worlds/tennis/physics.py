@@ -15,8 +15,8 @@ import math
 
 from numba import njit
 
-from marl.worlds.particles.cache import kernel
-from marl.worlds.particles.random import Random, uniform
+from marl.worlds.compiled.cache import kernel
+from marl.worlds.compiled.random import Random, uniform
 
 TICKS, TICK = 5, 0.02
 GRAVITY = 9.81

@@ -8,9 +8,10 @@ import numpy as np
 from gymnasium.spaces import Box
 from pydantic import Field
 
-from marl.worlds.base import Arrays, Group, Part, Step, World, WorldConfig
-from marl.worlds.particles.random import stream_keys
+from marl.worlds.base import Arrays, Step, World, WorldConfig
+from marl.worlds.compiled.random import stream_keys
 from marl.worlds.scene import Scene
+from marl.worlds.spaces import Group, Part
 from marl.worlds.tennis import physics
 
 FRAMES, SEEN = 3, 8

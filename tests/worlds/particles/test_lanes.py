@@ -4,23 +4,24 @@ import numpy as np
 import pytest
 from numba import njit
 
-from marl.worlds.particles import lanes
+from marl.worlds.particles.lane_arrays import (
+    element,
+    from_worlds,
+    gather,
+    load,
+    one_world,
+    put_element,
+    store,
+    to_worlds,
+)
 from marl.worlds.particles.lanes import (
     WIDTH,
     anywhere,
-    element,
-    from_worlds,
     full_like,
-    gather,
     lane,
-    load,
     maximum,
     minimum,
-    one_world,
-    put_element,
     sqrt,
-    store,
-    to_worlds,
     where,
     width,
     with_lane,
@@ -199,7 +200,7 @@ def view_of(array, world):
 def test_one_world_is_a_view_without_lanes():
     packed = np.arange(2 * 3 * 2 * WIDTH, dtype=np.float32).reshape(2, 3, 2, WIDTH)
     single = packed[:, :, :, 0].copy()
-    for look in (view_of, lanes.one_world):
+    for look in (view_of, one_world):
         np.testing.assert_array_equal(look(packed, WIDTH + 5), packed[1, :, :, 5])
         np.testing.assert_array_equal(look(single, 1), single[1])
     view_of(packed, 4)[0, 0] = -1

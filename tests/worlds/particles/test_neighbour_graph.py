@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
-from marl.worlds.base import Group
-from marl.worlds.particles.lanes import load, store
-from marl.worlds.particles.scenario import Body, Scenario
+from marl.worlds.particles.lane_arrays import load, store
+from marl.worlds.particles.layout import Body
+from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.spaces import Group
 
 
 class TwoTeams(Scenario):

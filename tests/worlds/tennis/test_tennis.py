@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from marl import check_world, make
-from marl.policies import BUILTIN
+from marl.policies.builtin import BUILTIN
 from marl.rendering.frames import draw
 from marl.rollout import collect
 from marl.worlds.tennis import physics

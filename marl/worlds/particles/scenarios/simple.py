@@ -6,11 +6,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from marl.worlds.base import Group, Part
-from marl.worlds.particles.lanes import load, store, where
+from marl.worlds.particles.lane_arrays import load, store
+from marl.worlds.particles.lanes import where
+from marl.worlds.particles.layout import Body
 from marl.worlds.particles.neighbours import distance, squared_distance
-from marl.worlds.particles.scenario import Body, Scenario, anywhere_in_square, steps
-from marl.worlds.particles.sight import put_places, put_vector
+from marl.worlds.particles.observing import put_places, put_vector
+from marl.worlds.particles.scenario import Scenario, anywhere_in_square, steps
+from marl.worlds.spaces import Group, Part
 
 REACHED = 0.1  # as near as that, an agent has arrived
 

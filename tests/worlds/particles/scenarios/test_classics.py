@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from marl.worlds.check import check_world
+from marl.testing.check_world import check_world
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.registry import SCENARIOS, make
 

@@ -1,0 +1,245 @@
+"""Actor and critic of the DDPG family: how they are improved (Lillicrap et al. 2015, algorithm 1)
+and what can be switched on besides.
+
+    y   = r + gamma (1 - terminated) min_i Q'_i(o', mu'(o') + smoothing noise)
+    Q_i <- minimise mean (Q_i(o, a) - y)^2
+    mu  <- maximise mean Q_1(o, mu(o))                     every `actor_delay` updates
+    Q', mu' <- (1 - tau) Q', mu' + tau Q, mu
+
+Shapes: K stacked networks (K = 1: all share one), [K, rows, size] throughout; the loss is a mean
+over the rows and a sum over the stack, which is what K separate learners would do. Rows of agents
+that had left the game (`acted`, [K, rows, 1], is 0.0 there; None: nobody had) are left out.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from marl.agents.core.learner import Learner, adam, follow
+from marl.learning.augmentation import Symmetry
+from marl.learning.normalisation import Normaliser
+from marl.nn.heads import ActionHead
+from marl.worlds.spaces import Group
+
+
+class ActorCriticConfig(BaseModel):
+    """Settings that every agent with an actor and a critic has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layer_norm: tuple[Literal["actor", "critic"], ...] = Field(
+        (), description="networks whose hidden layers are normalised"
+    )
+    normalise: bool = Field(
+        False, description="mlp: shift and scale observations by their running statistics"
+    )
+    gamma: float = Field(0.9, ge=0, lt=1, description="discount factor")
+    tau: float = Field(0.01, gt=0, le=1, description="step of the target networks per update")
+    actor_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the actor")
+    critic_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the critic")
+    final_lr: float = Field(
+        1.0, gt=0, le=1, description="learning rates fall in a straight line to this share"
+    )
+    average: float = Field(
+        0.0, ge=0, lt=1, description="act greedily with the actor's running average; 0: off"
+    )
+    twin_critics: bool = Field(False, description="TD3: two critics, the smaller value counts")
+    actor_delay: int = Field(1, ge=1, description="TD3: critic updates for each of the actor")
+    target_smoothing: float = Field(
+        0.0, ge=0, description="TD3: deviation of the noise on target actions (clipped at 2.5)"
+    )
+    gradient_clip: float = Field(
+        0.0, ge=0, description="largest gradient norm of a network; 0: off"
+    )
+    action_penalty: float = Field(
+        0.0, ge=0, description="cost of the actor's squared outputs before tanh"
+    )
+    augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the matrix products of an update; weights stay float32"
+    )
+
+    def autocast(self) -> torch.autocast:
+        """The context of an update."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+class ActorCritic(Learner):
+    """Networks, targets and optimisers of one group of agents."""
+
+    chooses = False  # can learn actions that are choices
+
+    def __init__(
+        self,
+        config: ActorCriticConfig,
+        group: Group,
+        stack: int,
+        actor: nn.Module,
+        make_critic: Callable[[], nn.Module],
+    ) -> None:
+        """`group` is as the actor sees it. Raises ValueError where the config does not fit it."""
+        if group.choices and not self.chooses:
+            raise ValueError("it acts with numbers only; world.actions can be 'continuous' only")
+        if group.choices and config.augment:
+            raise ValueError("agent.augment is on, but moves that are choices cannot be turned")
+        self.config = config
+        self.stack = stack
+        self.doing = ActionHead(group)
+        self.actor = actor
+        self.critics = nn.ModuleList(make_critic() for _ in range(1 + config.twin_critics))
+        self.target_actor, self.target_critics = _frozen(self.actor), _frozen(self.critics)
+        self.greedy = _frozen(self.actor) if config.average else self.actor
+        self.actor_optimiser = adam(self.actor, config.actor_lr)
+        self.critic_optimiser = adam(self.critics, config.critic_lr)
+        self.optimisers = ("actor_optimiser", "critic_optimiser")
+        self.stored = ("actor", "critics", "target_actor", "target_critics", "greedy")
+        self.published = nn.ModuleDict({"actor": self.greedy})
+        parts = group.observation_parts
+        self.normaliser: Normaliser | None = None
+        if config.normalise:
+            self.normaliser = Normaliser(stack, group.observation_space.shape[0], parts)
+            self.published.add_module("normaliser", self.normaliser)
+            self.stored += ("normaliser",)
+        self._symmetries: tuple[Symmetry, Symmetry] | None = None
+        if config.augment:
+            if not (parts and group.action_parts):
+                raise ValueError(
+                    "agent.augment is on, but the world does not say what its vectors are"
+                )
+            self._symmetries = Symmetry(parts), Symmetry(group.action_parts)
+
+    def stacked(self, x: Tensor) -> Tensor:
+        """[N, B, size] as the networks take it, [K, rows, size]."""
+        return x.reshape(self.stack, -1, x.shape[-1])
+
+    def normalised(self, observation: Tensor, learn: bool = False) -> Tensor:
+        """[N, B, O] -> [N, B, O]; `learn`: take note of them first."""
+        if self.normaliser is None:
+            return observation
+        rows = self.stacked(observation)
+        if learn:
+            self.normaliser.observe(rows)
+        return self.normaliser(rows).view_as(observation)
+
+    def turned(self, o: Tensor, a: Tensor, o2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations and actions [B, N, size], turned and reflected if configured."""
+        if self._symmetries is None:
+            return o, a, o2
+        of_observations, of_actions = self._symmetries
+        return of_observations(o), of_actions(a), of_observations(o2)
+
+    def smoothed(self, action: Tensor, generator: torch.Generator) -> Tensor:
+        """A target action, disturbed by clipped noise if configured."""
+        if not self.config.target_smoothing:
+            return action
+        noise = torch.randn(action.shape, generator=generator).clamp(-2.5, 2.5)
+        disturbed = (action + self.config.target_smoothing * noise).clamp(-1.0, 1.0)
+        return self.doing.with_choices_of(action, disturbed)
+
+    def improve_critics(
+        self,
+        o: Tensor,
+        a: Tensor,
+        reward: Tensor,
+        o2: Tensor,
+        a2: Tensor,
+        terminated: Tensor,
+        acted: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """One step towards y; o, a, o2 and a2 as the critics see them. Returns what is worth
+        logging, [K] each."""
+        c = self.config
+        self.updates += 1
+        with torch.no_grad():
+            values = [q(o2, a2).to(reward.dtype) for q in self.target_critics.children()]
+            value = values[0] if len(values) == 1 else torch.minimum(*values)
+            target = reward + c.gamma * (1.0 - terminated) * value
+        estimates = [q(o, a).to(reward.dtype) for q in self.critics.children()]
+        errors = torch.stack([_each((q - target).square(), acted) for q in estimates])
+        self.descend(self.critics, self.critic_optimiser, errors.sum(1).sum())
+        follow(self.target_critics, self.critics, c.tau)
+        value = _each(estimates[0].detach(), acted)
+        return {"critic_loss": errors.detach().sum(0), "value": value}
+
+    @property
+    def actors_turn(self) -> bool:
+        """Is the actor to be improved after this step of the critics?"""
+        return self.updates % self.config.actor_delay == 0
+
+    def improve_actor(
+        self,
+        output: Tensor,
+        o: Tensor,
+        a: Tensor,
+        result: dict[str, Tensor],
+        besides: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        acted: Tensor | None = None,
+    ) -> Tensor:
+        """One step up the critic's slope, from what the actor gave before tanh; everybody else's
+        actions, which stand in `a` behind one's own, stay. `besides` is another loss of the actor;
+        choices are drawn by `generator`. Returns the values, [K, rows, 1]."""
+        c = self.config
+        output = output.to(a.dtype)
+        own = self.doing(output, generator)
+        values = self.critics[0](o, torch.cat([own, a[..., own.shape[-1] :]], -1)).to(a.dtype)
+        loss = -_each(values, acted)
+        if c.action_penalty:
+            loss = loss + c.action_penalty * _each(output.square(), acted)
+        if besides is not None:
+            loss = loss + besides
+        self.descend(self.actor, self.actor_optimiser, loss.sum())
+        follow(self.target_actor, self.actor, c.tau)
+        if c.average:
+            # At first what was later counts for more, so that the start does not linger: the n-th
+            # actor has the weight n (n + 1) (n + 2) (Shamir & Zhang 2013, with eta = 3).
+            n = self.updates // c.actor_delay
+            follow(self.greedy, self.actor, max(1.0 - c.average, 4 / (n + 3)))
+        result["actor_loss"] = loss.detach()
+        saturated = self.doing.saturated(own.detach())
+        if saturated is not None:
+            result["saturated"] = _each(saturated, acted)
+        return values.detach()
+
+    def descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor) -> None:
+        """One step down the slope of one network, and no other; a part that took none in the loss
+        stays."""
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        clip(network, self.config.gradient_clip)
+        optimiser.step()
+
+
+def _each(x: Tensor, acted: Tensor | None) -> Tensor:
+    """Mean over the rows that count: [K, rows, size] -> [K]."""
+    if acted is None:
+        return x.mean((1, 2))
+    return (x.mean(2, True) * acted).sum((1, 2)) / acted.sum((1, 2)).clamp(min=1.0)
+
+
+def of_all(result: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What is logged of K networks together: losses are sums, as they were minimised."""
+    means = ("value", "saturated")
+    return {k: x.mean() if k in means else x.sum() for k, x in result.items()}
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(network).requires_grad_(False)
+
+
+def clip(module: nn.Module, limit: float) -> None:
+    """Scale each network's gradient down to the norm `limit`; slice by slice, as stacked networks
+    must not feel each other."""
+    if limit:
+        for part in module if isinstance(module, nn.ModuleList) else [module]:
+            gradients = [p.grad for p in part.parameters() if p.grad is not None]
+            norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+            scale = (limit / (norm + 1e-6)).clamp(max=1.0)
+            for g in gradients:
+                g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))

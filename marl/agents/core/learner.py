@@ -1,0 +1,172 @@
+"""What learning agents have in common: a learner for each group of agents, noise, and how learners
+are stored, published and slowed down."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from marl.agents.core.base import Agent
+from marl.learning.exploration import Exploration, ExplorationConfig
+from marl.learning.parameter_noise import ParameterNoise
+from marl.worlds.spaces import Group
+
+ADAPT_EVERY = 10  # updates between two changes of the parameter noise's size
+PIECE = 4096  # rows at a time, so that any number of agents fits in memory
+
+
+class Learner:
+    """Networks and optimisers of one group that are stored together."""
+
+    stored: tuple[str, ...]  # its attributes that are networks
+    optimisers: tuple[str, ...]  # and those that are optimisers
+    config: Any  # its settings
+    actor: nn.Module  # that explores, and to which parameter noise is added
+    published: nn.Module  # what is needed to act
+    updates = 0
+
+    def scale_rates(self, share: float) -> None:
+        """Learn with this share of the learning rates of the beginning."""
+        for name in self.optimisers:
+            for options in getattr(self, name).param_groups:
+                options["lr"] = options["initial_lr"] * share
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {"updates": torch.tensor(self.updates)}
+        for name in self.stored:
+            for key, tensor in getattr(self, name).state_dict().items():
+                state[f"{name}.{key}"] = tensor.clone()
+        for name in self.optimisers:
+            for index, moments in getattr(self, name).state_dict()["state"].items():
+                for key, tensor in moments.items():
+                    state[f"{name}.{index}.{key}"] = tensor.clone()
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.updates = int(state["updates"])
+        for name in self.stored:
+            module = getattr(self, name)
+            module.load_state_dict({k: state[f"{name}.{k}"] for k in module.state_dict()})
+        for name in self.optimisers:
+            optimiser = getattr(self, name)
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, tensor in state.items():
+                if key.startswith(f"{name}."):
+                    _, index, moment = key.split(".")
+                    moments.setdefault(int(index), {})[moment] = tensor.clone()
+            parameters = optimiser.param_groups[0]["params"]
+            for number, found in moments.items():  # the optimiser itself trusts them blindly
+                like = parameters[number]
+                expected = {"step": torch.zeros(()), "exp_avg": like, "exp_avg_sq": like}
+                if _layout(found) != _layout(expected):
+                    raise ValueError(f"{name}.{number} does not fit its parameter")
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+
+
+def _layout(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+L = TypeVar("L", bound=Learner)
+
+
+class LearningAgent(Agent, Generic[L]):
+    """An agent that has a learner for each group, noise on actions, and parameter noise if any."""
+
+    def __init__(
+        self,
+        groups: dict[str, Group],
+        config: Any,
+        exploration: ExplorationConfig | None,
+        seed: int,
+        make_learner: Callable[[str], L],
+    ) -> None:
+        """`make_learner` makes the learner of a group from its name."""
+        self.groups = groups
+        self.config = config
+        weights, noise, rest = map(int, np.random.SeedSequence(seed).generate_state(3))
+        self.exploration = Exploration(
+            exploration or ExplorationConfig(), torch.Generator().manual_seed(noise)
+        )
+        self._generator = torch.Generator().manual_seed(rest)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(weights)
+            self._learners = {g: make_learner(g) for g in groups}
+        self._noise = {
+            g: ParameterNoise(learner.actor, self.exploration)
+            for g, learner in self._learners.items()
+            if self.exploration.config.kind == "psne"
+        }
+
+    def logged(self, g: str, result: dict[str, Tensor], *seen: Any) -> dict[str, Tensor]:
+        """What an update of a group logs, once its parameter noise was adapted to what was seen."""
+        if g in self._noise:
+            if self._learners[g].updates % ADAPT_EVERY == 0:
+                self._noise[g].adapt(*seen)
+            result["parameter_noise"] = self._noise[g].sigma.mean()
+        prefix = f"{g}." if len(self._learners) > 1 else ""
+        return {f"{prefix}{name}": value for name, value in result.items()}
+
+    def anneal(self, progress: float) -> None:
+        self.exploration.anneal(progress)
+        for learner in self._learners.values():
+            learner.scale_rates(1.0 + (learner.config.final_lr - 1.0) * progress)
+
+    def weights(self) -> dict[str, Tensor]:
+        return {
+            f"{g}.{name}": tensor.detach().clone()
+            for g, learner in self._learners.items()
+            for name, tensor in learner.published.state_dict().items()
+        }
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        for g, learner in self._learners.items():
+            own = learner.published.state_dict()
+            for name, tensor in own.items():
+                stored = weights.get(f"{g}.{name}")
+                if stored is None or stored.shape != tensor.shape:
+                    found = "is missing" if stored is None else f"has shape {tuple(stored.shape)}"
+                    raise ValueError(f"weight {g}.{name} {found}; {tuple(tensor.shape)} fits")
+            learner.published.load_state_dict({k: weights[f"{g}.{k}"] for k in own})
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {f"exploration.{k}": v for k, v in self.exploration.state_dict().items()}
+        state["generator"] = self._generator.get_state()
+        for g, noise in self._noise.items():
+            state |= {f"noise.{g}.{k}": v for k, v in noise.state_dict().items()}
+        for g, learner in self._learners.items():
+            state |= {f"{g}.{k}": v for k, v in learner.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.exploration.load_state_dict(below("exploration.", state))
+        self._generator.set_state(state["generator"])
+        for g, noise in self._noise.items():
+            noise.load_state_dict(below(f"noise.{g}.", state))
+        for g, learner in self._learners.items():
+            learner.load_state_dict(below(f"{g}.", state))
+
+
+def below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries whose names begin so, without the beginning."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def piecewise(network: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """What a network makes of [K, rows, size], piece by piece where there are many."""
+    if rows.shape[1] <= PIECE:
+        return network(rows)
+    return torch.cat([network(piece) for piece in rows.split(PIECE, 1)], 1)
+
+
+def adam(module: nn.Module, rate: float) -> torch.optim.Adam:
+    options = {"params": list(module.parameters()), "initial_lr": rate}
+    return torch.optim.Adam([options], lr=rate, fused=True)
+
+
+@torch.no_grad()
+def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
+    """target <- target + rate (source - target)."""
+    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)

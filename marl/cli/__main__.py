@@ -1,0 +1,5 @@
+"""`python -m marl.cli`."""
+
+from marl.cli.main import main
+
+main()

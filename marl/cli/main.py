@@ -1,0 +1,48 @@
+"""The `marl` command: every command is a function with its flags beside it, one file a family.
+
+What needs torch or numba is imported inside the commands, so that `marl --help` answers at once.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from marl.cli import evaluate, files, studies, train
+from marl.cli.parser import Parser
+from marl.errors import run_command
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0 done, 1 some runs of a sweep or a world of somebody else's
+    failed, 2 bad input, 130 interrupted."""
+    run_command(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    options = vars(make_parser().parse_args(arguments))
+    options.pop("command")(**options)
+
+
+def make_parser() -> Parser:
+    """Every command with its flags."""
+    parser = Parser(
+        prog="marl",
+        description="Train policies on a handful of agents and run them, unchanged, on thousands.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function: Callable, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=function)
+        return command
+
+    train.add_commands(add)
+    studies.add_sweep(add)
+    studies.add_compare(add)
+    evaluate.add_evaluate(add)
+    studies.add_scale(add)
+    studies.add_crossplay(add)
+    evaluate.add_render(add)
+    files.add_commands(add)
+    train.add_demo(add)
+    return parser

@@ -1,0 +1,96 @@
+"""One section of a config against its model.
+
+What is wrong is refused in one sentence that names the dotted field, its value and what is allowed.
+"""
+
+import difflib
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from marl.agents import REGISTRY
+from marl.config.model import EvaluationConfig, TrainingConfig
+from marl.errors import UserError
+from marl.learning.exploration import ExplorationConfig
+from marl.worlds.registry import SCENARIOS
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_section(model: type[Model], section: Any, where: str) -> Model:
+    """Check one section of a config, or another piece of JSON that `where` names: strictly, so that
+    "4" is no number and true is no 1. Raises UserError."""
+    try:
+        return model.model_validate_json(json.dumps(section), strict=True)
+    except ValidationError as error:
+        raise refusal(error, model, where) from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where} cannot be written as JSON: {error}") from error
+
+
+def refusal(error: ValidationError, model: type[BaseModel], where: str) -> UserError:
+    """What is wrong with a section, in one sentence."""
+    problem = _telling(error)
+    kinds = ("constrained-", "dict[")  # which of several kinds of value it was taken for
+    path = [str(part) for part in problem["loc"] if not str(part).startswith(kinds)]
+    dotted = ".".join([where, *path])
+    if problem["type"] == "extra_forbidden" and len(path) > 1:
+        return UserError(f"{dotted} is not a known setting")
+    if problem["type"] == "extra_forbidden":
+        return UserError(unknown(path[-1], tuple(model.model_fields), where))
+    allowed = problem["msg"].removeprefix("Value error, ")
+    allowed = allowed.replace("Input should be", "should be")
+    if problem["type"] == "missing":
+        return UserError(f"{dotted} is missing")
+    return UserError(f"{dotted} is {shown(problem['input'])}, but {allowed}")
+
+
+def _telling(error: ValidationError) -> Any:
+    """The first problem; of a field that takes a number or an object, that of the kind it has."""
+    first, *others = error.errors()
+    of_field = [x for x in (first, *others) if x["loc"][:1] == first["loc"][:1]]
+    return next((x for x in of_field if x["type"] not in ("float_type", "dict_type")), first)
+
+
+def unknown(key: str, known: Sequence[str], where: str) -> str:
+    """The sentence for a key that does not exist, with the nearest one that does."""
+    dotted = f"{where}.{key}" if where else key
+    if dotted in setting_names():
+        return f"{dotted} is a setting of another kind of {where}; known here are {one_of(known)}"
+    hint = guess(key, known, f"{where}." if where else "")
+    if not hint:  # the right key in the wrong section, or none at all
+        elsewhere = [name for name in setting_names() if name.rpartition(".")[2] == key]
+        hint = f"; did you mean {elsewhere[0]}?" if elsewhere else f"; known are {', '.join(known)}"
+    return f"{dotted} is not a known setting{hint}"
+
+
+def guess(name: Any, known: Sequence[str], prefix: str = "") -> str:
+    """The question whether the nearest of the known names was meant, if one is near."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def setting_names() -> list[str]:
+    """Every dotted key that a config may hold."""
+    models: list[tuple[str, type[BaseModel]]] = [
+        *(("world", scenario) for scenario in SCENARIOS.values()),
+        *(("agent", kind.config) for kind in REGISTRY.values()),
+        ("exploration", ExplorationConfig),
+        ("training", TrainingConfig),
+        ("evaluation", EvaluationConfig),
+    ]
+    names = [f"{section}.{key}" for section, model in models for key in model.model_fields]
+    return list(dict.fromkeys(["world.scenario", *names]))
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, cut short where it is long."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def one_of(names: Sequence[str]) -> str:
+    """Names as alternatives."""
+    return " or ".join(names)

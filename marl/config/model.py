@@ -1,0 +1,202 @@
+"""What a run is: every setting with its type, its default and one line that describes it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from marl.agents import Agent, find_agent
+from marl.agents.ddpg import DDPGConfig
+from marl.errors import UserError
+from marl.learning.exploration import ExplorationConfig
+from marl.worlds.base import World, WorldConfig
+from marl.worlds.combined import ConcatenatedWorlds, MixedSizes
+from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.spaces import Group
+
+Share = Annotated[float, Field(ge=0, le=1)]
+SEEDS = 2**63  # seeds are smaller than this
+
+
+class TrainingConfig(BaseModel):
+    """How long and how to train. Steps are environment steps, summed over the worlds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(0, ge=0, lt=SEEDS, description="from which all random streams derive")
+    steps: int = Field(1_000_000, ge=1, description="environment steps to train for")
+    num_worlds: int = Field(64, ge=1, description="worlds stepped side by side")
+    num_agents: tuple[int, ...] = Field(
+        (),
+        description="train with several numbers of agents at once, as [4, 8, 12], instead of "
+        "world.num_agents",
+    )
+    vary: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
+        {},
+        description="parameters in which the worlds side by side differ, as "
+        '{"num_landmarks": [4, 5, 6]}: world e has the e-th value of each list, which is repeated',
+    )
+    staggered: bool = Field(True, description="the worlds' episodes do not all end at once")
+    batch_size: int = Field(256, ge=1, description="transitions of single agents in an update")
+    replay_size: int = Field(250_000, ge=1, description="steps of single worlds that are kept")
+    learning_starts: int = Field(2_000, ge=0, description="environment steps before any update")
+    update_every: int = Field(64, ge=1, description="environment steps between updates")
+    updates: int = Field(1, ge=0, description="updates each time")
+    log_every: int = Field(
+        20_000, ge=0, description="environment steps between log lines; 0: never"
+    )
+    checkpoint_every: int = Field(
+        250_000, ge=0, description="environment steps between checkpoints; 0: only first and last"
+    )
+    evaluate_every: int = Field(
+        100_000, ge=0, description="environment steps between evaluations; 0: never"
+    )
+    evaluate_agents: tuple[int, ...] = Field(
+        (), description="numbers of agents to evaluate with besides, as [80, 1000]"
+    )
+    reward_sharing: Share | dict[str, Share] = Field(
+        0.0,
+        description="share of an agent's reward that is the mean of its group: for all, or by "
+        'group, as {"good": 0.5}',
+    )
+    final_reward_sharing: Share | dict[str, Share] | None = Field(
+        None, description="what it has become at the end, in a straight line; null: the same"
+    )
+    publish: Literal["last", "best"] = Field(
+        "last",
+        description="which weights count: the last, or those evaluated best so far, in the mean "
+        "over the numbers of agents that are evaluated",
+    )
+
+    def kinds(self) -> list[tuple[dict[str, Any], int]]:
+        """The parameters in which worlds differ (`vary`), and how many worlds have these."""
+        kinds: list[dict[str, Any]] = []
+        counts: list[int] = []
+        for world in range(self.num_worlds):
+            kind = {name: values[world % len(values)] for name, values in self.vary.items()}
+            if kind not in kinds:
+                kinds.append(kind)
+                counts.append(0)
+            counts[kinds.index(kind)] += 1
+        return list(zip(kinds, counts, strict=True))
+
+
+class EvaluationConfig(BaseModel):
+    """What `marl evaluate` does unless told otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agents: tuple[int, ...] | None = Field(
+        None,
+        min_length=1,
+        description="numbers of agents; null: those of the scenario, in spread 4, 12, 80 and 1000",
+    )
+    episodes: int | None = Field(
+        None, ge=1, description="null: about 20 000 agents' worth, at least 20 and at most 2000"
+    )
+    seed: int = Field(1_000_000, ge=0, lt=SEEDS, description="of the episodes")
+    expected: dict[int, float] = Field(
+        {},
+        description="the first metric that runs of this config reach, by number of agents, as "
+        '{"80": 0.86}; training that ends lower says so',
+    )
+    world: dict[str, Any] = Field(
+        {"reward": "shared"},
+        description="scenario parameters that replace the training world's, here and in rendering",
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run, checked, with all defaults; make one with `parse_config` or
+    `load_config`.
+
+    `world` and `agent` are of the models that go with their names; `agents` has the settings of
+    groups that are not as `agent` says. `evaluation_world` is `world` with what `evaluation.world`
+    replaces.
+    """
+
+    scenario: str  # the name by which `world` is found
+    world: WorldConfig
+    agent: BaseModel
+    agents: Mapping[str, DDPGConfig]
+    exploration: ExplorationConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    evaluation_world: WorldConfig
+
+    @property
+    def agent_name(self) -> str:
+        """The name by which the agent is found."""
+        return cast(Any, self.agent).name
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON from which `parse_config` makes this config."""
+
+        def section(model: BaseModel) -> dict[str, Any]:
+            return model.model_dump(mode="json")
+
+        return {
+            "world": world_to_json(self.scenario, self.world),
+            "agent": {"name": self.agent_name, **section(self.agent)},
+            "agents": {g: section(settings) for g, settings in self.agents.items()},
+            "exploration": section(self.exploration),
+            "training": section(self.training),
+            "evaluation": section(self.evaluation),
+        }
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting as {dotted key: value}."""
+        return flattened(self.to_json())
+
+    def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
+        """Worlds of the training scenario."""
+        return self.world.make_world(num_worlds, seed, staggered)
+
+    def make_training_world(self, seed: int) -> World:
+        """What is trained in: with islands where there are to be several numbers of agents, side by
+        side where the worlds differ in something else."""
+        t = self.training
+        if not (t.vary or t.num_agents):
+            return self.make_world(t.num_worlds, seed, t.staggered)
+        kinds = t.kinds() if t.vary else [({"num_agents": n}, t.num_worlds) for n in t.num_agents]
+        seeds = np.random.SeedSequence(seed).generate_state(len(kinds))
+        worlds = [
+            self.world.replaced(**parameters).make_world(count, int(stream), t.staggered)
+            for (parameters, count), stream in zip(kinds, seeds, strict=True)
+        ]
+        if t.vary:
+            return ConcatenatedWorlds(worlds)
+        return MixedSizes([cast(ParticleWorld, world) for world in worlds])
+
+    def make_agent(self, groups: dict[str, Group], seed: int) -> Agent:
+        """An untrained agent for these groups. Raises UserError where they do not fit it."""
+        more = {"others": self.agents} if self.agents else {}
+        try:
+            kind = find_agent(self.agent_name).agent
+            return kind(groups, self.agent, self.exploration, seed, **more)  # type: ignore[call-arg]
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"the agent cannot be built: {error}") from error
+
+
+SECTIONS = ("world", "agent", "agents", "exploration", "training", "evaluation")
+
+
+def world_to_json(scenario: str, world: WorldConfig) -> dict[str, Any]:
+    """The section `world` of a config."""
+    return {"scenario": scenario, **world.model_dump(mode="json")}
+
+
+def flattened(data: dict[str, Any]) -> dict[str, Any]:
+    """A config's JSON as {dotted key: value}."""
+
+    def leaves(data: dict[str, Any], where: str) -> Iterator[tuple[str, Any]]:
+        for key, value in data.items():
+            if isinstance(value, dict) and value:
+                yield from leaves(value, f"{where}{key}.")
+            else:
+                yield f"{where}{key}", value
+
+    return dict(leaves(data, ""))

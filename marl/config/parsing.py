@@ -1,0 +1,314 @@
+"""JSON and flags become a config: every setting checked, with all defaults filled in.
+
+Precedence: defaults < the config named in `base` < JSON < flags that were typed. What is wrong is
+refused in one sentence (`UserError`) that names the dotted field, its value and what is allowed.
+"""
+
+import copy
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from marl.agents import agent_names, find_agent
+from marl.agents.ddpg import FAMILY, DDPGConfig
+from marl.config.checking import guess, one_of, parse_section, shown, unknown
+from marl.config.model import SECTIONS, Config, EvaluationConfig, TrainingConfig
+from marl.errors import UserError
+from marl.folders import data_folders
+from marl.learning.exploration import ExplorationConfig
+from marl.worlds.base import WorldConfig
+from marl.worlds.registry import find_scenario, scenario_names
+
+BASE = "base"  # the key that names the config from which a JSON states its differences
+
+# ----------------------------------------------------------------------------------------- reading
+
+
+def load_config(path: str | Path, settings: Sequence[str] = ()) -> Config:
+    """The config in a JSON file, with flags ("world.num_agents=6") on top.
+
+    Raises UserError for a file that cannot be read and for settings that are not allowed.
+    """
+    return parse_config(with_settings(read_config(Path(path)), settings))
+
+
+def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The JSON of a config, on top of that of its base if it names one. `above` are the files that
+    led to this one. Raises UserError where one cannot be read, or leads back to itself."""
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no JSON object with the sections {', '.join(SECTIONS)}")
+    if BASE not in data:
+        return data
+    base = data.pop(BASE)
+    if not isinstance(base, str):
+        raise UserError(f"{BASE} is {shown(base)}, but should be a file or the name of a config")
+    beside = (path.parent / base, path.parent / f"{base}.json")
+    found = next((file for file in beside if file.is_file()), None) or find_config(base)
+    if found.resolve() in (x.resolve() for x in (path, *above)):
+        raise UserError(f"{path} is its own {BASE}, by way of {found}")
+    return merged(read_config(found, (path, *above)), data)
+
+
+def merged(base: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object on top of another: objects are merged key by key, anything else replaces."""
+    result = dict(base)
+    for key, value in differences.items():
+        before = result.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            value = merged(before, value)
+        result[key] = value
+    return result
+
+
+def find_config(name: str) -> Path:
+    """The file of a config given by path or by name ("spread")."""
+    path = Path(name)
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        return path
+    for folder in data_folders():
+        if (folder / "json" / f"{name}.json").is_file():
+            return folder / "json" / f"{name}.json"
+    raise UserError(f"there is no config {name!r}; known are {', '.join(config_names()) or 'none'}")
+
+
+def config_names() -> list[str]:
+    """Every config that can be given by name."""
+    return sorted({path.stem for folder in data_folders() for path in folder.glob("json/*.json")})
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds. Raises UserError where there is none."""
+    path = Path(path)
+    try:
+        return _parse_json(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no JSON file: its text is not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no valid JSON: {error}") from error
+
+
+def with_settings(data: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """A copy of a config's JSON with "dotted.key=value" put in. Values are JSON, or else text.
+
+    >>> with_settings({}, ["world.num_agents=6", "world.reward=shared"])
+    {'world': {'num_agents': 6, 'reward': 'shared'}}
+    """
+    data = copy.deepcopy(data)
+    for setting in settings:
+        dotted, equals, text = setting.partition("=")
+        *path, last = dotted.strip().split(".")
+        if not equals or not all([*path, last]):
+            raise UserError(f"{setting!r} is no setting: write KEY=VALUE, as world.num_agents=6")
+        try:
+            value = _parse_json(text)
+        except (ValueError, RecursionError):
+            value = text
+        section = data
+        for key in path:
+            section = section.setdefault(key, {})
+            if not isinstance(section, dict):
+                raise UserError(f"{dotted} is not a known setting: {key} holds no settings")
+        section[last] = value
+    return data
+
+
+def _parse_json(text: str) -> Any:
+    """JSON, with 1e6 as the whole number that it is, and refusing keys that stand there twice."""
+
+    def number(digits: str) -> int | float:
+        value = float(digits)
+        return int(value) if value.is_integer() else value
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)}")
+        return result
+
+    return json.loads(text, parse_float=number, object_pairs_hook=unique)
+
+
+# ---------------------------------------------------------------------------------------- checking
+
+
+def parse_config(data: dict[str, Any]) -> Config:
+    """Check a config's JSON and fill in all defaults. Does not change `data`."""
+    check_sections(data)
+    scenario, world = parse_world(data.get("world", {}), "world")
+    agent = parse_agent(data.get("agent", {}))
+    agents = parse_groups(data.get("agents", {}), data.get("agent", {}), agent, world)
+    training = parse_training(data.get("training", {}))
+    for key in ("num_agents", "evaluate_agents"):
+        if numbers := getattr(training, key):
+            _check_sizes(key, numbers, world)
+    if training.vary:
+        _check_kinds(training, world)
+    evaluation = parse_evaluation(data.get("evaluation", {}))
+    replaced = evaluation.world
+    if "world" not in data.get("evaluation", {}):
+        # Parameters of another scenario than the default one may lack `reward`.
+        replaced = {k: v for k, v in replaced.items() if k in type(world).model_fields}
+    numbers = evaluation.agents or world.evaluated_with or (world.agent_count,)
+    return Config(
+        scenario=scenario,
+        world=world,
+        agent=agent,
+        agents=agents,
+        exploration=parse_section(ExplorationConfig, data.get("exploration", {}), "exploration"),
+        training=training,
+        evaluation=evaluation.model_copy(update={"world": replaced, "agents": numbers}),
+        evaluation_world=replace_parameters(world, replaced, "evaluation.world"),
+    )
+
+
+def check_sections(data: dict[str, Any]) -> None:
+    """Raise UserError for sections that there are not and for numbers that are not finite."""
+    for dotted, value in _leaves(data, ""):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{dotted} is {value}, but should be a finite number")
+    for name in data:
+        if name not in SECTIONS:
+            raise UserError(unknown(name, SECTIONS, ""))
+
+
+class NamedWorld(NamedTuple):
+    """The section `world` of a config: parameters, and the scenario that they are for."""
+
+    scenario: str
+    world: WorldConfig
+
+
+def parse_world(section: Any, where: str) -> NamedWorld:
+    """The section {"scenario": name, parameters}; `where` is how errors call it."""
+    parameters = named_section(section, where, "scenario", scenario_names(), "spread")
+    scenario = parameters.pop("scenario")
+    try:
+        kind = find_scenario(scenario)
+    except ValueError as error:
+        raise UserError(f"{where}.scenario: {error}") from error
+    return NamedWorld(scenario, parse_section(kind, parameters, where))
+
+
+def replace_parameters(world: WorldConfig, replaced: dict[str, Any], where: str) -> WorldConfig:
+    """A world with some parameters replaced, from JSON that `where` names."""
+    return parse_section(type(world), {**world.model_dump(mode="json"), **replaced}, where)
+
+
+def parse_agent(section: Any) -> BaseModel:
+    """The section {"name": name, settings}."""
+    settings = named_section(section, "agent", "name", agent_names(), "atoc")
+    name = settings["name"]
+    try:
+        kind = find_agent(name)
+    except ValueError as error:
+        raise UserError(f"agent.name: {error}") from error
+    agent = parse_section(kind.config, settings, "agent")
+    if name in FAMILY and settings.get("frozen"):  # others may have a setting of that name
+        raise UserError("agent.frozen has no place there: set agents.GROUP.frozen")
+    return agent
+
+
+def parse_groups(
+    section: Any, shared: dict[str, Any], agent: BaseModel, world: WorldConfig
+) -> dict[str, DDPGConfig]:
+    """The section `agents`, {group: name or settings}; the settings come on top of those that are
+    `shared`, the section `agent`, from which `agent` was made."""
+    if not isinstance(section, dict):
+        raise UserError(f"agents is {shown(section)}, but should be an object of groups")
+    name = str(getattr(agent, "name", ""))
+    found = {}
+    for g, differences in section.items():
+        if g not in world.groups:
+            raise UserError(f"agents.{g} is no group; the groups are {', '.join(world.groups)}")
+        if not isinstance(differences, dict):
+            differences = {"name": differences}
+        settings = named_section(
+            {**shared, **differences}, f"agents.{g}", "name", tuple(FAMILY), name
+        )
+        if name not in FAMILY or settings["name"] not in FAMILY:
+            family = one_of(tuple(FAMILY))
+            raise UserError(f"agents.{g} has no place here: only {family} can differ")
+        found[g] = parse_section(DDPGConfig, settings, f"agents.{g}")
+    return found
+
+
+def parse_training(section: Any) -> TrainingConfig:
+    """The section `training`."""
+    training = parse_section(TrainingConfig, section, "training")
+    if training.replay_size < training.num_worlds:
+        raise UserError(
+            f"training.replay_size is {training.replay_size}, but should be at least "
+            f"training.num_worlds, {training.num_worlds}"
+        )
+    return training
+
+
+def parse_evaluation(section: Any) -> EvaluationConfig:
+    """The section `evaluation`."""
+    evaluation = parse_section(EvaluationConfig, section, "evaluation")
+    for number in evaluation.agents or ():
+        if number < 1:
+            raise UserError(f"evaluation.agents holds {number}, but each should be at least 1")
+    for key, instead in (("scenario", "world.scenario"), ("num_agents", "evaluation.agents")):
+        if key in evaluation.world:
+            raise UserError(f"evaluation.world.{key} has no place there: set {instead}")
+    return evaluation
+
+
+def _check_sizes(key: str, numbers: tuple[int, ...], world: WorldConfig) -> None:
+    """Raise UserError where a scenario cannot have so many agents."""
+    if "num_agents" not in type(world).model_fields:
+        raise UserError(
+            f"training.{key} has no place here: the scenario has {world.agent_count} agents, always"
+        )
+    for number in numbers:
+        if number < 1:
+            raise UserError(f"training.{key} holds {number}, but each should be at least 1")
+
+
+def _check_kinds(training: TrainingConfig, world: WorldConfig) -> None:
+    """Raise UserError where worlds of `training.vary` cannot be side by side."""
+    if training.num_agents:
+        raise UserError("training.vary and training.num_agents cannot be set together")
+    for kind, _ in training.kinds():
+        if replace_parameters(world, kind, "training.vary").groups != world.groups:
+            values = ", ".join(f"{name} {shown(value)}" for name, value in kind.items())
+            raise UserError(
+                f"training.vary: with {values} there are other agents, or they see other things; "
+                "both should be the same in all worlds"
+            )
+
+
+def named_section(
+    section: Any, where: str, key: str, known: tuple[str, ...], default: str
+) -> dict[str, Any]:
+    """A section in which `key` names the kind of thing that the other settings are for, with that
+    name filled in."""
+    if not isinstance(section, dict):
+        raise UserError(f"{where} is {shown(section)}, but should be an object")
+    name = section.get(key, default)
+    importable = isinstance(name, str) and ":" in name
+    if name not in known and not importable:
+        raise UserError(
+            f"{where}.{key} is {shown(name)}, but should be {one_of(known)}{guess(name, known)}"
+        )
+    return {**section, key: name}
+
+
+def _leaves(data: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Every (dotted key, value) below a piece of JSON."""
+    if isinstance(data, dict | list | tuple):
+        pairs = data.items() if isinstance(data, dict) else enumerate(data)
+        for key, value in pairs:
+            yield from _leaves(value, f"{where}.{key}" if where else str(key))
+    else:
+        yield where, data

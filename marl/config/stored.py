@@ -1,0 +1,99 @@
+"""Configs that come out of files. To look at a file must not run code that it names."""
+
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from marl.agents import REGISTRY, agent_names
+from marl.config.checking import parse_section
+from marl.config.model import Config, TrainingConfig, flattened
+from marl.config.parsing import (
+    check_sections,
+    named_section,
+    parse_agent,
+    parse_config,
+    parse_evaluation,
+    parse_training,
+)
+from marl.errors import UserError
+from marl.folders import data_folders, data_root
+from marl.learning.exploration import ExplorationConfig
+from marl.worlds.pettingzoo.config import PREFIX, module_of
+from marl.worlds.registry import SCENARIOS, scenario_names
+
+
+@dataclass(frozen=True)
+class StoredConfig:
+    """The config in a file that we wrote, or that says so. A scenario or agent that is not marl's
+    own is not imported: its settings are as they were stored, and are checked by `resolve`."""
+
+    path: Path = field(compare=False)
+    data: dict[str, Any]  # as `Config.to_json`, with all defaults of what is marl's own
+    training: TrainingConfig
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting as {dotted key: value}."""
+        return flattened(self.data)
+
+    @property
+    def foreign(self) -> dict[str, str]:
+        """The settings that name code which neither marl nor an installed package offers."""
+        names = {
+            "world.scenario": self.data["world"]["scenario"],
+            "agent.name": self.data["agent"]["name"],
+        }
+        known = (*scenario_names(), *agent_names())
+        return {key: name for key, name in names.items() if name not in known}
+
+    def resolve(self, trusted: Collection[str] = ()) -> Config:
+        """The config, for which the code that it names is imported.
+
+        `trusted` are settings ("world.scenario") whose code may be imported in any case. Raises
+        UserError where a file that is not among our own runs names other code, unless that was
+        imported before.
+        """
+        code = {key: name for key, name in self.foreign.items() if key not in trusted}
+        modules = {_module(name) for name in code.values()}
+        ours = [(folder / "models").resolve() for folder in data_folders()]
+        if modules <= {*sys.modules} or any(self.path.resolve().is_relative_to(x) for x in ours):
+            return parse_config(self.data)
+        settings = " ".join(f"{key}={name}" for key, name in code.items())
+        raise UserError(
+            f"{self.path} is not in {data_root()}, and names code that would be imported: if you "
+            f"trust that, add --set {settings} (in Python, import {' and '.join(sorted(modules))} "
+            "first)"
+        )
+
+
+def _module(name: str) -> str:
+    """Which module a scenario or agent "module:NAME", or "pettingzoo:FAMILY/NAME", comes from."""
+    if name.startswith(PREFIX):
+        return module_of(name.removeprefix(PREFIX))
+    return name.partition(":")[0]
+
+
+def parse_stored_config(path: Path, data: dict[str, Any]) -> StoredConfig:
+    """The config that the file at `path` holds. Raises UserError where it is none of this
+    version."""
+    check_sections(data)
+    world = named_section(data.get("world", {}), "world", "scenario", scenario_names(), "spread")
+    agent = named_section(data.get("agent", {}), "agent", "name", agent_names(), "atoc")
+    if world["scenario"] in SCENARIOS and agent["name"] in REGISTRY:
+        config = parse_config(data)
+        return StoredConfig(path, config.to_json(), config.training)
+    if agent["name"] in REGISTRY:
+        agent = parse_agent(agent).model_dump(mode="json")
+    exploration = parse_section(ExplorationConfig, data.get("exploration", {}), "exploration")
+    training = parse_training(data.get("training", {}))
+    evaluation = parse_evaluation(data.get("evaluation", {}))
+    filled = {
+        "world": world,
+        "agent": agent,
+        "agents": data.get("agents", {}),
+        "exploration": exploration.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+        "evaluation": evaluation.model_dump(mode="json"),
+    }
+    return StoredConfig(path, filled, training)

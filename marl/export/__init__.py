@@ -1,0 +1,1 @@
+"""Our worlds for other people's learners."""

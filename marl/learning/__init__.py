@@ -1,0 +1,1 @@
+"""What learning needs beside networks: replay, exploration, normalisation, augmentation."""

@@ -1,0 +1,83 @@
+"""What may be changed about an observation without changing the task: its orientation, and how much
+of it is shown."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from marl.worlds.spaces import Part
+
+_ELEMENTS = 8  # of the square's symmetry group: four rotations, with or without a reflection
+
+
+def _vector_columns(parts: Sequence[Part]) -> list[int]:
+    """The columns that hold an x; the y is in the next."""
+    columns, start = [], 0
+    for part in parts:
+        for item in range(part.count):
+            first = start + item * part.item_size
+            columns += [first + 2 * v for v in range(part.vectors)]
+        start += part.size
+    return columns
+
+
+class Symmetry:
+    """Turns and reflects plane vectors: row i of a batch by the (i mod 8)th symmetry of the square.
+
+    Rows of a batch are drawn independently, so this is as good as drawing symmetries at random. All
+    agents of a row are turned alike.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        size = sum(part.size for part in parts)
+        self._order = torch.arange(size).repeat(_ELEMENTS, 1)
+        self._sign = torch.ones(_ELEMENTS, size)
+        for element in range(_ELEMENTS):
+            swap, flip_x, flip_y = element & 1, element & 2, element & 4
+            for x in _vector_columns(parts):
+                if swap:
+                    self._order[element, x], self._order[element, x + 1] = x + 1, x
+                self._sign[element, x] = -1.0 if flip_x else 1.0
+                self._sign[element, x + 1] = -1.0 if flip_y else 1.0
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """[B, N, size] -> [B, N, size]."""
+        repeat = -(-len(rows) // _ELEMENTS)
+        order = self._order.repeat(repeat, 1)[: len(rows), None]
+        sign = self._sign.repeat(repeat, 1)[: len(rows), None]
+        return rows.gather(2, order.expand(-1, rows.shape[1], -1)) * sign
+
+
+class RandomViews:
+    """Shows only the first few items of each masked part, between `least` [part name] and all of
+    them; the rest becomes padding. One draw decides for all parts of a row: a view is narrow or
+    wide as a whole. Teaches a set network to act on views of any size."""
+
+    def __init__(self, parts: Sequence[Part], least: Mapping[str, int]) -> None:
+        masked = {part.name: part for part in parts if part.masked}
+        for name in least:
+            if name not in masked:
+                raise ValueError(
+                    f"agent.random_views names {name!r}; the parts that can be hidden are: "
+                    f"{', '.join(masked) or 'none'}"
+                )
+        self._names = list(least)
+        rank, owner = [], []  # of every column: number of its item, and which limit applies to it
+        for part in parts:
+            for item in range(part.count):
+                rank += [item if part.name in least else -1] * part.item_size
+                index = self._names.index(part.name) if part.name in least else 0
+                owner += [index] * part.item_size
+        self._rank, self._owner = torch.tensor(rank), torch.tensor(owner)
+        self._low = torch.tensor([min(least[name], masked[name].count) for name in self._names])
+        self._span = torch.tensor([masked[name].count for name in self._names]) - self._low + 1
+
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """i64[*shape, parts]: how many items of each part to show."""
+        share = torch.rand(*shape, 1, generator=generator)
+        return self._low + (share * self._span).long()
+
+    def mask(self, limits: Tensor) -> Tensor:
+        """f32[..., O]: 1.0 where an observation is shown, to be multiplied with it."""
+        return (self._rank < limits[..., self._owner]).float()

@@ -1,0 +1,94 @@
+"""Exploration by noise on the actor's parameters (Plappert et al. 2018)."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from marl.learning.exploration import Exploration
+
+# Of parameter noise. The paper's steps of 1.01 every 50 updates take 10 000 updates to shrink a
+# sigma that is ten times too large; until then the disturbed actors run away from all that matters.
+FIRST_SIGMA = 0.02  # small: noise that is too weak at first costs nothing
+ADAPTION = 1.05  # by which factor sigma grows or shrinks
+
+
+class ParameterNoise:
+    """Disturbed copies of an actor (K stacked networks), one for each world, made when an episode
+    begins there and kept until it ends (Plappert et al. 2018, sections 3 and 4).
+
+    The parameters get noise of standard deviation `sigma` f32[K], one for each network, which
+    `adapt` keeps such that actions differ by what is aimed at. Layer normalisation is left alone.
+    """
+
+    def __init__(self, actor: nn.Module, exploration: Exploration) -> None:
+        stack = len(next(actor.parameters()))
+        self._actor = actor
+        self._exploration = exploration
+        self._copies: nn.Module | None = None  # [E K] networks, world by world
+        self.sigma = torch.full((stack,), FIRST_SIGMA)
+
+    def act(self, seen: Tensor, *more: Any) -> Tensor:
+        """Actions [N, E, A] of the disturbed actors for what agents see, [N, E, O]; they are called
+        with [E K, N / K, O] and `more`."""
+        n, worlds, size = seen.shape
+        networks = worlds * len(self.sigma)
+        if self._copies is None:
+            self._copies = self._repeated(worlds)
+            self._disturb(self._copies, torch.ones(worlds, dtype=torch.bool))
+        rows = seen.transpose(0, 1).reshape(networks, -1, size)
+        return self._copies(rows, *more).tanh().reshape(worlds, n, -1).transpose(0, 1)
+
+    def reset(self, mask: np.ndarray | None) -> None:
+        """New noise in the worlds of `mask` (bool[E]; None: all, of which there may be others)."""
+        if mask is None:
+            self._copies = None
+        elif self._copies is not None and mask.any():
+            self._disturb(self._copies, torch.from_numpy(mask))
+
+    def adapt(self, seen: Tensor, *more: Any) -> None:
+        """Let sigma grow where a disturbed actor, on a batch [K, B, O] (and `more`), stays too
+        close to the actor, and shrink where it strays too far."""
+        probe = self._repeated(1)
+        self._disturb(probe, torch.ones(1, dtype=torch.bool))
+        with torch.no_grad():
+            change = probe(seen, *more).tanh() - self._actor(seen, *more).tanh()
+        distance = change.square().mean((1, 2)).sqrt()
+        aim = self._exploration.config.sigma * self._exploration.scale
+        self.sigma *= torch.where(distance < aim, ADAPTION, 1.0 / ADAPTION)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {"sigma": self.sigma.clone()}
+        if self._copies is not None:
+            state |= {f"copies.{k}": v.clone() for k, v in self._copies.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.sigma = state["sigma"].clone()
+        copies = {k.removeprefix("copies."): v for k, v in state.items() if k != "sigma"}
+        self._copies = None
+        if copies:
+            worlds = len(next(iter(copies.values()))) // len(self.sigma)
+            self._copies = self._repeated(worlds)
+            self._copies.load_state_dict(copies)
+
+    def _repeated(self, worlds: int) -> nn.Module:
+        networks = copy.deepcopy(self._actor).requires_grad_(False)
+        for parameter in networks.parameters():
+            parameter.data = parameter.data.repeat(worlds, *[1] * (parameter.dim() - 1))
+        return networks
+
+    @torch.no_grad()
+    def _disturb(self, copies: nn.Module, worlds: Tensor) -> None:
+        """The actor's parameters plus noise, in the copies of these worlds (bool[E])."""
+        own = dict(self._actor.named_parameters())
+        for name, parameter in copies.named_parameters():
+            mean = own[name]
+            noise = torch.zeros(len(worlds), *mean.shape)
+            if "norm" not in name:
+                sigma = self.sigma.view(-1, *[1] * (mean.dim() - 1))
+                noise = sigma * torch.randn(noise.shape, generator=self._exploration.generator)
+            disturbed = (mean + noise)[worlds]
+            parameter.view(len(worlds), *mean.shape)[worlds] = disturbed

@@ -1,0 +1,45 @@
+"""From what an actor says to what its agent does: numbers by tanh, choices by Gumbel-softmax (Jang,
+Gu & Poole 2017, with the straight-through estimator of their section 2.2; temperature 1)."""
+
+import torch
+from torch import Tensor
+
+from marl.worlds.spaces import Group
+
+
+class ActionHead:
+    """How the actions of a group come about."""
+
+    def __init__(self, group: Group) -> None:
+        self.choices = group.choices
+        chosen = [c for piece in self.choices for c in range(piece.start, piece.stop)]
+        self._numbers = [c for c in range(group.action_space.shape[0]) if c not in chosen]
+
+    def __call__(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Outputs of an actor, [..., A], as actions. Numbers are squashed by tanh. Of each choice
+        the largest output is chosen; with `generator` one is drawn, by the softmax of the outputs.
+        What is chosen is 1.0 and all else 0.0, while gradients are those of the softmax."""
+        if not self.choices:
+            return output.tanh()
+        columns, at = [], 0
+        for piece in self.choices:
+            logits = output[..., piece]
+            if generator is not None:
+                # The logarithm of exponential noise is minus Gumbel noise.
+                logits = logits - torch.empty(logits.shape).exponential_(generator=generator).log()
+            soft = logits.softmax(-1)
+            hard = torch.zeros_like(soft).scatter(-1, soft.argmax(-1, keepdim=True), 1.0)
+            columns += [output[..., at : piece.start].tanh(), hard + (soft - soft.detach())]
+            at = piece.stop
+        return torch.cat([*columns, output[..., at:].tanh()], -1)
+
+    def with_choices_of(self, action: Tensor, changed: Tensor) -> Tensor:
+        """`changed`, but for the choices, which are those of `action`."""
+        for piece in self.choices:
+            changed[..., piece] = action[..., piece]
+        return changed
+
+    def saturated(self, action: Tensor) -> Tensor | None:
+        """1.0 where a number lies at its bounds; None where there are no numbers."""
+        numbers = action[..., self._numbers] if self.choices else action
+        return (numbers.abs() > 0.99).float() if self._numbers else None

@@ -1,0 +1,55 @@
+"""Policies that need no training, by name."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from marl.agents.core.base import Policy
+from marl.policies.landing import Landing
+from marl.policies.landmarks import Assignment, Claims, Greedy, LocalAssignment
+from marl.worlds.base import Arrays, World
+
+
+class Random(Policy):
+    """Uniform actions."""
+
+    def __init__(self, world: World, seed: int = 0) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._groups = world.groups
+
+    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        return {
+            g: self._groups[g].random_actions(self._rng, *rows.shape[:2])
+            for g, rows in observation.items()
+        }
+
+
+class Still(Policy):
+    """No force, or the first of the moves, which is to stay; and always the same message."""
+
+    def __init__(self, world: World, seed: int = 0) -> None:
+        self._actions = {}
+        for g, group in world.groups.items():
+            action = self._actions[g] = np.zeros(group.action_space.shape, np.float32)
+            action[[piece.start for piece in group.choices]] = 1.0
+
+    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        return {
+            g: np.broadcast_to(self._actions[g], (*rows.shape[:2], *self._actions[g].shape))
+            for g, rows in observation.items()
+        }
+
+
+BUILTIN: dict[str, Callable[..., Policy]] = {
+    "random": Random,
+    "still": Still,
+    "greedy": Greedy,
+    "local-assignment": LocalAssignment,
+    "auction": Claims,
+    "assignment": Assignment,
+    "landing": Landing,
+}
+
+
+HOMES = {"landing": "tennis"}
+"""The worlds in which those policies play, where nobody says which and it is not `spread`."""

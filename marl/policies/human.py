@@ -1,0 +1,84 @@
+"""A human plays one of the agents, with the arrow keys."""
+
+import numpy as np
+
+from marl.agents.core.base import Policy
+from marl.errors import UserError
+from marl.worlds.base import Arrays, Neighbours
+from marl.worlds.spaces import Group, one_hot
+
+ARROWS = {"LEFT": (-1, 0), "RIGHT": (1, 0), "DOWN": (0, -1), "UP": (0, 1)}
+REAL_TIME = 10.0  # steps a second, which take 0.1 s each
+MOVES = ((0, 0), *ARROWS.values())  # discrete actions, in their order
+
+
+class Keyboard:
+    """Which arrow keys are held down."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, None] = {}
+
+    def press(self, key: str) -> None:
+        if key in ARROWS:
+            self._held[key] = None
+
+    def release(self, key: str) -> None:
+        self._held.pop(key, None)
+
+    @property
+    def push(self) -> np.ndarray:
+        """f32[2]: where to, within -1 and 1."""
+        return np.array([ARROWS[key] for key in self._held] or [(0, 0)], np.float32).sum(0)
+
+    @property
+    def move(self) -> int:
+        """The discrete action: of the key that was pressed last."""
+        return MOVES.index(ARROWS[next(reversed(self._held))]) if self._held else 0
+
+
+class HumanPolicy(Policy):
+    """A policy, but for one agent's moves, which are a human's. (What the agent says stays the
+    policy's.)"""
+
+    def __init__(
+        self,
+        policy: Policy,
+        groups: dict[str, Group],
+        agent: str,
+        hands: Keyboard,
+        reach: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        """`reach`: see `WorldConfig.reaches`. Raises UserError where there is no such agent, or it
+        cannot move."""
+        places = {name: (g, i) for g, group in groups.items() for i, name in enumerate(group.names)}
+        if agent not in places:
+            some = ", ".join([*places][:20]) + ", ..." * (len(places) > 20)
+            raise UserError(f"there is no agent {agent!r} to play; there are {some}")
+        self._group, self._number = places[agent]
+        first = next(iter(groups[self._group].action_parts), None)
+        if first is None or first.name not in ("move", "force"):
+            raise UserError(f"{agent} cannot move, so it cannot be played with the arrow keys")
+        self._policy, self._hands, self._reach = policy, hands, np.array(reach, np.float32)
+        self._moves = first.scalars if first.choice else 0
+        self.knows = policy.knows
+
+    def perceive(
+        self,
+        observation: Arrays,
+        neighbours: dict[str, Neighbours] | None = None,
+        begun: np.ndarray | None = None,
+        privileged: Arrays | None = None,
+    ) -> Arrays:
+        return self._policy.perceive(observation, neighbours, begun, privileged)
+
+    def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
+        actions = dict(self._policy.act(perceived, explore))
+        own = actions[self._group].copy()
+        if self._moves:
+            own[:, self._number, : self._moves] = one_hot(np.array(self._hands.move), self._moves)
+        else:
+            own[:, self._number, :2] = self._hands.push * self._reach
+        return {**actions, self._group: own}
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        self._policy.reset(mask)

@@ -1,0 +1,143 @@
+"""A checkpoint: tensors in a .safetensors file, with the config and the step in its header.
+
+No pickle is ever loaded.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from marl.config.model import Config
+from marl.config.stored import StoredConfig, parse_stored_config
+from marl.errors import UserError
+from marl.runs.files import WholeFiles, whole_file
+from marl.version import VERSION
+
+FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What one .safetensors file of ours holds."""
+
+    config: StoredConfig
+    step: int
+    tensors: dict[str, np.ndarray]
+    extra: dict[str, Any]  # whatever else the writer put into the header
+
+
+def write_checkpoint(
+    path: Path,
+    kind: str,
+    config: Config,
+    step: int,
+    tensors: Mapping[str, Tensor | np.ndarray],
+    files: WholeFiles | None = None,
+    **extra: Any,
+) -> None:
+    """Write tensors with the resolved config and the step in the header; together with others, if
+    `files` is given.
+
+    The same content gives the same bytes: one header entry only, as the library does not keep
+    several in order.
+    """
+    header = {
+        "format": FORMAT,
+        "kind": kind,
+        "version": VERSION,
+        "step": step,
+        "config": config.to_json(),
+        **extra,
+    }
+    arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    with files.file(path) if files else whole_file(path) as partial:
+        save_file(arrays, partial, {"marl": json.dumps(header, sort_keys=True)})
+
+
+def read_checkpoint(path: Path, kind: str = "weights") -> Checkpoint:
+    """Read and check a file of ours; `kind` is "weights" or "state".
+
+    Raises UserError for a file that is missing, damaged or not ours, and for numbers in it that are
+    not finite.
+    """
+    with _opened(path, kind) as (config, step, header, stored):
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    for name, array in tensors.items():
+        if not _finite(array):
+            raise UserError(f"{path} holds numbers that are not finite, in {name}")
+    return Checkpoint(config, step, tensors, header)
+
+
+def read_header(path: Path) -> tuple[StoredConfig, int]:
+    """Config and step of a weights file, without its tensors; errors as in `read_checkpoint`."""
+    with _opened(path, "weights") as (config, step, _, _):
+        return config, step
+
+
+@contextmanager
+def _opened(path: Path, kind: str) -> Iterator[tuple[StoredConfig, int, dict[str, Any], Any]]:
+    """Config, step and header of a file of ours, checked, and the open file."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+        # A safetensors file may begin with the same bytes: its header's length, then the header.
+        if (start[:1] == b"\x80" and start[8:] != b"{") or start[:2] == b"PK":
+            raise UserError(
+                f"{path} is a pickle or a PyTorch file; only .safetensors files written by marl "
+                "are loaded, as a pickle could run any code"
+            )
+        with safe_open(path, "np") as stored:
+            metadata = stored.metadata() or {}
+            header = json.loads(metadata.get("marl", "null"))
+            if not isinstance(header, dict):
+                raise UserError(f"{path} was not written by marl: its header holds no config")
+            if header.get("format") != FORMAT:
+                raise UserError(
+                    f"{path} has format {header.get('format')!r}, but this version reads {FORMAT!r}"
+                )
+            if header["kind"] != kind:
+                raise UserError(f"{path} holds {header['kind']}, but {kind} are needed here")
+            yield stored_config(path, header["config"]), int(header["step"]), header, stored
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise UserError(f"{path} is cut short, or no .safetensors file at all: {error}") from error
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise UserError(f"{path} has a damaged header: {error}") from error
+
+
+def stored_config(path: Path, data: Any) -> StoredConfig:
+    """The config that a file of ours holds. Raises UserError where it is damaged or does not fit
+    this version."""
+    if not isinstance(data, dict):
+        raise UserError(f"{path} is damaged: it holds no config")
+    try:
+        return parse_stored_config(path, data)
+    except UserError as error:
+        raise UserError(f"{path} holds a config that does not fit this version: {error}") from error
+
+
+def _finite(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def as_tensors(arrays: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Tensor]:
+    """The arrays whose names begin with `prefix`, without it, as tensors of their own."""
+    return {
+        name.removeprefix(prefix): torch.from_numpy(array.copy())
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,74 @@
+"""Files that are written whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from marl.errors import UserError
+
+
+@contextmanager
+def whole_files() -> Iterator["WholeFiles"]:
+    """Files that are written together: they take their places, one right after the other, if the
+    block ends well; if it does not, all stay as they were. Raises UserError where one cannot be
+    written."""
+    files = WholeFiles()
+    try:
+        yield files
+        for path, partial in files.partials.items():
+            files.path = path
+            os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rpartition("error: ")[2]
+        raise UserError(f"cannot write {files.path}: {reason}") from error
+    finally:
+        for partial in files.partials.values():
+            with suppress(OSError):
+                partial.unlink()
+
+
+class WholeFiles:
+    """What `whole_files` is about to put in place."""
+
+    def __init__(self) -> None:
+        self.partials: dict[Path, Path] = {}
+        self.path = Path()  # the one that is worked on
+
+    @contextmanager
+    def file(self, path: Path) -> Iterator[Path]:
+        """A temporary file beside `path`, for a block that writes it."""
+        self.path, partial = path, path.with_name(f".{path.name}.partial")
+        self.partials[path] = partial
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        mode = partial.stat().st_mode
+        yield partial
+        partial.chmod(mode)  # safetensors leaves files that only their owner can read
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place if the block ends well; if it does not,
+    `path` stays as it was. Raises UserError where it cannot be written."""
+    with whole_files() as files, files.file(path) as partial:
+        yield partial
+
+
+def check_writable(path: Path) -> None:
+    """Raise UserError now if a file could not be written later, after long work."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write {path}: not a file in a folder that can be written to")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")

@@ -1,0 +1,194 @@
+"""A policy by name: a run, a weights file or a built-in policy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from marl.agents import Agent, Policy
+from marl.agents.core.base import PolicyMaker
+from marl.config.checking import refusal
+from marl.config.model import Config, world_to_json
+from marl.config.parsing import parse_config, parse_world, with_settings
+from marl.errors import UserError, does_not_fit
+from marl.policies.builtin import BUILTIN, HOMES
+from marl.runs.checkpoint import as_tensors, read_checkpoint
+from marl.runs.paths import WEIGHTS, find_weights
+from marl.worlds.base import World, WorldConfig
+from marl.worlds.particles.world import ParticleWorld
+
+
+@dataclass(frozen=True)
+class FoundPolicy:
+    """Something to evaluate or render: how to make its policy, and in which world it is looked at.
+
+    `agents` are the numbers of agents to look at unless told otherwise: the config's, but only its
+    own for a policy tied to that, which `tied` says in words.
+    """
+
+    name: str
+    policy: PolicyMaker
+    scenario: str  # the name of `world`
+    world: WorldConfig
+    config: Config
+    agents: tuple[int, ...]
+    tied: str = ""
+
+    def world_for(self, num_agents: int) -> WorldConfig:
+        """The world with N agents. Raises UserError where the policy or the scenario is tied to
+        another number."""
+        if self.tied and num_agents != self.agents[0]:
+            raise does_not_fit(self.name, self.tied)
+        try:
+            return self.world.with_agents(num_agents)
+        except ValidationError as error:
+            raise refusal(error, type(self.world), "world") from error
+        except ValueError as error:
+            raise UserError(f"the scenario {self.scenario!r} {error}") from error
+
+
+def find_policy(name: str, settings: Sequence[str] = ()) -> FoundPolicy:
+    """A run, a .safetensors file or a built-in policy, by name. `settings` ("world.KEY=VALUE") come
+    on top of the world in which the run wants to be evaluated; those of a trained agent
+    ("agent.rounds=3"), on top of what it was trained with, if its weights fit still. A file from
+    elsewhere whose scenario or agent is code to be imported is refused unless they name that, too
+    ("world.scenario=module:NAME")."""
+    return _find_builtin(name, settings) if name in BUILTIN else _find_trained(name, settings)
+
+
+def _find_builtin(name: str, settings: Sequence[str]) -> FoundPolicy:
+    scenario = [s for s in settings if _key(s) == "world.scenario"]
+    data = with_settings({"world": {"scenario": HOMES.get(name, "spread")}}, scenario)
+    config = parse_config(data)
+    if other := [setting for setting in settings if _key(setting).startswith("agent.")]:
+        raise UserError(f"{other[0]} cannot be set here: {name!r} is no trained agent")
+    world = _with_world_settings(config, [s for s in settings if s not in scenario])
+    agents = config.evaluation.agents or ()
+    return FoundPolicy(name, partial(_builtin, name), config.scenario, world, config, agents)
+
+
+def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
+    path = find_weights(name)
+    checkpoint = read_checkpoint(path)
+    code = {f"{key}={named}": key for key, named in checkpoint.config.foreign.items()}
+    trusted = {key for setting, key in code.items() if setting in settings}
+    config = checkpoint.config.resolve(trusted)
+    settings = [setting for setting in settings if setting not in code]
+    changes = [setting for setting in settings if _key(setting).startswith("agent.")]
+    if any(_key(setting) == "agent.name" for setting in changes):
+        raise UserError("agent.name cannot be set here: use a policy of that agent")
+    if changes:
+        settings = [setting for setting in settings if setting not in changes]
+        config = parse_config(with_settings(config.to_json(), changes))
+    agent = config.make_agent(config.world.groups, 0)
+    if changes:
+        try:
+            agent.load_weights(as_tensors(checkpoint.tensors))
+        except ValueError as error:
+            raise UserError(f"{path} does not fit {' '.join(changes)}: {error}") from error
+    tied = "" if agent.any_number else _tied(config)
+    agents = config.evaluation.agents or ()
+    if tied or "num_agents" not in type(config.world).model_fields:
+        agents = (config.world.agent_count,)
+    title = path.parent.name if path.name == WEIGHTS else path.stem
+
+    def maker(world: World, seed: int) -> Policy:
+        return _trained(config, checkpoint.tensors, path, world)
+
+    world = _with_world_settings(config, settings)
+    return FoundPolicy(title, maker, config.scenario, world, config, agents, tied)
+
+
+def _key(setting: str) -> str:
+    return setting.partition("=")[0].strip()
+
+
+def _with_world_settings(config: Config, settings: Sequence[str]) -> WorldConfig:
+    """The world in which a run is evaluated, with settings ("world.KEY=VALUE") on top."""
+    for setting in settings:
+        key = _key(setting)
+        if not key.startswith("world."):
+            raise UserError(
+                f"{key} cannot be set here: only world.KEY=VALUE and agent.KEY=VALUE can"
+            )
+        if key in ("world.scenario", "world.num_agents"):
+            instead = "--agents" if key == "world.num_agents" else "a policy for that scenario"
+            raise UserError(f"{key} cannot be set here: use {instead}")
+    data = {"world": world_to_json(config.scenario, config.evaluation_world)}
+    return parse_world(with_settings(data, settings)["world"], "world").world
+
+
+def _builtin(name: str, world: World, seed: int = 0) -> Policy:
+    try:
+        return BUILTIN[name](world, seed)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def load_policy(path_or_name: str, world: World | None = None) -> Policy:
+    """A trained policy that acts in `world`, or in worlds like the one it was trained in.
+
+    >>> policy = load_policy("spread")
+    >>> actions = policy.act(world.reset())
+
+    Raises UserError for a file that cannot be used, for one from elsewhere whose scenario is not
+    imported yet, and where its network does not fit the world.
+    """
+    if path_or_name in BUILTIN:
+        if world is None:
+            raise UserError(f"the policy {path_or_name!r} needs the world that it shall act in")
+        return _builtin(path_or_name, world)
+    path = find_weights(str(path_or_name))
+    checkpoint = read_checkpoint(path)
+    config = checkpoint.config.resolve()
+    return _trained(config, checkpoint.tensors, path, world or config.make_world(1, 0))
+
+
+def _trained(config: Config, weights: Mapping[str, np.ndarray], path: Path, world: World) -> Agent:
+    """The agent that these weights, from the file at `path`, make in a world."""
+    agent = config.make_agent(world.groups, 0)
+    try:
+        agent.load_weights(as_tensors(weights))
+    except ValueError as error:
+        raise does_not_fit(path, _misfit(config, agent, world) or str(error)) from error
+    return agent
+
+
+def _misfit(config: Config, agent: Agent, world: World) -> str:
+    """Why an agent's weights do not fit a world, in words: its number of agents, or the parameters
+    that make its observations other than those of the training; empty where neither is the
+    reason."""
+    if not isinstance(world, ParticleWorld):
+        return ""
+    kind = type(config.world)
+    if not isinstance(world.scenario, kind):
+        return f"it was trained in {config.scenario!r}, which is another scenario"
+    now, then = world.scenario.model_dump(), config.world.model_dump()
+    if not agent.any_number and now.get("num_agents") != then.get("num_agents"):
+        return _tied(config)
+
+    def layout(parameters: dict[str, Any]) -> list:
+        groups = kind(**parameters).groups
+        return [(name, group.observation_parts) for name, group in groups.items()]
+
+    reasons = [
+        f"world.{key} is {value}, but was {then[key]} in training"
+        for key, value in now.items()
+        if layout({**now, key: then[key]}) != layout(now)
+    ]
+    if not reasons:
+        return ""
+    network = getattr(config.agent, "network", "of its own kind")
+    return f"{' and '.join(reasons)}, and its network ({network}) knows that size only"
+
+
+def _tied(config: Config) -> str:
+    """That a policy plays with its own number of agents only."""
+    return (
+        f"the agent {config.agent_name!r} was trained as {config.world.agent_count} agents and is "
+        "tied to that number: only policies that all agents share can be applied to another"
+    )

@@ -1,0 +1,93 @@
+"""The log of a run: JSON lines, and the same numbers for TensorBoard."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar, text
+
+from marl.config.model import Config
+from marl.errors import UserError
+from marl.runs.files import whole_file
+
+
+class Log:
+    """log.jsonl and TensorBoard events of a run, from `step` on: what an earlier process wrote
+    about later steps is dropped, as those steps are done anew."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._path = folder / "log.jsonl"
+        with whole_file(self._path) as partial:
+            kept = [line for line in read_log(folder) if line["step"] <= step]
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+        try:
+            self._lines = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
+            self._events = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+            purge = SessionLog(status=SessionLog.START)
+            self._write_event(step=step + 1, session_log=purge)
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror}") from error
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Add one line, {"step": int, name: number or {name: number}}. Raises UserError where the
+        disk is full."""
+        try:
+            self._lines.write(json.dumps(line) + "\n")
+            self._lines.flush()
+            for name, value in leaves(line):
+                if name != "step":
+                    self._write_event(step=line["step"], summary=scalar(name, value))
+            self._events.flush()
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def write_settings(self, step: int, config: Config) -> None:
+        """Show the resolved config among TensorBoard's texts. Raises UserError where the disk is
+        full."""
+        rows = [f"| {key} | {json.dumps(value)} |" for key, value in config.flat().items()]
+        table = "\n".join(["| setting | value |", "|---|---|", *rows])
+        try:
+            self._write_event(step=step, summary=text("config", table))
+            self._events.flush()
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def _write_event(self, **content: Any) -> None:
+        self._events.write_event(Event(wall_time=time.time(), **content))
+
+    def close(self) -> None:
+        for file in (self._lines, self._events):
+            with suppress(OSError):  # which has been said by `write`
+                file.close()
+
+
+def leaves(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in a line of a log, as "losses/critic_loss", value."""
+    for name, value in line.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float):
+            yield prefix + name, value
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log.jsonl; one that a kill cut short is left out."""
+    lines = []
+    try:
+        text = (folder / "log.jsonl").read_text("utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    for row in text.splitlines():
+        try:
+            line = json.loads(row)
+            if isinstance(line["step"], int):
+                lines.append(line)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return lines

@@ -1,0 +1,1 @@
+"""Saying something about many runs."""

@@ -1,0 +1,1 @@
+"""What authors of worlds and agents run."""

@@ -1,0 +1,276 @@
+"""Does an agent keep what `Agent` promises? Run this on your own before training it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from marl.agents.core.base import Agent
+from marl.learning.replay import Batch
+from marl.worlds.base import Arrays, Neighbours
+from marl.worlds.spaces import Group
+
+WORLDS = 3
+ROWS = 32
+UPDATES = 6
+
+
+def check_agent(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> None:
+    """Let an agent act and learn on random numbers and compare it with what `Agent` promises.
+
+    `make_agent` makes a fresh agent for `groups`, the same one each time; one that explores. Checks
+    actions (keys, shape, dtype, bounds), that greedy actions are deterministic and exploring ones
+    differ from episode to episode, that updates change the weights and return finite scalars, that
+    state_dict continues bit for bit in a fresh agent, and that weights go round and misfits are
+    refused.
+
+    Raises AssertionError with one sentence that says what is wrong.
+    """
+    _check_acting(make_agent(), groups)
+    _check_learning(make_agent(), groups)
+    _check_state_dict(make_agent, groups)
+    _check_weights(make_agent, groups)
+
+
+def _require(condition: bool | np.bool_, sentence: str) -> None:
+    if not condition:
+        raise AssertionError(sentence)
+
+
+def _check_acting(agent: Agent, groups: dict[str, Group]) -> None:
+    agent.reset()
+    observation = _observation(groups)
+    given = {g: rows.copy() for g, rows in observation.items()}
+    greedy = _greedy(agent, observation)
+    _check_actions(greedy, groups, "act(observation)")
+    _require(
+        _same(greedy, _greedy(agent, observation)), "greedy actions must be the same every time"
+    )
+    first = _acted(agent, observation, explore=True)
+    greedy = _greedy(agent, observation)  # it may have taken note of what there is to see
+    for _ in range(20):
+        actions = _acted(agent, observation, explore=True)
+        _check_actions(actions, groups, "act(observation, explore=True)")
+    after = _greedy(agent, observation)
+    unmoved = all(np.allclose(greedy[g], after[g], atol=1e-5) for g in groups)
+    _require(unmoved, "exploring must not change greedy actions")
+    agent.reset()
+    again = _acted(agent, observation, explore=True)
+    differ = all(not np.array_equal(first[g], again[g]) for g in groups)
+    _require(differ, "act(observation, explore=True) must give other actions the next episode")
+    greedy = _greedy(agent, observation)
+    _require(_same(given, observation), "act() must not change the observations it is given")
+    agent.reset(np.arange(WORLDS) == 0)
+    _require(
+        _same(greedy, _greedy(agent, observation)), "reset(mask) must not change greedy actions"
+    )
+
+
+def _check_actions(actions: Arrays, groups: dict[str, Group], what: str) -> None:
+    _require(
+        list(actions) == list(groups),
+        f"{what} has the keys {list(actions)}; the groups are {list(groups)}",
+    )
+    for g, group in groups.items():
+        rows = actions[g]
+        shape = (WORLDS, len(group), *group.action_space.shape)
+        _require(
+            isinstance(rows, np.ndarray), f"{what}[{g!r}] is a {type(rows).__name__}, not an array"
+        )
+        _require(rows.shape == shape, f"{what}[{g!r}] has shape {rows.shape}; {shape} is needed")
+        _require(rows.dtype == np.float32, f"{what}[{g!r}] is {rows.dtype}; float32 is needed")
+        _require((np.abs(rows) <= 1).all(), f"{what}[{g!r}] must lie between -1 and 1")
+        for piece in group.choices:
+            chosen = np.sort(rows[..., piece], -1)
+            _require(
+                (chosen[..., -1] == 1).all() and (chosen[..., :-1] == 0).all(),
+                f"{what}[{g!r}] must choose: be 1.0 in one place of {piece.start} to "
+                f"{piece.stop - 1} and 0.0 in the others",
+            )
+
+
+def _check_learning(agent: Agent, groups: dict[str, Group]) -> None:
+    before = _copied(agent.weights())
+    for batch in _batches(agent, groups):
+        given = {g: [column.clone() for column in rows] for g, rows in batch.items()}
+        result = agent.update(batch)
+        for name, value in result.items():
+            scalar = isinstance(value, Tensor) and value.ndim == 0
+            _require(scalar, f"update() must return scalar tensors; {name!r} is not one")
+            _require(not value.requires_grad, f"{name!r} of update() must be detached")
+            _require(bool(torch.isfinite(value)), f"{name!r} of update() is not finite: {value}")
+        for g, columns in given.items():
+            same = all(torch.equal(a, b) for a, b in zip(columns, batch[g], strict=True))
+            _require(same, "update() must not change the batch it is given")
+    after = agent.weights()
+    _require(before.keys() == after.keys(), "weights() has other keys after an update")
+    changed = any(not torch.equal(before[name], after[name]) for name in before)
+    _require(changed, f"{UPDATES} updates have not changed the weights")
+    for name, tensor in after.items():
+        _require(bool(torch.isfinite(tensor).all()), f"weight {name} is not finite")
+
+
+def _check_state_dict(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> None:
+    """Stop after half the updates, go on in a fresh agent: nothing may differ."""
+    agent, other = make_agent(), make_agent()
+    observation, batches = _observation(groups), _batches(agent, groups)
+    for batch in batches[: UPDATES // 2]:
+        _acted(agent, observation, explore=True)
+        agent.update(batch)
+    state = agent.state_dict()
+    tensors = all(isinstance(value, Tensor) for value in state.values())
+    _require(tensors, "state_dict() must be a flat dictionary of tensors")
+    stored = _copied(state)
+    results = _played(agent, observation, batches[UPDATES // 2 :])
+    _require(_same(stored, state), "what state_dict() returned was changed by later updates")
+    other.load_state_dict(state)
+    again = _played(other, observation, batches[UPDATES // 2 :])
+    _require(_same(stored, state), "what load_state_dict() was given was changed by later updates")
+    for what in results:
+        same = _same(results[what], again[what])
+        _require(same, f"after load_state_dict(), {what} differ from those of the first agent")
+
+
+def _played(agent: Agent, observation: Arrays, batches: list[dict[str, Batch]]) -> dict[str, dict]:
+    explored, logged = [], []
+    for batch in batches:
+        explored.append(_acted(agent, observation, explore=True))
+        logged.append(agent.update(batch))
+    return {
+        "exploring actions": {
+            (t, g): v for t, acts in enumerate(explored) for g, v in acts.items()
+        },
+        "results of updates": {(t, k): v for t, logs in enumerate(logged) for k, v in logs.items()},
+        "weights": agent.weights(),
+        "states": agent.state_dict(),
+    }
+
+
+def _check_weights(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> None:
+    agent, other = make_agent(), make_agent()
+    observation = _observation(groups)
+    for batch in _batches(agent, groups):
+        agent.update(batch)
+    weights = agent.weights()
+    actions = _acted(agent, observation)
+    other.load_weights(weights)
+    _require(
+        _same(actions, _acted(other, observation)),
+        "load_weights(weights()) must give the same actions",
+    )
+    stored = _copied(weights)
+    for batch in _batches(agent, groups):
+        agent.update(batch)
+        other.update(batch)
+    _require(_same(stored, weights), "what weights() returned was changed by later updates")
+    for name, tensor in weights.items():
+        for misfit in (
+            {**weights, name: tensor.new_zeros(*tensor.shape, 2)},
+            _without(weights, name),
+        ):
+            try:
+                agent.load_weights(misfit)
+            except ValueError as error:
+                _require(name in str(error), f"load_weights() must name the weight {name}: {error}")
+            else:
+                raise AssertionError(
+                    f"load_weights() must raise ValueError where {name} is missing or misshapen"
+                )
+
+
+def _without(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {k: v for k, v in weights.items() if k != name}
+
+
+def _acted(agent: Agent, observation: Arrays, explore: bool = False) -> Arrays:
+    """What the agent does; where it wants to know its neighbours, those next in number are."""
+    near = None
+    if any(agent.knows):
+        near = {g: _next_in_number(rows, *agent.knows) for g, rows in observation.items()}
+    actions = agent.act(agent.perceive(observation, near), explore)
+    _require(
+        agent.kept().keys() == agent.keeps.keys(), "kept() must have the keys of the agent's keeps"
+    )
+    for g, rows in agent.kept().items():
+        shape = (*observation[g].shape[:2], *agent.keeps[g])
+        fits = rows.shape == shape and rows.dtype.kind in "iu"
+        _require(fits, f"kept()[{g!r}] must hold whole numbers of shape {shape}")
+    return actions
+
+
+def _greedy(agent: Agent, observation: Arrays) -> Arrays:
+    """What the agent does unless it explores; at the start of an episode, if it has a memory."""
+    if agent.keeps or agent.perceives:
+        agent.reset()
+    return _acted(agent, observation)
+
+
+def _next_in_number(rows: np.ndarray, agents: int, landmarks: int) -> Neighbours:
+    """For observations [E, N, O]: the agents next in number, and landmarks likewise."""
+    worlds, n, _ = rows.shape
+    near = (np.arange(n)[:, None] + 1 + np.arange(agents)) % n
+    near[:, n - 1 :] = -1
+    places = np.arange(n)[:, None] + np.arange(landmarks)
+    return Neighbours(np.tile(near, (worlds, 1, 1)), np.tile(places, (worlds, 1, 1)))
+
+
+def _observation(groups: dict[str, Group]) -> Arrays:
+    """Plausible numbers: small ones, with every masked item there."""
+    generator = torch.Generator().manual_seed(1)
+    return {
+        g: _rows(group, WORLDS * len(group), generator).view(WORLDS, len(group), -1).numpy()
+        for g, group in groups.items()
+    }
+
+
+def _batches(agent: Agent, groups: dict[str, Group]) -> list[dict[str, Batch]]:
+    generator = torch.Generator().manual_seed(2)
+
+    def batch(group: Group) -> Batch:
+        n = len(group) if agent.whole_steps else 1
+        actions = 2 * torch.rand(ROWS, n, *group.action_space.shape, generator=generator) - 1
+        for piece in group.choices:
+            chosen = actions[..., piece].argmax(-1)
+            actions[..., piece] = F.one_hot(chosen, piece.stop - piece.start).float()
+        return Batch(
+            _rows(group, ROWS * n, generator).view(ROWS, n, -1),
+            actions,
+            torch.randn(ROWS, n, generator=generator),
+            _rows(group, ROWS * n, generator).view(ROWS, n, -1),
+            torch.rand(ROWS, n, generator=generator).gt(0.5).float(),
+        )
+
+    perceived = agent.perceives or groups
+    batches = [{g: batch(group) for g, group in perceived.items()} for _ in range(UPDATES)]
+    if agent.keeps:
+        for rows in batches:
+            agent.reset()
+            _acted(agent, _observation(groups), explore=True)
+            for g, kept in agent.kept().items():
+                repeated = np.resize(kept, (ROWS, *kept.shape[1:]))
+                rows[g].kept = torch.from_numpy(repeated.astype(np.int32))
+        agent.reset()
+    return batches
+
+
+def _rows(group: Group, rows: int, generator: torch.Generator) -> Tensor:
+    numbers = torch.rand(rows, *group.observation_space.shape, generator=generator) - 0.5
+    start = 0
+    for part in group.observation_parts:
+        if part.masked:
+            numbers[:, start + part.item_size - 1 : start + part.size : part.item_size] = 1.0
+        start += part.size
+    return numbers
+
+
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _same(one: dict, other: dict) -> bool:
+    """Equal to the last bit."""
+    return one.keys() == other.keys() and all(
+        np.asarray(one[k]).tobytes() == np.asarray(other[k]).tobytes() for k in one
+    )

@@ -1,0 +1,50 @@
+"""Ctrl-C and SIGTERM as an event."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, however often it comes."""
+    with _listening(lambda stop, restore: stop.set()) as stop:
+        yield stop
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second one ends the process as usual."""
+
+    def request(stop: threading.Event, restore: Callable[[], None]) -> None:
+        restore()
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield threading.Event()  # only the main thread may listen to signals
+        return
+    with _listening(request) as stop:
+        yield stop
+
+
+@contextmanager
+def _listening(
+    request: Callable[[threading.Event, Callable[[], None]], None],
+) -> Iterator[threading.Event]:
+    """An event; a signal calls `request` with it and with what restores the handlers before."""
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: request(stop, restore))
+    try:
+        yield stop
+    finally:
+        restore()

@@ -1,0 +1,185 @@
+"""collect + replay + update + log + checkpoint.
+
+    every turn          step E worlds, store the transitions
+    update_every        `updates` updates, each on its own batch
+    log_every, evaluate_every, checkpoint_every
+
+All of these are counted in environment steps. A run that is killed and resumed ends with the same
+bytes in its weights as one that is not (on the CPU): a checkpoint holds everything that the next
+turn depends on.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+
+from marl.agents.ddpg import DDPG
+from marl.config.model import Config
+from marl.config.parsing import parse_config, with_settings
+from marl.errors import UserError
+from marl.evaluation import one_thread
+from marl.rollout import collect
+from marl.runs.curves import plot_run
+from marl.runs.files import whole_files
+from marl.runs.frozen import resolve_frozen
+from marl.runs.run import Run, create_run, difference, run_state
+from marl.training.interrupts import interruptible
+from marl.training.parallel_seeds import SeedStack
+from marl.training.progress import Display
+from marl.training.session import Session
+from marl.worlds.base import World
+from marl.worlds.combined import ConcatenatedWorlds, split
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM stopped a run; it was saved."""
+
+    def __init__(self, name: str, step: int) -> None:
+        super().__init__(f"Stopped at step {step}; continue with: marl resume {name}")
+
+
+def train(config: Config, name: str | None = None, stem: str = "run") -> str:
+    """Train a new run and return its name: `name`, or `stem` with a number where that is taken.
+
+    Raises UserError where the name is taken, a file cannot be written, or a number is no longer
+    finite; Stopped after Ctrl-C, once all is saved.
+    """
+    config = resolve_frozen(config)
+    with create_run(config, name, stem) as run:
+        try:
+            session = Session(run, config, None)
+        except UserError:
+            run.discard()
+            raise
+        _learn([session])
+        return run.name
+
+
+def resume(name: str, settings: Sequence[str] = ()) -> str:
+    """Continue a run that was stopped or killed; errors as in `train`.
+
+    `settings` ("training.steps=2000000") change the stored config, if the stored state still fits.
+    """
+    run, config, checkpoint = Run.open(name)
+    with run:
+        if settings:
+            config = parse_config(with_settings(config.to_json(), settings))
+        session = Session(run, config, checkpoint)
+        if settings:
+            run.write_config(config)
+        _learn([session])
+        return run.name
+
+
+def train_together(configs: Mapping[str, Config]) -> None:
+    """Train runs of these names to their end, or go on with them: configs that differ in their seed
+    only side by side on one stack of networks, where their agents can (see `side_by_side`).
+
+    Raises UserError as `train` does; `NotFinite` says which run it was.
+    """
+    with ExitStack() as runs:
+        sessions = []
+        for name, config in zip(configs, map(resolve_frozen, configs.values()), strict=True):
+            if run_state(name).state == "new":
+                run, checkpoint = runs.enter_context(Run.create(name, config)), None
+            else:
+                run, stored, checkpoint = Run.open(name)
+                runs.enter_context(run)
+                if stored.to_json() != config.to_json():
+                    raise UserError(
+                        f"there is a run {name!r} already, with {difference(stored, config)}"
+                    )
+            sessions.append(Session(run, config, checkpoint))
+        for together in _of_one_kind(sessions):
+            _learn(together)
+
+
+def _of_one_kind(sessions: Sequence["Session"]) -> list[list["Session"]]:
+    """Those that can be trained side by side: as far as each other, and alike but for the seed."""
+    kinds: dict[Any, list[Session]] = {}
+    for number, session in enumerate(sessions):
+        stackable = (
+            type(session.agent) is DDPG and session.agent.alike and not session.agent.chooses
+        )
+        settings = {k: v for k, v in session.config.flat().items() if k != "training.seed"}
+        kind = (session.step, session.updates, str(settings)) if stackable else number
+        kinds.setdefault(kind, []).append(session)
+    return list(kinds.values())
+
+
+def _learn(sessions: Sequence["Session"]) -> None:
+    """Train one run to its end, or several side by side."""
+    first, t = sessions[0], sessions[0].config.training
+    world: World = first.world
+    agent: Any = first.agent
+    if len(sessions) > 1:
+        world = ConcatenatedWorlds([session.world for session in sessions])
+        agent = SeedStack([cast(DDPG, session.agent) for session in sessions])
+        for session in sessions:
+            session.share = 1 / len(sessions)
+
+    def update() -> list[dict[str, Tensor]]:
+        batches = [
+            session.replay.sample(t.batch_size, session.agent.whole_steps) for session in sessions
+        ]
+        return agent.update(batches) if len(sessions) > 1 else [agent.update(batches[0])]
+
+    with one_thread(), interruptible() as stop, ExitStack() as open_logs:
+        for session in sessions:
+            open_logs.enter_context(session)
+        _save([session for session in sessions if session.new])
+        done = np.concatenate([session.done for session in sessions])
+        begun = None if first.new else done
+        observation = world.reset(done)
+        agent.reset(done)
+        for session in sessions:  # should it be stopped right now: these are reset
+            session.done = np.zeros_like(session.done)
+        turns = collect(world, agent, True, observation, begun)
+
+        with Display(first.run.name, t.steps, first.step) as display:
+            for session in sessions:
+                display.say(f"run {session.run.name}: {session.run.weights}")
+            while first.step < t.steps and not stop.is_set():
+                progress = first.step / t.steps
+                agent.anneal(progress)
+                turn = next(turns)
+                for session, own in zip(sessions, split(turn, len(sessions)), strict=True):
+                    reward = session.shared(own.transition.reward, progress)
+                    session.replay.add(own.transition._replace(reward=reward))
+                    due = session.advance(own.step, t.num_worlds)
+                if first.step >= t.learning_starts:
+                    for _ in range(due(t.update_every) * t.updates):
+                        for session, result in zip(sessions, update(), strict=True):
+                            session.learnt(result)
+                finished = first.step >= t.steps
+                evaluating = due(t.evaluate_every) or (finished and t.evaluate_every)
+                logging, saving = due(t.log_every) or finished, due(t.checkpoint_every)
+                for session in sessions:
+                    if evaluating:
+                        display.evaluated(session.evaluate())
+                    if logging:
+                        speed = session.log()
+                if saving and not finished:
+                    _save(sessions)
+                if logging:
+                    display.logged(first.step, speed)
+            _save(sessions)
+        if first.step < t.steps:
+            raise Stopped(first.run.name, first.step)
+        for session in sessions:
+            plot_run(session.run.name, session.config.world.solved_at)
+            for sentence in session.shortfalls():
+                display.say(sentence)
+
+
+def _save(sessions: Sequence["Session"]) -> None:
+    """Write the checkpoints of all, or of none: they stay as far as each other, so that they can be
+    continued side by side."""
+    with whole_files() as files:
+        for session in sessions:
+            session.write(files)
+    for session in sessions:
+        session.saved = session.step

@@ -1,0 +1,158 @@
+"""Seeds side by side: agents of one config that differ in their seed only, on one stack of
+networks.
+
+The stack axis holds the seeds, too: S agents with K networks each learn as S K networks. Every
+agent keeps its own random streams, statistics and parameter noise, and its networks and the moments
+of its optimisers are slices of the common ones: what it says of itself (`weights`, `state_dict`) is
+what it would say alone. Seeds do not feel each other; numbers differ from those of an agent alone
+by the rounding of stacked matrix products.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from marl.agents.core.actor_critic import of_all
+from marl.agents.core.base import Policy
+from marl.agents.core.learner import adam
+from marl.agents.ddpg import DDPG, Rows, _Learner
+from marl.learning.replay import Batch
+from marl.worlds.base import Arrays
+from marl.worlds.combined import split
+
+NETWORKS = ("actor", "critics", "target_actor", "target_critics", "greedy")
+
+
+class SeedStack(Policy):
+    """S agents as one policy for S times as many worlds, those of the first agent first."""
+
+    def __init__(self, agents: Sequence[DDPG]) -> None:
+        """Raises ValueError where they have not learned equally often, or choose: then each needs
+        its own noise in every update."""
+        if agents[0].chooses:
+            raise ValueError("agents whose actions are choices cannot be trained side by side")
+        self.agents = agents
+        self.config = agents[0].config
+        self._learners = {
+            g: _together([agent._learners[g] for agent in agents]) for g in agents[0].groups
+        }
+
+    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        parts = split(observation, len(self.agents))
+        actions = {}
+        with torch.no_grad():
+            for g, learner in self._learners.items():
+                seen = [agent.seen(g, parts[s], explore) for s, agent in enumerate(self.agents)]
+                if explore and g in self.agents[0]._noise:
+                    does = [agent._noise[g].act(seen[s]) for s, agent in enumerate(self.agents)]
+                else:
+                    actor = learner.actor if explore else learner.greedy
+                    does = list(
+                        learner.output(actor, torch.cat(seen)).tanh().chunk(len(self.agents))
+                    )
+                done = [agent.done(g, does[s], explore) for s, agent in enumerate(self.agents)]
+                actions[g] = np.concatenate(done)
+        return actions
+
+    def reset(self, mask: np.ndarray | None = None) -> None:
+        masks = [None] * len(self.agents) if mask is None else np.split(mask, len(self.agents))
+        for agent, part in zip(self.agents, masks, strict=True):
+            agent.reset(part)
+
+    def anneal(self, progress: float) -> None:
+        """As `Agent.anneal`, for everybody."""
+        for agent in self.agents:
+            agent.anneal(progress)
+        share = 1.0 + (self.config.final_lr - 1.0) * progress
+        for learner in self._learners.values():
+            learner.scale_rates(share)
+
+    def update(self, batches: Sequence[dict[str, Batch]]) -> list[dict[str, Tensor]]:
+        """As `Agent.update`, each agent on its own batch."""
+        results: list[dict[str, Tensor]] = [{} for _ in self.agents]
+        with self.config.autocast():
+            rows = [
+                {g: agent.rows(g, columns) for g, columns in batch.items()}
+                for agent, batch in zip(self.agents, batches, strict=True)
+            ]
+            together = {g: _rows_together([own[g] for own in rows]) for g in self._learners}
+            next_actions = {g: self._next_actions(g, together[g]) for g in self._learners}
+            for g, learner in self._learners.items():
+                judged = [
+                    agent.judged(g, rows[s], {h: x[s] for h, x in next_actions.items()})
+                    for s, agent in enumerate(self.agents)
+                ]
+                o, a, o2, a2 = (torch.cat(column) for column in zip(*judged, strict=True))
+                result = learner.update(together[g], o, a, o2, a2, self.agents[0]._generator)
+                slices = {name: x.chunk(len(self.agents)) for name, x in result.items()}
+                for s, agent in enumerate(self.agents):
+                    own = agent._learners[g]
+                    own.updates = learner.updates
+                    single = of_all({name: x[s] for name, x in slices.items()})
+                    results[s] |= agent.logged(g, single, own.stacked(rows[s][g].seen))
+        return results
+
+    def _next_actions(self, g: str, rows: Rows) -> list[Tensor]:
+        """What each agent's target actor does next, smoothed by its own noise."""
+        learner = self._learners[g]
+        with torch.no_grad():
+            output = learner.output(learner.target_actor, rows.next_seen)
+            actions = output.tanh().chunk(len(self.agents))
+        smoothed = [
+            learner.smoothed(action, agent._generator)
+            for agent, action in zip(self.agents, actions, strict=True)
+        ]
+        whole = rows.without_those_gone(torch.cat(smoothed))
+        return list(whole.chunk(len(self.agents)))
+
+
+def _rows_together(rows: Sequence[Rows]) -> Rows:
+    columns = zip(*rows, strict=True)
+    return Rows(*[None if column[0] is None else torch.cat(column) for column in columns])  # type: ignore[arg-type]
+
+
+def _together(learners: Sequence[_Learner]) -> _Learner:
+    """One learner on the networks of all, of which theirs become slices."""
+    if len({learner.updates for learner in learners}) > 1:
+        raise ValueError("agents that have not learned equally often cannot go on side by side")
+    common = copy.copy(learners[0])
+    common.stack = sum(learner.stack for learner in learners)
+    for name in NETWORKS:
+        if name == "greedy" and learners[0].greedy is learners[0].actor:
+            common.greedy = common.actor
+            continue
+        networks = [getattr(learner, name) for learner in learners]
+        setattr(common, name, copy.deepcopy(networks[0]))
+        for parameter, *own in _parameters(getattr(common, name), *networks):
+            parameter.data = torch.cat([p.data for p in own])
+            for p, piece in zip(own, parameter.data.chunk(len(own)), strict=True):
+                p.data = piece
+    for name, of in (("actor_optimiser", "actor"), ("critic_optimiser", "critics")):
+        optimisers = [getattr(learner, name) for learner in learners]
+        rate = optimisers[0].param_groups[0]["initial_lr"]
+        optimiser = adam(getattr(common, of), rate)
+        for parameter, *own in _parameters(
+            getattr(common, of), *[getattr(learner, of) for learner in learners]
+        ):
+            states = [o.state.get(p) for o, p in zip(optimisers, own, strict=True)]
+            step = next((state["step"] for state in states if state), torch.zeros(()))
+            moments = {
+                key: torch.cat(
+                    [s[key] if s else torch.zeros_like(p) for s, p in zip(states, own, strict=True)]
+                )
+                for key in ("exp_avg", "exp_avg_sq")
+            }
+            optimiser.state[parameter] = {"step": step, **moments}
+            for s, (o, p) in enumerate(zip(optimisers, own, strict=True)):
+                slices = {key: x.chunk(len(own))[s] for key, x in moments.items()}
+                o.state[p] = {"step": step, **slices}
+        setattr(common, name, optimiser)
+    return common
+
+
+def _parameters(*networks: nn.Module) -> zip:
+    """The parameters that correspond to each other."""
+    return zip(*[network.parameters() for network in networks], strict=True)

@@ -1,0 +1,277 @@
+"""The parts of a run in memory: what is saved, restored and logged of them."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marl.agents import Agent
+from marl.config.model import Config
+from marl.errors import UserError
+from marl.evaluation import evaluate, primary_metric
+from marl.learning.replay import Replay
+from marl.runs.checkpoint import Checkpoint, as_tensors, write_checkpoint
+from marl.runs.files import WholeFiles
+from marl.runs.frozen import freeze
+from marl.runs.log import Log
+from marl.runs.run import Run
+from marl.training.reward_sharing import RewardSharing
+from marl.worlds.base import Step, World
+
+EVALUATION_EPISODES = 200  # of each evaluation in training, on starts used for nothing else; with
+# other numbers of agents, as many agents' worth
+SLOW_EVALUATION_EPISODES = 20  # likewise in slow worlds
+LAST = 100  # episodes of the training over which outcomes are averaged
+
+
+class NotFinite(UserError):
+    """A number of this run is no longer finite."""
+
+    def __init__(self, run: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.run = run
+
+
+class Session:
+    """The parts of a run in memory: what is saved, restored and logged of them."""
+
+    def __init__(self, run: Run, config: Config, checkpoint: Checkpoint | None) -> None:
+        t = config.training
+        self.run, self.config = run, config
+        streams = np.random.SeedSequence(t.seed).generate_state(4)
+        world_seed, agent_seed, replay_seed, self._evaluation_seed = map(int, streams)
+        self.world = config.make_training_world(world_seed)
+        self.agent = config.make_agent(self.world.groups, agent_seed)
+        for key in ("num_agents", "evaluate_agents"):
+            if getattr(t, key) and not self.agent.any_number:
+                raise UserError(
+                    f"training.{key} has no place here: the agent {config.agent_name!r} is "
+                    "tied to one number of agents, world.num_agents"
+                )
+        self.shared = RewardSharing(t, self.world.groups)
+        perceived = self.agent.perceives or self.world.groups
+        generator = torch.Generator().manual_seed(replay_seed)
+        try:
+            self.replay = Replay(perceived, t.replay_size, generator, self.agent.keeps)
+        except (MemoryError, RuntimeError) as error:
+            raise UserError(
+                f"training.replay_size is {t.replay_size}, for which there is not enough memory"
+            ) from error
+        self.step = self.updates = 0
+        self.done = np.zeros(t.num_worlds, bool)  # worlds to be reset before the next turn
+        self.episodes = 0  # that are over
+        self.last: dict[str, deque[float]] = {  # outcomes of the last of them
+            name: deque(maxlen=LAST) for name in sorted(self.world.outcomes)
+        }
+        self.best: dict[str, Tensor] = {}  # training.publish "best": the weights with ...
+        self.results: list[dict[str, Any]] = []  # of the last evaluation
+        self.best_score: float | None = None  # ... the highest first metric in an evaluation so far
+        self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
+        if checkpoint is None:
+            freeze(self.agent, config)
+            self.world.reset()
+            self.agent.reset()
+        else:
+            self._restore(checkpoint)
+        self.new = checkpoint is None
+        self.saved = self.step
+        self.share = 1.0  # of this process's time, where several runs are trained side by side
+
+    def __enter__(self) -> "Session":
+        self._log = Log(self.run.stats, self.step)
+        self._log.write_settings(self.step, self.config)
+        self._begun = time.process_time(), time.perf_counter()
+        self._forget()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.close()
+        self.world.close()
+
+    def advance(self, step: Step, count: int) -> Callable[[int], int]:
+        """Count a turn, and return how often a period (in steps; 0: never) ended in it."""
+        before, self.step = self.step, self.step + count
+        self.done = step.done
+        self.episodes += int(step.done.sum())
+        for name, last in self.last.items():
+            last.extend(step.metrics[name][step.done].tolist())
+        self._rewards.append(step.reward)
+        for name, values in step.metrics.items():
+            counted = step.done if name in self.world.outcomes else slice(None)
+            self._metrics.setdefault(name, []).append(values[counted])
+        return lambda every: self.step // every - before // every if every else 0
+
+    def learnt(self, result: dict[str, Tensor]) -> None:
+        self.updates += 1
+        self._losses.append(result)
+
+    # ---------------------------------------------------------------------------------- statistics
+
+    def log(self) -> float:
+        """Write the means since the last line; return environment steps per second."""
+        wall = time.perf_counter()
+        losses = self._check()
+        speed = (self.step - self._since[0]) / max(wall - self._since[1], 1e-9)
+        reward = {
+            f"reward_{g}": float(np.mean([r[g].mean() for r in self._rewards]))
+            for g in self.world.groups
+        }
+        metrics = {
+            name: float(np.mean(np.concatenate(values)))
+            for name, values in self._metrics.items()
+            if any(map(len, values))
+        }
+        last = {name: float(np.mean(x)) for name, x in self.last.items() if len(x) == LAST}
+        self._log.write(
+            {
+                "step": self.step,
+                **self._seconds(),
+                "episodes": self.episodes,
+                "updates": self.updates,
+                "reward": float(np.mean(list(reward.values()))),
+                **(reward if len(reward) > 1 else {}),
+                "losses": losses,
+                "metrics": metrics,
+                **({"last_100": last} if last else {}),
+                "steps_per_second": speed,
+            }
+        )
+        self._forget()
+        return speed
+
+    def evaluate(self) -> list[dict[str, Any]]:
+        """Play the same few episodes as every time, with as many agents as are trained and with
+        `training.evaluate_agents`, log how they went, and return that."""
+        weights = self.agent.weights()
+
+        def copy(world: World, seed: int) -> Agent:
+            agent = self.config.make_agent(world.groups, seed)
+            agent.load_weights(weights)
+            return agent
+
+        def played(agents: int) -> dict[str, Any]:
+            episodes = -(-EVALUATION_EPISODES * trained_with // agents)
+            episodes = SLOW_EVALUATION_EPISODES if world.slow else episodes
+            return evaluate(copy, world, agents, episodes, self._evaluation_seed)
+
+        t, world = self.config.training, self.config.evaluation_world
+        trained_with = self.config.world.agent_count
+        result = played(trained_with)
+        others = {f"evaluation_{n}": played(n) for n in t.evaluate_agents}
+        self._log.write({"step": self.step, **self._seconds(), "evaluation": result, **others})
+        self.results = [result, *others.values()]
+        score = float(np.mean([x[primary_metric(x) or "reward"] for x in self.results]))
+        best = self.best_score is None or score >= self.best_score
+        if t.publish == "best" and best:
+            self.best, self.best_score = weights, score
+        return self.results
+
+    def shortfalls(self) -> list[str]:
+        """A sentence for each number of agents with which the last evaluation fell behind what runs
+        of this config reach (`evaluation.expected`)."""
+        sentences = []
+        for result in self.results:
+            name, agents = primary_metric(result), result["agents"]
+            expected = self.config.evaluation.expected.get(agents)
+            if name is not None and expected is not None and result[name] < expected:
+                sentences.append(
+                    f"With {agents} agents this run has {name} {result[name]:.3f}; runs of this "
+                    f"config reach {expected:g} or more. Train another seed, or measure this one "
+                    f"with more episodes: marl evaluate {self.run.name} --agents {agents}"
+                )
+        return sentences
+
+    def _seconds(self) -> dict[str, float]:
+        """Since the run began, in all processes that worked on it."""
+        passed = {
+            "cpu_seconds": time.process_time() - self._begun[0],
+            "wall_seconds": time.perf_counter() - self._begun[1],
+        }
+        before = self._seconds_before
+        return {name: before[name] + self.share * value for name, value in passed.items()}
+
+    def _forget(self) -> None:
+        self._rewards: list[dict[str, np.ndarray]] = []
+        self._metrics: dict[str, list[np.ndarray]] = {}
+        self._losses: list[dict[str, Tensor]] = []
+        self._since = self.step, time.perf_counter()
+
+    def _check(self) -> dict[str, float]:
+        """The mean losses since the last log line. Raises UserError where one, or a weight, is not
+        finite."""
+        names = sorted({name for losses in self._losses for name in losses})
+        means = {}
+        for name in names:
+            values = torch.stack([losses[name] for losses in self._losses if name in losses])
+            means[name] = float(values.mean())
+            if not math.isfinite(means[name]):
+                self._stop(name)
+        for name, tensor in self.agent.state_dict().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                self._stop(name)
+        return means
+
+    def _stop(self, name: str) -> None:
+        raise NotFinite(
+            self.run.name,
+            f"{name} is no longer a finite number at step {self.step}; the last good checkpoint, "
+            f"of step {self.saved}, is kept in {self.run.models}",
+        )
+
+    # --------------------------------------------------------------------------------- checkpoints
+
+    def write(self, files: WholeFiles) -> None:
+        """Write the checkpoint. First the state, which alone counts when the run is resumed."""
+        self._check()
+        parts = {
+            "agent": self.agent.state_dict(),
+            "replay": self.replay.state_dict(),
+            "world": self.world.state_dict(),
+            "loop": {"done": self.done},
+            "last": {name: np.array(values) for name, values in self.last.items()},
+            "best": self.best,
+        }
+        state = {f"{part}.{k}": v for part, values in parts.items() for k, v in values.items()}
+        counters = {
+            "episodes": self.episodes,
+            "updates": self.updates,
+            "best_score": self.best_score,
+            **self._seconds(),
+        }
+        write_checkpoint(
+            self.run.state, "state", self.config, self.step, state, files, counters=counters
+        )
+        weights = self.best or self.agent.weights()
+        write_checkpoint(self.run.weights, "weights", self.config, self.step, weights, files)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        arrays = checkpoint.tensors
+        try:
+            self.agent.load_state_dict(as_tensors(arrays, "agent."))
+            self.replay.load_state_dict(as_tensors(arrays, "replay."))
+            world = {
+                k.removeprefix("world."): v for k, v in arrays.items() if k.startswith("world.")
+            }
+            self.world.load_state_dict(world)
+            if arrays["loop.done"].shape != self.done.shape:
+                raise ValueError("loop.done is not one for each world")
+            self.done = arrays["loop.done"].astype(bool)
+            for name, last in self.last.items():
+                last.extend(arrays[f"last.{name}"].tolist())
+            counters = checkpoint.extra["counters"]
+            self.episodes = int(counters["episodes"])
+            self.updates = int(counters["updates"])
+            best = counters["best_score"]
+            self.best_score = None if best is None else float(best)
+            self.best = as_tensors(arrays, "best.")
+            self._seconds_before = {name: float(counters[name]) for name in self._seconds_before}
+        except (KeyError, ValueError, RuntimeError, IndexError, TypeError) as error:
+            raise UserError(
+                f"{self.run.state} does not fit its config: {' '.join(str(error).split())}"
+            ) from error
+        self.step = checkpoint.step

@@ -1,0 +1,8 @@
+"""Which version of marl this is."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    VERSION = version("marl")
+except PackageNotFoundError:  # run from a folder of sources
+    VERSION = "unknown"

@@ -1,0 +1,80 @@
+"""How the bodies of a world lie in memory, as compiled code sees them; and what a world needs of
+its rules to lay them out."""
+
+from collections import namedtuple
+from typing import ClassVar, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from marl.worlds.spaces import Group
+
+Bodies = namedtuple(
+    "Bodies", "position velocity radius largest mass max_speed collides movable cells"
+)
+"""All agents, or all landmarks, of one block of worlds. position, velocity: [n, 2] + lanes, in
+world units and world units per second; radius, mass, max_speed [n]; largest: the largest radius;
+collides, movable: bool[n]; cells: Cells or None."""
+
+
+Cells = namedtuple("Cells", "start order position found side edge half_size")
+"""Bodies sorted by cell, rows of cells from y = -half_size up. start: i32[side * side + 1], where
+each cell begins in `order` (i32[n], body numbers) and in `position` [n, 2]; found: i32[n], scratch.
+"""
+
+
+MOVES = 5  # discrete actions: stay, left, right, down, up
+
+
+Square = namedtuple("Square", "agents landmarks messages goals near half_size")
+"""One block of worlds as compiled code sees it. agents, landmarks: Bodies; messages
+[n, message_size] + lanes: what each agent said in this step, zeros if it cannot speak; goals
+[num_goals, 1] + lanes: what was chosen when the episode began; near [rows, 2] + lanes: scratch for
+`nearest`; half_size of the spawn square."""
+
+
+class Body(BaseModel):
+    """Physical constants of one agent or landmark; the defaults are MPE2's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    radius: float = 0.05
+    mass: float = 1.0
+    acceleration: float = 5.0  # force for an action of 1
+    max_speed: float = float("inf")
+    collides: bool = True
+    movable: bool = True  # of an agent; landmarks never move
+    colour: tuple[int, int, int, int] = (64, 64, 64, 255)
+
+
+class Rules(Protocol):
+    """What `ParticleWorld` needs of a scenario, beside its compiled methods reset, observe and
+    score; see `Scenario`."""
+
+    metrics: ClassVar[tuple[str, ...]]
+    events: ClassVar[frozenset[str]]
+
+    @property
+    def groups(self) -> dict[str, Group]: ...
+    @property
+    def agents(self) -> list[Body]: ...
+    @property
+    def landmarks(self) -> list[Body]: ...
+    @property
+    def half_size(self) -> float: ...
+    @property
+    def message_size(self) -> int: ...
+    @property
+    def num_goals(self) -> int: ...
+    @property
+    def episode_length(self) -> int: ...
+    @property
+    def actions(self) -> str: ...
+    @property
+    def integration(self) -> str: ...
+
+    def colours(
+        self, agents: np.ndarray, landmarks: np.ndarray, goals: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def privileged(self, agents: np.ndarray, landmarks: np.ndarray) -> np.ndarray: ...

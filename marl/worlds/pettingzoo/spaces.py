@@ -1,0 +1,87 @@
+"""Groups and spaces of a PettingZoo environment."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from gymnasium.spaces.utils import flatten_space
+
+from marl.worlds.spaces import Group, Part
+
+
+class Kind(NamedTuple):
+    """A group of agents: names and their spaces."""
+
+    names: tuple[str, ...]
+    observation: Space
+    action: Space
+
+    @property
+    def group(self) -> Group:
+        seen = flatten_space(self.observation).shape
+        numbers, parts = 0.0, []
+        if isinstance(self.action, Box):
+            size = int(np.prod(self.action.shape))
+            numbers, parts = -1.0, [Part("action", scalars=size)]
+        else:
+            counts = [self.action.n] if isinstance(self.action, Discrete) else self.action.nvec  # type: ignore[attr-defined]
+            parts = [Part(f"choice_{i}", scalars=int(n), choice=True) for i, n in enumerate(counts)]
+            size = sum(part.size for part in parts)
+        return Group(
+            self.names,
+            Box(-np.inf, np.inf, seen, np.float32),
+            Box(numbers, 1.0, (size,), np.float32),
+            (),
+            tuple(parts),
+        )
+
+    def given(self, action: np.ndarray) -> Any:
+        """An action of ours, f32[A], as the environment takes it."""
+        space = self.action
+        if isinstance(space, Box):
+            share = (np.clip(action, -1.0, 1.0).reshape(space.shape) + 1.0) / 2.0
+            return (space.low + share * (space.high - space.low)).astype(space.dtype)
+        if isinstance(space, Discrete):
+            return int(space.start) + int(action.argmax())
+        assert isinstance(space, MultiDiscrete)
+        ends = np.cumsum(space.nvec)[:-1]
+        chosen = [int(piece.argmax()) for piece in np.split(action, ends)]
+        return np.array(chosen, space.dtype)
+
+
+def find_kinds(env: Any, groups: Mapping[str, Sequence[str]] | None) -> dict[str, Kind]:
+    """The groups of an environment. Raises ValueError, in one sentence, for what cannot be one."""
+    spaces = {a: (env.observation_space(a), env.action_space(a)) for a in env.possible_agents}
+    if groups is None:
+        found: dict[tuple, list[str]] = {}
+        for agent, (seen, done) in spaces.items():
+            prefix = re.sub(r"_?\d+$", "", agent) or "agents"
+            found.setdefault((prefix, str(seen), str(done)), []).append(agent)
+        prefixes = [prefix for prefix, *_ in found]
+        names = [
+            prefix if prefixes.count(prefix) == 1 else f"{prefix}_{i}"
+            for i, prefix in enumerate(prefixes)
+        ]
+        groups = dict(zip(names, found.values(), strict=True))
+    listed = sorted(agent for agents in groups.values() for agent in agents)
+    if listed != sorted(spaces):
+        raise ValueError(f"groups has the agents {listed}; there are {sorted(spaces)}")
+    kinds = {}
+    for g, agents in groups.items():
+        first, *others = (spaces[agent] for agent in agents)
+        if any(own != first for own in others):
+            raise ValueError(f"the agents of group {g!r} have different spaces")
+        seen, done = first
+        if not getattr(flatten_space(seen), "shape", None):
+            raise ValueError(f"what group {g!r} observes, {seen}, is no list of numbers")
+        bounded = isinstance(done, Box) and done.is_bounded()
+        flat = isinstance(done, MultiDiscrete) and done.nvec.ndim == 1
+        if not (bounded or flat or isinstance(done, Discrete)):
+            raise ValueError(
+                f"the action space of group {g!r} is {done}, but should be a bounded Box, Discrete "
+                "or MultiDiscrete of one axis"
+            )
+        kinds[g] = Kind(tuple(agents), seen, done)
+    return kinds

@@ -1,0 +1,178 @@
+"""Copies of an environment, stepped in worker processes."""
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces.utils import flatten
+
+from marl.errors import WorldFailed
+from marl.plugins import imported
+from marl.worlds.base import Arrays
+from marl.worlds.pettingzoo.spaces import Kind
+
+
+def make_environment(make_env: Callable[..., Any] | str, options: dict[str, Any]) -> Any:
+    return (imported(make_env) if isinstance(make_env, str) else make_env)(**options)
+
+
+class Boards:
+    """Arrays that all processes read and write: {name: [E, ...]}."""
+
+    def __init__(self, kinds: Mapping[str, Kind], num_worlds: int, shared: bool) -> None:
+        groups = {g: kind.group for g, kind in kinds.items()}
+        shapes: dict[str, tuple[str, tuple[int, ...]]] = {"cut": ("?", ()), "seed": ("q", ())}
+        for g, group in groups.items():
+            n = (len(group),)
+            shapes |= {
+                f"observation.{g}": ("f", n + group.observation_space.shape),
+                f"action.{g}": ("f", n + group.action_space.shape),
+                f"reward.{g}": ("f", n),
+                f"terminated.{g}": ("?", n),
+                f"active.{g}": ("?", n),
+            }
+        self._shapes = {name: (kind, (num_worlds, *rest)) for name, (kind, rest) in shapes.items()}
+        context = get_context("spawn")
+        sizes = {
+            name: max(1, int(np.prod(shape)) * np.dtype(kind).itemsize)
+            for name, (kind, shape) in self._shapes.items()
+        }
+        self._memory = {
+            name: context.RawArray("b", size) if shared else bytearray(size)
+            for name, size in sizes.items()
+        }
+
+    def arrays(self) -> Arrays:
+        return {
+            name: np.frombuffer(self._memory[name], np.dtype(kind), int(np.prod(shape))).reshape(
+                shape
+            )
+            for name, (kind, shape) in self._shapes.items()
+        }
+
+
+class _Worlds:
+    """Some of the copies, `mine`, in one process."""
+
+    def __init__(
+        self,
+        make_env: Callable[[], Any],
+        kinds: Mapping[str, Kind],
+        boards: Boards,
+        mine: range,
+    ) -> None:
+        self._envs = {e: make_env() for e in mine}
+        self._kinds, self._boards = kinds, boards.arrays()
+        self._places = {
+            name: (g, i) for g, kind in kinds.items() for i, name in enumerate(kind.names)
+        }
+
+    def reset(self, worlds: Sequence[int]) -> None:
+        """Begin episodes with the seeds on the board."""
+        boards = self._boards
+        for e in worlds:
+            observation, _ = self._envs[e].reset(seed=int(boards["seed"][e]))
+            boards["cut"][e] = False
+            for g in self._kinds:
+                boards[f"terminated.{g}"][e] = False
+            self._show(e, observation, {}, {})
+
+    def step(self, worlds: Sequence[int]) -> None:
+        """Act as the board says."""
+        boards = self._boards
+        for e in worlds:
+            env, actions = self._envs[e], {}
+            if not env.agents:
+                raise RuntimeError(f"the episode of world {e} is over: call reset() before step()")
+            for agent in env.agents:
+                g, i = self._places[agent]
+                actions[agent] = self._kinds[g].given(boards[f"action.{g}"][e, i])
+            observation, reward, terminated, truncated, _ = env.step(actions)
+            if any(truncated.values()):
+                boards["cut"][e] = True
+            self._show(e, observation, reward, terminated)
+
+    def _show(self, e: int, observation: dict, reward: dict, terminated: dict) -> None:
+        boards, here = self._boards, {*self._envs[e].agents}
+        for agent, (g, i) in self._places.items():
+            row = boards[f"observation.{g}"][e, i]
+            row[:] = 0.0
+            if agent in observation:
+                row[:] = flatten(self._kinds[g].observation, observation[agent])
+            boards[f"reward.{g}"][e, i] = reward.get(agent, 0.0)
+            boards[f"active.{g}"][e, i] = agent in here
+            boards[f"terminated.{g}"][e, i] |= bool(terminated.get(agent, False))
+
+    def picture(self, worlds: Sequence[int]) -> Any:
+        """Of the first of them, u8[H, W, 3], or None."""
+        return self._envs[worlds[0]].render()
+
+    def close(self, worlds: Sequence[int]) -> None:
+        for e in worlds:
+            self._envs[e].close()
+
+
+def _serve(
+    pipe: Connection,
+    make_env: Callable[[], Any],
+    kinds: Mapping[str, Kind],
+    boards: Boards,
+    mine: range,
+) -> None:
+    """Do what is asked for through the pipe: (what, worlds); answer (result, error)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks will say when to end
+    try:
+        worlds = _Worlds(make_env, kinds, boards, mine)
+        while True:
+            what, which = pipe.recv()
+            pipe.send((getattr(worlds, what)(which), None))
+            if what == "close":
+                return
+    except EOFError:
+        return
+    except Exception as error:
+        pipe.send((None, f"{type(error).__name__}: {error}"))
+
+
+class Process:
+    """A worker."""
+
+    def __init__(self, *args: Any) -> None:
+        context = get_context("spawn")
+        self._pipe, other = context.Pipe()
+        process = context.Process(target=_serve, args=(other, *args), daemon=True)
+        process.start()
+        other.close()
+
+    def ask(self, what: str, which: Sequence[int]) -> None:
+        with suppress(BrokenPipeError):  # `answer` will say that it has died
+            self._pipe.send((what, which))
+
+    def answer(self) -> Any:
+        try:
+            result, error = self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            raise WorldFailed("a process in which environments were stepped has died") from None
+        if error:
+            raise WorldFailed(f"an environment failed: {error}")
+        return result
+
+
+class Here:
+    """The same in this process."""
+
+    def __init__(self, *args: Any) -> None:
+        self._worlds = _Worlds(*args)
+
+    def ask(self, what: str, which: Sequence[int]) -> None:
+        try:
+            self._result = getattr(self._worlds, what)(which)
+        except Exception as error:
+            raise WorldFailed(f"an environment failed: {type(error).__name__}: {error}") from error
+
+    def answer(self) -> Any:
+        return self._result

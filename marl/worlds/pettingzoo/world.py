@@ -1,0 +1,207 @@
+"""Any PettingZoo parallel environment as a world of ours: E copies side by side, stepped in worker
+processes.
+
+>>> world = PettingZooWorld("pettingzoo.sisl.multiwalker_v9:parallel_env", num_worlds=8, seed=0)
+
+Agents with the same spaces whose names differ in the number at the end are a group, called as what
+is before the number. Observations of any space are flattened to numbers. Actions: a bounded Box is
+-1 to 1, scaled to its bounds; Discrete and MultiDiscrete are choices. Agents that are gone see and
+earn zeros, are not `active`, and have `terminated`, unless their time ran out.
+
+Every episode begins with a seed of its own, so that it can be played again: what is stored of a
+world is which episode it is in and what was done since that began.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from marl.errors import WorldFailed
+from marl.worlds.base import Arrays, Step, World
+from marl.worlds.pettingzoo.spaces import find_kinds
+from marl.worlds.pettingzoo.workers import Boards, Here, Process, make_environment
+from marl.worlds.scene import Scene
+
+# ------------------------------------------------------------------------------------------- world
+
+
+class PettingZooWorld(World):
+    """E copies of an environment; see the top of this file.
+
+    Parameters: make_env, called with the `options`: a function, or "module:NAME" of one, as it must
+    be where other processes are to call it and it is not what a module calls so (such as MPE2's);
+    num_worlds E; seed; processes, over which the copies are shared out (None: as many as there are
+    cores; 0: none but this one; results do not depend on it); groups {name: agents}, where they
+    shall be others than those inferred. With `render_mode="rgb_array"` among its options it can be
+    drawn.
+
+    Its metric is the return of an episode: rewards summed over the steps so far, the mean over the
+    agents.
+    """
+
+    outcomes = frozenset({"return"})
+
+    def __init__(
+        self,
+        make_env: Callable[..., Any] | str,
+        num_worlds: int = 1,
+        seed: int = 0,
+        *,
+        options: Mapping[str, Any] | None = None,
+        processes: int | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Raises ValueError where groups, spaces or numbers do not fit."""
+        if num_worlds < 1:
+            raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
+        make = partial(make_environment, make_env, dict(options or {}))
+        env = make()
+        kinds = find_kinds(env, groups)
+        self._title = str(getattr(env, "metadata", {}).get("name", "PettingZoo"))
+        env.close()
+        self.groups = {g: kind.group for g, kind in kinds.items()}
+        self.num_worlds = num_worlds
+        workers = min(os.cpu_count() or 1 if processes is None else processes, num_worlds)
+        boards = Boards(kinds, num_worlds, shared=workers > 0)
+        self._boards = boards.arrays()
+        ends = np.linspace(0, num_worlds, max(workers, 1) + 1).astype(int)
+        self._shares = [range(a, b) for a, b in itertools.pairwise(ends.tolist())]
+        worker = Process if workers else Here
+        self._workers = [worker(make, kinds, boards, share) for share in self._shares]
+        self._streams = [(seed, e) for e in range(num_worlds)]
+        self._episode = np.zeros(num_worlds, np.int64)  # how many have begun
+        self._done: list[list[Arrays]] = [[] for _ in range(num_worlds)]  # since they began
+        self._return = np.zeros(num_worlds)  # so far, the mean over the agents
+
+    def _all(self, what: str, worlds: np.ndarray) -> None:
+        """Let all workers do something in some of the worlds, bool[E]."""
+        asked = []
+        for worker, share in zip(self._workers, self._shares, strict=True):
+            if which := [e for e in share if worlds[e]]:
+                worker.ask(what, which)
+                asked.append(worker)
+        for worker in asked:
+            worker.answer()
+
+    def _board(self, name: str) -> Arrays:
+        return {g: self._boards[f"{name}.{g}"].copy() for g in self.groups}
+
+    def reset(self, mask: np.ndarray | None = None) -> Arrays:
+        begin = np.ones(self.num_worlds, bool) if mask is None else np.asarray(mask)
+        begin = begin | (self._episode == 0)
+        self._episode += begin
+        self._begin(begin)
+        return self._board("observation")
+
+    def _begin(self, worlds: np.ndarray) -> None:
+        """Begin the episodes whose numbers stand in `_episode`."""
+        for e in np.flatnonzero(worlds):
+            entropy = (*self._streams[e], int(self._episode[e]))
+            self._boards["seed"][e] = np.random.SeedSequence(entropy).generate_state(1)[0] % 2**31
+            self._done[e] = []
+        self._return[worlds] = 0.0
+        self._all("reset", worlds)
+
+    def reseed(self, seeds: Sequence[int]) -> None:
+        if len(seeds) != self.num_worlds:
+            raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
+        self._streams = [(int(seed), 0) for seed in seeds]
+        self._episode[:] = 0
+
+    def _play(self, worlds: np.ndarray) -> None:
+        """Act in some of the worlds, as the board says."""
+        self._all("step", worlds)
+        reward = np.concatenate([*self._board("reward").values()], 1)
+        self._return[worlds] += reward[worlds].mean(1, dtype=np.float64)
+
+    def step(self, actions: Arrays) -> Step:
+        for g, group in self.groups.items():
+            shape = (self.num_worlds, len(group), *group.action_space.shape)
+            given = np.asarray(actions[g], np.float32)
+            if given.shape != shape:
+                raise ValueError(f"actions[{g!r}] has shape {given.shape}; {shape} is needed")
+            self._boards[f"action.{g}"][:] = given
+        for e, done in enumerate(self._done):
+            done.append({g: self._boards[f"action.{g}"][e].copy() for g in self.groups})
+        acted = self._board("active")
+        self._play(np.ones(self.num_worlds, bool))
+        terminated, active = self._board("terminated"), self._board("active")
+        over = np.logical_not(np.concatenate([*active.values()], 1).any(1))
+        return Step(
+            observation=self._board("observation"),
+            reward=self._board("reward"),
+            terminated=terminated,
+            truncated=over & self._boards["cut"],
+            active=active,
+            done=over,
+            metrics={"return": self._return.astype(np.float32)},
+            acted=acted,
+        )
+
+    def state(self) -> np.ndarray:
+        """What everybody observes."""
+        seen = self._board("observation").values()
+        return np.concatenate([x.reshape(self.num_worlds, -1) for x in seen], 1)
+
+    def scene(self, world: int = 0) -> Scene:
+        number = next(i for i, share in enumerate(self._shares) if world in share)
+        self._workers[number].ask("picture", [world])
+        picture = self._workers[number].answer()
+        if picture is None:
+            raise ValueError(
+                "the environment draws no pictures: make it with options "
+                "{'render_mode': 'rgb_array'}"
+            )
+        nothing = np.zeros(0, np.float32)
+        return Scene(
+            (1.0, 1.0),
+            nothing.reshape(0, 2),
+            nothing,
+            np.zeros((0, 4), np.uint8),
+            f"{self._title}   step {len(self._done[world])}",
+            np.asarray(picture, np.uint8),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        elapsed = np.array([len(done) for done in self._done])
+        state: dict[str, Any] = {
+            "streams": np.array(self._streams, np.int64),
+            "episode": self._episode.copy(),
+            "elapsed": elapsed,
+        }
+        for g in self.groups:
+            board = self._boards[f"action.{g}"]
+            state[f"done.{g}"] = np.zeros((len(board), elapsed.max(), *board.shape[1:]), np.float32)
+            for e, done in enumerate(self._done):
+                for t, actions in enumerate(done):
+                    state[f"done.{g}"][e, t] = actions[g]
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Plays the episodes again as far as they had come."""
+        self._streams = [(int(a), int(b)) for a, b in state["streams"]]
+        self._episode[:] = state["episode"]
+        elapsed = np.asarray(state["elapsed"])
+        self._begin(self._episode > 0)
+        for t in range(elapsed.max()):
+            going = elapsed > t
+            for g in self.groups:
+                self._boards[f"action.{g}"][:] = state[f"done.{g}"][:, t]
+            for e in np.flatnonzero(going):
+                self._done[e].append(
+                    {g: self._boards[f"action.{g}"][e].copy() for g in self.groups}
+                )
+            self._play(going)
+
+    def close(self) -> None:
+        """End the processes, of which some may have failed. (They end with this one, too.)"""
+        with suppress(WorldFailed):
+            self._all("close", np.ones(self.num_worlds, bool))
+
+
+# ------------------------------------------------------------------------------------- by its name

@@ -1,0 +1,89 @@
+"""What agents see and do: groups of agents with the same spaces, and the parts of their vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of an observation or action: `count` items of `vectors` plane vectors (x, y) each,
+    then `scalars` plain numbers.
+
+    Where `masked`, the last scalar of an item says whether the item is there (1.0) or only padding
+    (0.0, as are all its numbers). Where `choice`, one of the scalars of an item is 1.0 and the
+    others are 0.0: the number of what was chosen. `sizes` tells how large the numbers of an item
+    typically are, where that is known. Networks read from all this which numbers belong together,
+    symmetry augmentation which numbers turn with the plane, normalisation what is large.
+    """
+
+    name: str
+    count: int = 1
+    vectors: int = 0
+    scalars: int = 0
+    masked: bool = False
+    choice: bool = False
+    sizes: tuple[float, ...] = ()
+
+    @property
+    def item_size(self) -> int:
+        return 2 * self.vectors + self.scalars
+
+    @property
+    def size(self) -> int:
+        return self.count * self.item_size
+
+
+@dataclass(frozen=True)
+class Group:
+    """Agents with the same spaces and role.
+
+    `observation_parts` and `action_parts` describe the layout of the vectors; empty where it is
+    unknown, which rules out what needs it (set networks, symmetry augmentation) and nothing else.
+    """
+
+    names: tuple[str, ...]
+    observation_space: gymnasium.spaces.Box
+    action_space: gymnasium.spaces.Box
+    observation_parts: tuple[Part, ...] = ()
+    action_parts: tuple[Part, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def choices(self) -> list[slice]:
+        """Where in an action something is chosen: one of these numbers is 1.0, the others 0.0."""
+        found, start = [], 0
+        for part in self.action_parts:
+            for item in range(start, start + part.size, max(part.item_size, 1)):
+                if part.choice:
+                    found.append(slice(item, item + part.item_size))
+            start += part.size
+        return found
+
+    def random_actions(self, rng: np.random.Generator, *shape: int) -> np.ndarray:
+        """f32[*shape, A]: numbers anywhere from -1 to 1, and choices, all equally likely."""
+        size = (*shape, *self.action_space.shape)
+        actions = rng.uniform(-1, 1, size).astype(np.float32)
+        for piece in self.choices:
+            actions[..., piece] = one_hot(actions[..., piece].argmax(-1), piece.stop - piece.start)
+        return actions
+
+
+def one_hot(chosen: np.ndarray, count: int) -> np.ndarray:
+    """f32[..., count]: 1.0 at the number chosen (i64[...]), 0.0 elsewhere."""
+    return (chosen[..., None] == np.arange(count)).astype(np.float32)
+
+
+def pieces(parts: Sequence[Part], rows: Any) -> dict[str, Any]:
+    """The parts of observations [..., O] by name, [..., count, item] each; arrays or tensors."""
+    found, start = {}, 0
+    for part in parts:
+        piece = rows[..., start : start + part.size]
+        found[part.name] = piece.reshape(*rows.shape[:-1], part.count, part.item_size)
+        start += part.size
+    return found

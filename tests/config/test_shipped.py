@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from marl.config.parsing import (
+    find_config,
+    load_config,
+    merged,
+    parse_config,
+    read_config,
+    read_json,
+)
+
+CONFIGS = sorted((Path(__file__).parents[2] / "data" / "json").glob("*.json"))
+
+
+def test_there_are_some():
+    assert {"atoc", "spread"} <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_builds_and_is_not_modified(path):
+    before = path.read_bytes()
+    config = load_config(path)
+    dumped = config.to_json()
+    world = config.make_world(2, seed=0)
+    agent = config.make_agent(world.groups, seed=0)
+    assert agent.weights()
+    assert config.to_json() == dumped
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_states_only_what_differs_from_the_defaults(path):
+    data = read_json(path)
+    base = read_config(find_config(data.pop("base"))) if "base" in data else {}
+    whole = parse_config(merged(base, data))
+    for section, settings in data.items():
+        for key in settings:
+            without = {**data, section: {k: v for k, v in settings.items() if k != key}}
+            if (section, key) != ("agent", "name"):  # without which others make no sense
+                assert parse_config(merged(base, without)) != whole, (
+                    f"{section}.{key} makes no difference"
+                )
+
+
+def test_the_main_experiment():
+    config = load_config(next(path for path in CONFIGS if path.stem == "atoc"))
+    t = config.training
+    assert (t.batch_size, t.updates, t.update_every, t.num_worlds) == (512, 10, 100, 1)
+    assert (config.agent.gamma, config.agent.tau) == (0.9, 0.01)
+    assert config.agent.hidden == (128, 64, 32, 32)
+    noise = config.exploration
+    assert (noise.kind, noise.theta, noise.sigma) == ("ou", 0.25, 0.55)
+    assert config.world.reward == "shared"

@@ -1,0 +1,19 @@
+import pytest
+
+from marl.errors import UserError
+from marl.studies.processes import in_processes
+
+PID = "__import__('os').getpid()"
+
+
+def test_fresh_processes_do_one_task_each():
+    tasks = [f"({n}, {PID})" for n in range(3)]
+    done = dict(in_processes(eval, tasks, workers=2, fresh=True))
+    assert [done[task][0] for task in tasks] == [0, 1, 2]
+    assert len({pid for _, pid in done.values()}) == 3
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_process_that_is_killed(fresh):
+    with pytest.raises(UserError, match="a process that measured was killed"):
+        list(in_processes(eval, ["__import__('os')._exit(9)"], workers=1, fresh=fresh))

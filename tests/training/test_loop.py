@@ -1,0 +1,491 @@
+import errno
+import math
+import os
+import random
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from tiny import TINY, check_resumes, start, stop_at, write_tiny
+
+from marl import evaluation, rollout
+from marl.agents.ddpg import DDPG
+from marl.config.parsing import parse_config, with_settings
+from marl.errors import UserError
+from marl.runs import checkpoint
+from marl.runs.checkpoint import read_checkpoint, write_checkpoint
+from marl.runs.loading import find_policy
+from marl.runs.log import read_log
+from marl.runs.run import Run, run_state
+from marl.training import loop as training
+from marl.training import session
+from marl.training.loop import Stopped, resume, train, train_together
+from marl.training.session import NotFinite, Session
+
+
+def tiny(*settings: str):
+    return parse_config(with_settings(TINY, settings))
+
+
+def weights(name: str) -> bytes:
+    return Run(name).weights.read_bytes()
+
+
+def test_same_seed_same_bytes_and_other_seed_other_bytes(data):
+    for name in ("a", "b"):
+        train(tiny("training.seed=3"), name)
+    assert weights("a") == weights("b")
+    train(tiny("training.seed=4"), "c")
+    a, c = (read_checkpoint(Run(name).weights).tensors for name in "ac")
+    assert any((a[k] != c[k]).any() for k in a)
+
+
+def test_a_run_learns_logs_and_evaluates(data):
+    train(tiny("training.evaluate_every=200"), "a")
+    first, *_ = lines = read_log(Run("a").stats)
+    logged = [line for line in lines if "losses" in line]
+    assert [line["step"] for line in logged] == list(range(40, 401, 40))
+    keys = {"step", "cpu_seconds", "wall_seconds", "episodes", "updates", "reward"}
+    assert set(first) == keys | {"losses", "metrics", "steps_per_second"}
+    assert logged[-1]["episodes"] == 400 // TINY["world"]["episode_length"]
+    assert logged[-1]["updates"] == (400 - 8) // 8  # the first multiple of 8 learns nothing yet
+    assert [line["step"] for line in lines if "evaluation" in line] == [200, 400]
+    assert (Run("a").stats / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert read_checkpoint(Run("a").weights).step == 400
+
+
+def test_evaluations_with_other_numbers_of_agents(data):
+    """As `marl evaluate` plays them, landmarks growing in step; the run itself is none the
+    wiser."""
+    settings = "training.evaluate_every=200", "world.num_landmarks=2"
+    train(tiny(*settings), "a")
+    train(tiny(*settings, "training.evaluate_agents=[12, 1]"), "b")
+    a, b = (read_checkpoint(Run(name).weights).tensors for name in "ab")
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    lines = [line for line in read_log(Run("b").stats) if "evaluation" in line]
+    assert [line["step"] for line in lines] == [200, 400]
+    seed = int(np.random.SeedSequence(0).generate_state(4)[3])
+    subject = find_policy("b")
+    for key, n, episodes in (
+        ("evaluation", 4, 200),
+        ("evaluation_12", 12, 67),
+        ("evaluation_1", 1, 800),
+    ):
+        world = subject.world_for(n)
+        assert world["num_landmarks"] == max(1, n // 2)
+        expected = evaluation.evaluate(subject.policy, world, n, episodes, seed)
+        assert lines[-1][key] == expected
+
+
+def test_a_run_that_falls_behind_says_so(data, capsys):
+    settings = ["training.evaluate_every=200", "training.evaluate_agents=[12]"]
+    expected = 'evaluation.expected={"4":0.0,"12":1.0,"80":1.0}'
+    train(tiny(*settings, expected), "a")
+    said = capsys.readouterr().out
+    result = read_log(Run("a").stats)[-2]["evaluation_12"]
+    assert f"   {result['coverage']:.3f} with 12" in said  # beside that with 4
+    assert said.count("runs of this config reach") == 1  # 80 agents were not evaluated
+    sentence = f"With 12 agents this run has coverage {result['coverage']:.3f}; runs of this config"
+    assert f"{sentence} reach 1 or more." in said
+    assert said.rstrip().endswith("marl evaluate a --agents 12")
+
+
+def test_worlds_that_differ_are_stopped_and_resumed(data, monkeypatch):
+    vary = 'training.vary={"num_landmarks":[4,6,4],"agent_density":[4.0,2.0]}'
+    check_resumes(tiny("training.steps=240", vary), monkeypatch, 164)
+
+
+@pytest.mark.parametrize("step", [4, 36, 40, 44, 160, 200])  # among them ends of episodes
+@pytest.mark.parametrize("staggered", ["true", "false"])
+def test_stopped_and_resumed_ends_as_uninterrupted(data, monkeypatch, step, staggered):
+    config = tiny("training.steps=240", f"training.staggered={staggered}")
+    check_resumes(config, monkeypatch, step)
+
+
+@pytest.mark.parametrize("staggered", ["true", "false"])
+def test_stopped_again_before_its_first_turn(data, monkeypatch, staggered):
+    """Worlds whose episode had ended begin the next one once."""
+    config = tiny("training.steps=240", f"training.staggered={staggered}")
+    train(config, "whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 160, lambda session: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, "cut")
+    assert read_checkpoint(Run("cut").state, "state").tensors["loop.done"].any()
+
+    def collect(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        return rollout.collect(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "collect", collect)
+        with pytest.raises(KeyboardInterrupt, match="step 160"):
+            resume("cut")
+    resume("cut")
+    assert weights("cut") == weights("whole")
+
+
+def test_a_crash_between_checkpoints_costs_nothing(data, monkeypatch):
+    train(tiny(), "whole")
+
+    def crash(session):
+        raise RuntimeError("crash")
+
+    with monkeypatch.context() as patch:
+        stop_at(patch, 300, crash)
+        with pytest.raises(RuntimeError):
+            train(tiny(), "cut")
+    assert read_checkpoint(Run("cut").weights).step == 240
+    resume("cut")
+    assert weights("cut") == weights("whole")
+    assert [line["step"] for line in read_log(Run("cut").stats)] == list(range(40, 401, 40))
+
+
+def test_resume_with_more_steps(data):
+    train(tiny(), "a")
+    resume("a", ["training.steps=480"])
+    assert read_checkpoint(Run("a").weights).step == 480
+
+
+def test_resume_with_other_networks_is_refused(data):
+    train(tiny(), "a")
+    before = weights("a")
+    with pytest.raises(UserError, match="does not fit its config"):
+        resume("a", ["agent.hidden=[9]"])
+    assert weights("a") == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(data, monkeypatch):
+    update, calls = DDPG.update, []
+
+    def poisoned(agent, batch):
+        calls.append(1)
+        result = update(agent, batch)
+        return {**result, "critic_loss": torch.tensor(torch.nan)} if len(calls) > 30 else result
+
+    monkeypatch.setattr(DDPG, "update", poisoned)
+    with pytest.raises(UserError, match=r"critic_loss .* at step 280; the last good .* step 240"):
+        train(tiny(), "a")
+    assert read_checkpoint(Run("a").weights).step == 240
+    assert read_checkpoint(Run("a").state, "state").step == 240
+
+
+def test_weights_that_are_not_finite_stop_the_run(data, monkeypatch):
+    def poison(session):
+        session.agent._learners["agents"].actor.output.bias.data[:] = torch.inf
+
+    stop_at(monkeypatch, 100, poison)
+    with pytest.raises(UserError, match="no longer a finite number at step 120"):
+        train(tiny(), "a")
+    assert read_checkpoint(Run("a").weights).step == 80
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(data, monkeypatch):
+    replace = os.replace
+
+    def full(source, target):
+        if str(target).endswith("state.safetensors") and state.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    state = Run("a").state
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(UserError, match=r"state\.safetensors: No space left on device"):
+            train(tiny(), "a")
+    assert read_checkpoint(state, "state").step == 0
+    train(tiny(), "whole")
+    resume("a")
+    assert weights("a") == weights("whole")
+
+
+def test_the_state_of_another_run_is_refused(data):
+    for name, settings in (("a", ()), ("b", ("agent.hidden=[9]",)), ("c", ("training.seed=1",))):
+        train(tiny(*settings), name)
+    own, before = Run("a").state.read_bytes(), weights("a")
+    for other, sentence in (
+        ("b", r"agent\.hidden \[9\] instead of \[8\]"),
+        ("c", "seed 1 instead of 0"),
+    ):
+        shutil.copy(Run(other).state, Run("a").state)
+        with pytest.raises(UserError, match=f"is of another run than 'a', with .*{sentence}"):
+            resume("a", ["training.steps=480"])
+        assert weights("a") == before
+    Run("a").state.write_bytes(own)
+    resume("a", ["training.steps=480"])
+    assert read_checkpoint(Run("a").weights).step == 480
+
+
+@pytest.mark.parametrize("full", ["state.safetensors", "weights.safetensors"])
+def test_settings_changed_on_the_way_and_cut_off_at_the_next_checkpoint(data, monkeypatch, full):
+    """As a kill between state and weights would."""
+    train(tiny("training.steps=80"), "a")
+    replace = os.replace
+
+    def cut(source, target):
+        if str(target).endswith(full):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", cut)
+        with pytest.raises(UserError, match=f"{full}: No space left"):
+            resume("a", ["training.steps=240"])
+    assert read_checkpoint(Run("a").weights).step == 80
+    resume("a", [] if full == "weights.safetensors" else ["training.steps=240"])
+    train(tiny("training.steps=240"), "whole")
+    assert weights("a") == weights("whole")
+
+
+@pytest.mark.parametrize(
+    "tensor", ["agent.agents.actor_optimiser.0.exp_avg", "loop.done", "replay.next", "world.draws"]
+)
+def test_a_state_whose_tensors_have_another_shape_is_refused(data, tensor):
+    """An optimiser would read beyond the end of its moments."""
+    train(tiny("training.steps=80"), "a")
+    state = read_checkpoint(Run("a").state, "state")
+    tensors = {**state.tensors, tensor: np.repeat(state.tensors[tensor].reshape(-1), 3) + 1000}
+    extra = {"counters": state.extra["counters"]}
+    write_checkpoint(Run("a").state, "state", state.config, state.step, tensors, **extra)
+    with pytest.raises(UserError, match="does not fit its config"):
+        resume("a", ["training.steps=160"])
+
+
+def test_the_best_weights_are_the_best_over_all_numbers_evaluated(data, monkeypatch):
+    scores = {100: (0.5, 0.5), 200: (0.9, 0.0), 300: (0.2, 0.7), 400: (0.4, 0.4)}
+    at, seen = [0], {}
+
+    def score(policy, world, agents, episodes, seed):
+        return {"agents": agents, "x": scores[at[0]][agents == 12], "x_ci95": None}
+
+    def watched(session):
+        at[0] = session.step
+        seen[session.step] = session.agent.weights()
+        return evaluate(session)
+
+    evaluate = Session.evaluate
+    monkeypatch.setattr(session, "evaluate", score)
+    monkeypatch.setattr(Session, "evaluate", watched)
+    wanted = ("training.evaluate_every=100", "training.evaluate_agents=[12]")
+    for publish, step in (("best", 100), ("last", 400)):
+        train(tiny(*wanted, f"training.publish={publish}"), publish)
+        found = read_checkpoint(Run(publish).weights).tensors
+        assert all(np.array_equal(found[k], x) for k, x in seen[step].items())
+        assert any((seen[100][k] != x).any() for k, x in seen[200].items())
+
+
+@pytest.mark.parametrize("counters", [None, {}, {"updates": "x"}, {"updates": 1, "best_score": []}])
+def test_a_state_with_damaged_counters_is_refused(data, counters):
+    train(tiny("training.steps=80"), "a")
+    state = read_checkpoint(Run("a").state, "state")
+    extra = {"counters": counters}
+    write_checkpoint(Run("a").state, "state", state.config, state.step, state.tensors, **extra)
+    with pytest.raises(UserError, match="does not fit its config"):
+        resume("a", ["training.steps=160"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("training.replay_size=1000000000000000", r"training\.replay_size is"),
+        ("agent.network=set", r"agent\.network is 'set'"),
+        ("world.actions=discrete", r"agent\.augment is on, but moves"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_and_leaves_the_name_free(data, setting, sentence):
+    with pytest.raises(UserError, match=sentence):
+        train(tiny("agent.name=maddpg", "agent.augment=true", setting), "a")
+    assert train(tiny(), "a") == "a"
+
+
+LONG = ["--set", "training.steps=4000", "training.checkpoint_every=80", "training.log_every=400"]
+
+
+def wait_for(path, process) -> None:
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
+
+
+def wait_for_events(process) -> None:
+    """Until this process has begun to work: its events file bears its number."""
+    while not list(Run("cut").stats.glob(f"events*.{process.pid}")) and process.poll() is None:
+        time.sleep(0.01)
+
+
+def test_killed_at_random_moments_and_resumed_ends_as_uninterrupted(data, tmp_path):
+    config = write_tiny(tmp_path)
+    train(tiny(*LONG[1:]), "whole")
+    moments = random.Random(os.getpid())
+    process = start("train", str(config), "--name", "cut", *LONG)
+    wait_for(Run("cut").stats / "config.json", process)
+    for _ in range(3):
+        time.sleep(moments.uniform(0, 1))
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        process = start("resume", "cut")
+        wait_for_events(process)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert weights("cut") == weights("whole"), output
+
+
+def test_ctrl_c_saves_and_says_how_to_resume(data, tmp_path):
+    process = start("train", str(write_tiny(tmp_path)), "--name", "cut", *LONG)
+    wait_for(Run("cut").stats / "log.jsonl", process)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    step = read_checkpoint(Run("cut").weights).step
+    assert errors == f"Stopped at step {step}; continue with: marl resume cut\n"
+    assert 0 < step < 4000
+    train(tiny(*LONG[1:]), "whole")
+    resume("cut")
+    assert weights("cut") == weights("whole")
+
+
+# ------------------------------------------------------------------------------------ side by side
+
+
+SEEDS = ("s-0", "s-1", "s-2")
+
+
+def seeds(*settings: str):
+    return {name: tiny(f"training.seed={i}", *settings) for i, name in enumerate(SEEDS)}
+
+
+def test_runs_side_by_side_are_what_they_are_alone(data):
+    """As long as rounding has no time to grow."""
+    short = ("training.steps=80", "training.learning_starts=48", "training.evaluate_every=40")
+    train_together(seeds(*short))
+    for name, config in seeds(*short).items():
+        train(config, f"alone-{name}")
+        own, alone = (read_checkpoint(Run(x).weights) for x in (name, f"alone-{name}"))
+        assert own.step == alone.step == 80
+        for key, array in alone.tensors.items():
+            np.testing.assert_allclose(own.tensors[key], array, atol=1e-6)
+        lines, expected = (read_log(Run(x).stats) for x in (name, f"alone-{name}"))
+        assert len(lines) == len(expected) == 4
+        for line, other in zip(lines, expected, strict=True):
+            assert line.keys() == other.keys()
+            if "evaluation" in line:
+                assert line["evaluation"]["seed"] == other["evaluation"]["seed"]
+            else:
+                assert line["updates"] == other["updates"]
+                assert line["reward"] == pytest.approx(other["reward"], abs=1e-5)
+
+
+def interrupt_once(session):
+    if session.run.name == "s-0":
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_side_by_side_stopped_and_continued_ends_as_uninterrupted(data, monkeypatch):
+    train_together(seeds())
+    whole = [weights(name) for name in SEEDS]
+    assert len({*whole}) == 3
+    for name in SEEDS:
+        shutil.rmtree(Run(name).models)
+        shutil.rmtree(Run(name).stats)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 168, interrupt_once)
+        with pytest.raises(Stopped):
+            train_together(seeds())
+    assert [read_checkpoint(Run(name).weights).step for name in SEEDS] == [168] * 3
+    train_together(seeds())
+    assert [weights(name) for name in SEEDS] == whole
+
+
+def test_a_full_disk_leaves_them_as_far_as_each_other(data, monkeypatch):
+    """So that they go on side by side, with the bytes of uninterrupted ones."""
+    train_together(seeds())
+    whole = [weights(name) for name in SEEDS]
+    for name in SEEDS:
+        shutil.rmtree(Run(name).models)
+        shutil.rmtree(Run(name).stats)
+    save_file = checkpoint.save_file
+
+    def full(arrays, path, *rest):
+        if path.parent.name == "s-1" and Run("s-1").state.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save_file(arrays, path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        with pytest.raises(UserError, match=r"s-1/state\.safetensors: No space left on device"):
+            train_together(seeds())
+    assert [read_checkpoint(Run(name).state, "state").step for name in SEEDS] == [0] * 3
+    train_together(seeds())
+    assert [weights(name) for name in SEEDS] == whole
+
+
+def test_another_config_than_the_one_that_was_begun_is_refused(data):
+    train_together(seeds("training.steps=80"))
+    with pytest.raises(UserError, match=r"'s-0' already, with training\.steps 80 instead of 400"):
+        train_together(seeds())
+
+
+def test_one_that_fails_side_by_side_says_which(data, monkeypatch):
+    def spoil(session):
+        if session.run.name == "s-1":
+            next(iter(session.agent._learners["agents"].actor.parameters())).data.fill_(math.nan)
+
+    with monkeypatch.context() as patch:
+        stop_at(patch, 200, spoil)
+        with pytest.raises(NotFinite) as error:
+            train_together(seeds())
+    assert error.value.run == "s-1"
+    others = {name: config for name, config in seeds().items() if name != "s-1"}
+    train_together(others)  # from their last checkpoint
+    assert [run_state(name).state for name in SEEDS] == ["finished", "stopped", "finished"]
+    assert all(np.isfinite(x).all() for x in read_checkpoint(Run("s-1").weights).tensors.values())
+
+
+def test_what_cannot_be_stacked_is_trained_one_after_the_other(data):
+    """Another config, another agent, another step; what is finished stays."""
+    configs = {
+        "a": tiny("training.steps=80"),
+        "b": tiny("training.steps=80", "agent.gamma=0.5"),
+        "c": parse_config({**TINY, "agent": {"name": "atoc_comm", "hidden": [8]}}),
+    }
+    train(configs["a"], "a")
+    before = weights("a")
+    train_together(configs)
+    assert weights("a") == before
+    train(configs["b"], "b-alone")
+    assert weights("b") == weights("b-alone")
+    assert run_state("c").state == "finished"
+
+
+def test_outcomes_are_averaged_over_the_last_100_episodes(data, monkeypatch):
+    """One rally after another, a line of the log a step: what was known at its end, if it ended."""
+    config = {
+        "world": {"scenario": "tennis"},
+        "agent": {"hidden": [8]},
+        "training": {
+            "num_worlds": 1, "steps": 2400, "replay_size": 1, "learning_starts": 2400,
+            "log_every": 1, "evaluate_every": 0,
+        },
+    }  # fmt: skip
+    config = parse_config(config)
+    train(config, "a")
+    lines, scores = read_log(Run("a").stats), []
+    for line in lines:
+        scores += line["metrics"].values()
+        assert line["episodes"] == len(scores)
+        known = line.get("last_100", {}).get("score")
+        expected = pytest.approx(np.mean(scores[-100:])) if len(scores) >= 100 else None
+        assert known == expected
+    assert len(scores) > 110
+    assert len(set(scores)) > 1
+    stop_at(monkeypatch, 1900, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Stopped):
+        train(config, "b")
+    resume("b")
+    for line, other in zip(lines, read_log(Run("b").stats), strict=True):
+        for key in ("episodes", "last_100"):
+            assert line.get(key) == other.get(key)

@@ -1,0 +1,270 @@
+"""PettingZoo's environments by their names in a config: trained in, resumed, evaluated, drawn."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from tiny import TINY, check_resumes
+
+from marl import evaluation
+from marl.cli import main
+from marl.config.parsing import parse_config, with_settings
+from marl.errors import UserError
+from marl.plugins import imported
+from marl.runs.checkpoint import read_checkpoint
+from marl.runs.loading import find_policy
+from marl.runs.log import read_log
+from marl.runs.run import Run
+from marl.studies.scale import gather
+from marl.training.loop import train
+from marl.worlds.base import WorldConfig
+from marl.worlds.pettingzoo.world import PettingZooWorld
+from marl.worlds.registry import find_scenario, make
+
+NAME = "pettingzoo:mpe2/simple_tag_v3"
+TAG = {
+    **TINY,
+    "world": {"scenario": NAME, "options": {"max_cycles": 4}, "processes": 0},
+    "agent": {"name": "maddpg", "hidden": [8]},
+    "exploration": {},
+    "training": {**TINY["training"], "steps": 80, "checkpoint_every": 40},
+}
+
+
+def tag(*settings):
+    return parse_config(with_settings(TAG, settings))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_episodes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("marl.training.session.SLOW_EVALUATION_EPISODES", 2)
+        patch.setattr(evaluation, "SLOW_EPISODES", 3)
+        yield
+
+
+def test_it_is_trained_in_evaluated_and_drawn(data, capsys, monkeypatch):
+    monkeypatch.chdir(data.parent)
+    train(tag("training.evaluate_every=80"), "a")
+    (line,) = [line for line in read_log(Run("a").stats) if "evaluation" in line]
+    assert {"reward", "reward_adversary", "reward_agent"} <= line["evaluation"].keys()
+    assert line["evaluation"]["episodes"] == 2
+    assert len(line["evaluation"]["return_by_step"]) == 4
+    assert line["evaluation"]["return"] == pytest.approx(4 * line["evaluation"]["reward"])
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "a", "--json", "a.json"])
+    assert stop.value.code == 0
+    (result,) = json.loads((data.parent / "a.json").read_text())
+    assert result["agents"] == 4
+    assert result["episodes"] == 3
+    assert "path_length" not in result
+    options = 'world.options={"max_cycles": 4, "render_mode": "rgb_array"}'
+    with pytest.raises(SystemExit) as stop:
+        main(["render", "a", "--out", "a.gif", "--set", options])
+    assert stop.value.code == 0
+    assert (data.parent / "a.gif").stat().st_size > 1000
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(["render", "a", "--out", "b.gif"])
+    assert stop.value.code == 2
+    assert "make it with options {'render_mode': 'rgb_array'}" in capsys.readouterr().err
+
+
+def test_returns_are_those_of_whole_episodes(data):
+    world = {**TAG["world"], "scenario": "pettingzoo:mpe2/simple_spread_v3"}
+    train(
+        parse_config({**TAG, "world": world, "training": {**TAG["training"], "log_every": 8}}), "a"
+    )
+    log = read_log(Run("a").stats)
+    # Four worlds, episodes of four steps: they are over in every other line.
+    assert [line["metrics"].keys() for line in log] == [{}.keys(), {"return"}] * 5
+    for before, line in zip(log[::2], log[1::2], strict=True):
+        earned = 2 * (before["reward"] + line["reward"])
+        assert line["metrics"]["return"] == pytest.approx(earned, rel=1e-5)
+        assert earned < 0
+
+
+LASTING = """
+import numpy as np
+from mpe2 import simple_v3
+
+
+class parallel_env:
+    def __init__(self):
+        self.env = simple_v3.parallel_env()
+        self.possible_agents = self.env.possible_agents
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+    def reset(self, seed=None, options=None):
+        self.env = simple_v3.parallel_env(max_cycles=2 + seed % 9)
+        return self.env.reset(seed)
+"""
+
+
+def test_episodes_of_different_lengths(data, monkeypatch):
+    monkeypatch.syspath_prepend(data.parent)
+    (data.parent / "lasting").mkdir(parents=True)
+    (data.parent / "lasting" / "env.py").write_text(LASTING)
+    monkeypatch.setattr(evaluation, "SLOW_AT_ONCE", 2)
+    world = {"scenario": "pettingzoo:lasting/env", "processes": 0}
+    train(parse_config({**TAG, "world": world}), "a")
+    subject = find_policy("a")
+    values = evaluation.measure(subject.policy, subject.world, 1, 8, 0)
+    by_step, steps = values["return_by_step"], values["return"] / values["reward"]
+    assert len({*steps.round()}) > 2
+    for own, last in zip(by_step, steps.round().astype(int), strict=True):
+        assert (np.diff(own[:last]) < 0).all()  # as every step costs something
+        np.testing.assert_array_equal(own[last - 1 :], own[-1])
+
+
+def test_it_resumes(data, monkeypatch):
+    check_resumes(tag(), monkeypatch, 44)  # in the middle of an episode
+
+
+BREAKING = """
+from mpe2 import simple_v3
+
+
+class parallel_env:
+    def __init__(self):
+        self.env, self.steps = simple_v3.parallel_env(), 0
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+    def step(self, actions):
+        self.steps += 1
+        if self.steps == 3:
+            raise KeyError("inside")
+        return self.env.step(actions)
+"""
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_an_environment_that_fails_is_told_in_one_sentence(data, capsys, monkeypatch, processes):
+    monkeypatch.chdir(data.parent)
+    monkeypatch.syspath_prepend(data.parent)
+    (data.parent / "breaking").mkdir()
+    (data.parent / "breaking" / "env.py").write_text(BREAKING)
+    world = {"scenario": "pettingzoo:breaking/env", "processes": processes}
+    (data.parent / "b.json").write_text(json.dumps({**TAG, "world": world}))
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "b.json"])
+    assert stop.value.code == 1
+    said = capsys.readouterr().err
+    assert said == "marl: an environment failed: KeyError: 'inside'\n"
+
+
+def test_processes_end_with_the_run(data):
+    import multiprocessing
+
+    before = {child.pid for child in multiprocessing.active_children()}
+    train(tag("world.processes=2", "training.steps=20"), "a")
+    for child in multiprocessing.active_children():
+        child.join(5)
+    assert {child.pid for child in multiprocessing.active_children()} <= before
+
+
+def test_sides_of_it_play_crosswise(data, capsys):
+    train(tag("training.steps=20"), "a")
+    with pytest.raises(SystemExit) as stop:
+        main(["crossplay", "a", "--episodes", "2", "--workers", "1"])
+    assert stop.value.code == 0
+
+
+def test_supersuits_wrappers():
+    pytest.importorskip("supersuit")
+    world = make(NAME, options={"max_cycles": 9}, processes=0, wrappers=[["frame_stack_v1", 3]])
+    plain = make(NAME, options={"max_cycles": 9}, processes=0)
+    sizes = [w.groups["agent"].observation_space.shape[0] for w in (world, plain)]
+    assert sizes[0] == 3 * sizes[1]
+
+
+def test_groups_as_the_config_says():
+    adversaries = [f"adversary_{i}" for i in range(3)]
+    config = find_scenario(NAME)(teams={"hunters": adversaries, "prey": ["agent_0"]})
+    assert [*config.groups] == ["hunters", "prey"]
+    assert config.agent_count == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["world.scenario=pettingzoo:sisl/nothing"], "sisl/nothing cannot be imported"),
+        (["world.scenario=pettingzoo:a-b/c"], "should be as pettingzoo:sisl/multiwalker_v9"),
+        (["world.options.max_cycels=3"], "cannot be made.*max_cycels"),
+        (['world.wrappers=[["nothing_v0"]]'], "cannot be made.*nothing_v0"),
+        (["world.num_agents=3"], "world.num_agents is a setting of another kind of world"),
+        (['world.teams={"all": ["agent_0"]}'], "groups has the agents"),
+        (["agent.name=atoc", "agent.network=set"], "hold no sets of items"),
+    ],
+)
+def test_what_is_wrong_is_said(data, settings, said):
+    with pytest.raises(UserError, match=said):
+        train(tag(*settings), "x")
+
+
+def test_without_pettingzoo_it_is_said_what_to_install(data, monkeypatch):
+    monkeypatch.setattr("marl.worlds.pettingzoo.config.find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=r'cannot be imported: .*; pip install "marl\[pettingzoo\]"'
+    ):
+        tag("world.scenario=pettingzoo:sisl/nothing")
+
+
+def test_files_from_elsewhere_are_not_trusted(data, tmp_path, monkeypatch):
+    train(tag("training.steps=20"), "a")
+    elsewhere = tmp_path / "weights.safetensors"
+    shutil.copy(Run("a").weights, elsewhere)
+    assert find_policy(str(elsewhere)).name  # its module was imported by us
+    monkeypatch.delitem(sys.modules, "mpe2.simple_tag_v3")
+    with pytest.raises(UserError, match=f"if you trust that, add --set world.scenario={NAME}"):
+        find_policy(str(elsewhere))
+    read_checkpoint(elsewhere)
+    assert "mpe2.simple_tag_v3" not in sys.modules
+    assert find_policy(str(elsewhere), [f"world.scenario={NAME}"]).name
+
+
+def test_there_is_nothing_to_scale(data):
+    with pytest.raises(UserError, match=r"landing plays 'tennis', where there is nothing to scale"):
+        gather(["landing"])
+    with pytest.raises(UserError, match=r"random plays 'tennis', where there is nothing to scale"):
+        gather(["random"], ["world.scenario=tennis"])
+    train(tag("training.steps=20"), "a")
+    with pytest.raises(UserError, match=r"a plays 'pettingzoo:.*, where there is nothing to scale"):
+        gather(["a"])
+
+
+def test_a_world_of_ones_own_in_a_config(data, monkeypatch):
+    """What is no particle world, by "module:Class"."""
+    code = (
+        "from mpe2 import simple_v3\n"
+        "from marl.worlds.base import WorldConfig\n"
+        "from marl.worlds.pettingzoo.world import PettingZooWorld\n\n\n"
+        "class Mine(WorldConfig):\n"
+        "    length: int = 5\n\n"
+        "    def make_world(self, num_worlds, seed, staggered=False):\n"
+        "        return PettingZooWorld(\n"
+        "            simple_v3.parallel_env, num_worlds, seed, processes=0,\n"
+        "            options={'max_cycles': self.length},\n"
+        "        )\n\n"
+        "    @property\n"
+        "    def groups(self):\n"
+        "        return self.make_world(1, 0).groups\n"
+    )
+    (data.parent / "mine.py").write_text(code)
+    monkeypatch.chdir(data.parent)
+    monkeypatch.syspath_prepend(data.parent)
+    world = {"scenario": "mine:Mine", "length": 3}
+    config = parse_config({**TAG, "world": world, "agent": {"hidden": [8]}})
+    train(config, "own")
+    assert issubclass(imported("mine:Mine"), WorldConfig)
+    stored = read_checkpoint(Run("own").weights).config
+    assert stored.data == config.to_json()
+    result = evaluation.evaluate(find_policy("own").policy, config.world, 1, 2, 0)
+    assert np.isfinite(result["reward"])
+    assert isinstance(config.make_world(1, 0), PettingZooWorld)
