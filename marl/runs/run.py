@@ -51,13 +51,8 @@ class Run:
         """A new run. Raises RunExists where the name is taken."""
         run = cls(name)
         run._lock()
-        if any(path.exists() for path in (run.weights, run.state, run.stats / "config.json")):
-            run.close()
-            raise RunExists(
-                f"there is a run {name!r} already: continue it with `marl resume {name}`, or give "
-                "another --name"
-            )
         try:
+            run.check_free()
             run.write_config(config)
         except BaseException:
             run.close()
@@ -85,6 +80,14 @@ class Run:
         except BaseException:
             run.close()
             raise
+
+    def check_free(self) -> None:
+        """Raise RunExists where there is a run of this name."""
+        if any(path.exists() for path in (self.weights, self.state, self.stats / "config.json")):
+            raise RunExists(
+                f"there is a run {self.name!r} already: continue it with "
+                f"`marl resume {self.name}`, or give another --name"
+            )
 
     def write_config(self, config: Config) -> None:
         """Say on the disk with which config it is trained from now on."""
