@@ -92,14 +92,14 @@ def test_every_type_has_a_config_and_trains(data, tmp_path, monkeypatch, capsys,
     status, _, errors = run(monkeypatch, capsys, *flags, "--num-steps", "40")
     assert status == 0, errors
     stored = read_checkpoint(Run("a").weights).config.resolve()
-    assert stored.agent["name"] == named.agent["name"]
+    assert stored.agent_name == named.agent_name
     assert (stored.exploration.kind == "psne") == (named.exploration.kind == "psne")
 
 
 def test_the_kind_of_exploration_can_be_typed(data, tmp_path, monkeypatch, capsys):
     flags = ["--config", str(write_tiny(tmp_path)), "--name", "a", "--num-steps", "40"]
     assert run(monkeypatch, capsys, *flags, "--exploration", "psne")[0] == 0
-    assert read_checkpoint(Run("a").weights).config.exploration.kind == "psne"
+    assert read_checkpoint(Run("a").weights).config.resolve().exploration.kind == "psne"
 
 
 @pytest.mark.parametrize("agents", [4, 12])

@@ -55,13 +55,14 @@ def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def merged(base: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object on top of another: objects are merged key by key, anything else replaces."""
+    """A config's JSON on top of another: sections are merged key by key, and a value replaces the
+    one before, even where both are objects."""
     result = dict(base)
-    for key, value in differences.items():
-        before = result.get(key)
-        if isinstance(before, dict) and isinstance(value, dict):
-            value = merged(before, value)
-        result[key] = value
+    for name, section in differences.items():
+        before = result.get(name)
+        if isinstance(before, dict) and isinstance(section, dict):
+            section = {**before, **section}
+        result[name] = section
     return result
 
 

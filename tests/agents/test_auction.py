@@ -186,8 +186,7 @@ def test_two_bidders_by_hand():
 
 def test_claims_cover_what_greed_does_not():
     """Without any learning: a PD controller that goes where it has claimed."""
-    world = {"scenario": "spread", "integration": "semi_implicit"}
-    world |= {"num_perceived_agents": 7, "num_perceived_landmarks": 8}
+    world = Spread(integration="semi_implicit", num_perceived_agents=7, num_perceived_landmarks=8)
     claimed, greedy = (
         evaluate(BUILTIN[name], world, 12, 20, 0)["coverage"] for name in ("auction", "greedy")
     )

@@ -73,7 +73,7 @@ def test_pairings_are_named_as_the_paper_names_them(name, monkeypatch):
     """Crossplay's first side is the second of the paper's where the table is turned."""
 
     class Pairs:
-        policies = [SimpleNamespace(config=SimpleNamespace(agent={"name": x})) for x in "ab"]  # noqa: RUF012
+        policies = [SimpleNamespace(config=SimpleNamespace(agent_name=x)) for x in "ab"]  # noqa: RUF012
         values = {(0, 1): {"first a": 1}, (1, 0): {"first b": 1}}  # noqa: RUF012
 
         def __init__(self, *_):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import full_disk, refused, run
+from shell import full_disk, refused, run
 from tiny import TINY, write_tiny
 
 from marl.config.parsing import parse_config

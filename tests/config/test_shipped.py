@@ -10,8 +10,10 @@ from marl.config.parsing import (
     read_config,
     read_json,
 )
+from marl.runs.checkpoint import read_header
 
-CONFIGS = sorted((Path(__file__).parents[2] / "data" / "json").glob("*.json"))
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "data" / "json").glob("*.json"))
 
 
 def test_there_are_some():
@@ -42,6 +44,15 @@ def test_config_states_only_what_differs_from_the_defaults(path):
                 assert parse_config(merged(base, without)) != whole, (
                     f"{section}.{key} makes no difference"
                 )
+
+
+@pytest.mark.parametrize("name", ["spread_auction"])
+def test_a_shipped_model_has_the_config_of_its_name(name):
+    """What a config takes from its base is what its model was trained with."""
+    stored, _ = read_header(ROOT / "data" / "models" / name / "weights.safetensors")
+    shipped = load_config(ROOT / "data" / "json" / f"{name}.json")
+    seed = "training.seed"
+    assert {**stored.flat(), seed: 0} == {**shipped.flat(), seed: 0}
 
 
 def test_the_main_experiment():

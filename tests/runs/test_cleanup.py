@@ -1,8 +1,8 @@
 import csv
 
 import pytest
-from commands import refused, run
 from pyarrow import parquet
+from shell import refused, run
 from tiny import TINY
 
 from marl.config.parsing import parse_config

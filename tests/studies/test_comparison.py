@@ -5,7 +5,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
-from commands import refused, run
+from shell import refused, run
 from tiny import TINY
 
 from marl import evaluation

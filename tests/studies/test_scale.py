@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from commands import refused, run
+from shell import refused, run
 from tiny import TINY
 
 from marl import evaluation

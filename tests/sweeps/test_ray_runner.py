@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import refused, run
 from nets import wait_until, weights, write_sweep
+from shell import refused, run
 from tiny import start
 
 from marl.runs.run import Run, run_state

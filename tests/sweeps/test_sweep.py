@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from commands import full_disk, refused, run
 from nets import NAMES, wait_until, weights, write_sweep
+from shell import full_disk, refused, run
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tiny import TINY, start, write_tiny
 

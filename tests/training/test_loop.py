@@ -75,7 +75,7 @@ def test_evaluations_with_other_numbers_of_agents(data):
         ("evaluation_1", 1, 800),
     ):
         world = subject.world_for(n)
-        assert world["num_landmarks"] == max(1, n // 2)
+        assert world.num_landmarks == max(1, n // 2)
         expected = evaluation.evaluate(subject.policy, world, n, episodes, seed)
         assert lines[-1][key] == expected
 
@@ -249,7 +249,7 @@ def test_a_state_whose_tensors_have_another_shape_is_refused(data, tensor):
     state = read_checkpoint(Run("a").state, "state")
     tensors = {**state.tensors, tensor: np.repeat(state.tensors[tensor].reshape(-1), 3) + 1000}
     extra = {"counters": state.extra["counters"]}
-    write_checkpoint(Run("a").state, "state", state.config, state.step, tensors, **extra)
+    write_checkpoint(Run("a").state, "state", state.config.resolve(), state.step, tensors, **extra)
     with pytest.raises(UserError, match="does not fit its config"):
         resume("a", ["training.steps=160"])
 
@@ -282,7 +282,8 @@ def test_a_state_with_damaged_counters_is_refused(data, counters):
     train(tiny("training.steps=80"), "a")
     state = read_checkpoint(Run("a").state, "state")
     extra = {"counters": counters}
-    write_checkpoint(Run("a").state, "state", state.config, state.step, state.tensors, **extra)
+    config = state.config.resolve()
+    write_checkpoint(Run("a").state, "state", config, state.step, state.tensors, **extra)
     with pytest.raises(UserError, match="does not fit its config"):
         resume("a", ["training.steps=160"])
 

@@ -7,7 +7,7 @@ from tiny import TINY
 from marl.config.model import TrainingConfig
 from marl.config.parsing import parse_config, with_settings
 from marl.errors import UserError
-from marl.training import loop as training
+from marl.learning.replay import Replay
 from marl.training.loop import train
 from marl.training.reward_sharing import RewardSharing
 from marl.worlds.registry import make
@@ -48,13 +48,13 @@ def test_groups_that_there_are_not_are_named():
 def test_training_learns_from_what_was_shared(data, monkeypatch):
     """What comes into replay are the means; logs keep the rewards as they are."""
     seen = []
-    add = training.Replay.add
+    add = Replay.add
 
     def keep(replay, transition):
         seen.append(transition.reward["agents"])
         return add(replay, transition)
 
-    monkeypatch.setattr(training.Replay, "add", keep)
+    monkeypatch.setattr(Replay, "add", keep)
 
     def tiny(*settings):
         return parse_config(with_settings(TINY, ["world.reward=nearest", *settings]))
