@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
+.PHONY: demo test test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-fresh bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -41,8 +41,8 @@ bench-training: .venv/with-tests
 bench-seeds: .venv/with-tests
 	$(BIN)/python benchmarks/seeds.py
 
-bench-learning: .venv/with-marl
-	$(BIN)/python benchmarks/learning.py
+bench-fresh: .venv/with-marl
+	$(BIN)/python benchmarks/fresh.py spread --references random greedy local-assignment assignment
 
 bench-comparison: .venv/with-marl
 	$(BIN)/python benchmarks/comparison.py

@@ -27,9 +27,10 @@ def trained(
     """The log of a run that is trained now, or finished if it was interrupted; one that is there
     already is left as it is."""
     stats = (root or data_root()) / "stats" / name
-    if not read_log(stats):
+    log = read_log(stats)
+    if not (stats / "config.json").exists():
         options = [x for setting in settings for x in ("--set", setting)]
         marl("train", str(config), "--name", name, "--seed", str(seed), *options, root=root)
-    elif read_log(stats)[-1]["step"] < load_config(config, settings).training.steps:
+    elif not log or log[-1]["step"] < load_config(config, settings).training.steps:
         marl("resume", name, root=root)
     return read_log(stats)

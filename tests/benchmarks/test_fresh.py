@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import TINY, write_tiny
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import commands
 import fresh
 
 from marl.runs.run import Run
@@ -22,6 +23,20 @@ def test_seeds_belong_to_a_commit_and_a_config():
     assert fresh.drawn("c0ffee", "spread", 30)[0][:20] == seeds
     for other in (("c0ffef", "spread", 20), ("c0ffee", "auction", 20)):
         assert not {*fresh.drawn(*other)[0]} & {*seeds}
+
+
+@pytest.mark.parametrize("log", [None, "", '{"step": 40}', '{"step": 400}'])
+def test_a_run_that_died_is_continued(data, tmp_path, monkeypatch, log):
+    """Also one that died before its first log line; one that is finished is left alone."""
+    if log is not None:
+        stats = data / "stats" / "a"
+        stats.mkdir(parents=True)
+        (stats / "config.json").write_text("{}")
+        (stats / "log.jsonl").write_text(log)
+    called = []
+    monkeypatch.setattr(commands, "marl", lambda *words, root: called.append(words[0]))
+    commands.trained("a", write_tiny(tmp_path), 0)
+    assert called == {None: ["train"], '{"step": 400}': []}.get(log, ["resume"])
 
 
 def runs(*coverages):

@@ -12,7 +12,8 @@ def assign(cost):
     """Minimum-cost matching of rows to columns, by shortest augmenting paths with potentials
     (Hungarian method; O(rows^2 * columns)).
 
-    cost: [rows, columns], rows <= columns, finite. Returns i64[rows], each row's column.
+    cost: [rows, columns], rows <= columns. Returns i64[rows], each row's column; some matching
+    where a cost is not a finite number.
     """
     rows, columns = cost.shape
     row_price = np.zeros(rows)
@@ -24,6 +25,7 @@ def assign(cost):
     for new_row in range(rows):
         path_cost[:] = np.inf
         done[:] = False
+        previous[:] = -1  # stays so where a cost is not finite
         row, column, length = new_row, -1, 0.0
         while row >= 0:  # grow the cheapest alternating path until it ends at a free column
             best = -1

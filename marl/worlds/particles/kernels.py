@@ -76,7 +76,9 @@ def step_blocks(
     size = 0
     for group in actions:
         size = max(size, group.shape[2])
-    action = np.empty((1, size) + force.shape[2:], force.dtype)
+    action = np.zeros(
+        (1, size) + force.shape[2:], force.dtype
+    )  # lanes without a world stay at rest
     for b in range(first, last):
         if not chosen[b]:
             continue

@@ -31,6 +31,23 @@ def test_assignment_costs_as_little_as_scipys(rows, more, seed, kind):
         assert match.tolist() == best[1].tolist()
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.integers(1, 8),
+    more=st.integers(0, 4),
+    seed=st.integers(0, 10**6),
+    strange=st.sampled_from([np.nan, np.inf, -np.inf]),
+)
+def test_costs_that_are_not_finite_still_give_a_matching(rows, more, seed, strange):
+    random = np.random.default_rng(seed)
+    cost = random.random((rows, rows + more))
+    cost[random.random(cost.shape) < 0.5] = strange
+    match = assign(cost)
+    assert len(set(match)) == rows
+    assert match.min() >= 0
+    assert match.max() < rows + more
+
+
 def test_the_nearest_is_not_always_ones_own():
     """Taking the nearest one after another would cost 1 + 100."""
     assert assign(np.array([[1.0, 2.0], [1.5, 100.0]])).tolist() == [1, 0]

@@ -140,6 +140,23 @@ def test_a_stored_state_continues_bit_for_bit(search):
     assert history(other, started=True).tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("num_worlds", [3, 16])
+def test_a_world_that_is_lost_does_not_disturb_those_beside(num_worlds):
+    """Actions that are no numbers, where the reward is that of the assignment."""
+    scenario = Spread(reward="assignment")
+    lost, sound = (ParticleWorld(scenario, num_worlds, 0) for _ in range(2))
+    for world in (lost, sound):
+        world.reset()
+    for t in range(5):
+        actions = actions_of(num_worlds, t)
+        expected = sound.step(actions)
+        actions["agents"][1] = np.nan
+        step = lost.step(actions)
+        for e in {*range(num_worlds)} - {1}:
+            assert np.array_equal(step.reward["agents"][e], expected.reward["agents"][e])
+            assert np.array_equal(step.observation["agents"][e], expected.observation["agents"][e])
+
+
 def test_actions_are_clipped():
     worlds = [spread(2) for _ in range(2)]
     for world, size in zip(worlds, (1.0, 50.0), strict=True):
