@@ -24,6 +24,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 @pytest.fixture
 def package(data, monkeypatch):
     """The folder into which it is installed."""
+    for name in ("rendezvous", "grid_q"):  # another test may have imported them
+        sys.modules.pop(name, None)
     folder = data.parent / "site-packages"
     folder.mkdir()
     for page in ("your-own-scenario.md", "your-own-agent.md"):
