@@ -82,9 +82,8 @@ class Loop:
         self.world = config.make_world(t.num_worlds, 0, t.staggered)
         self.agent = config.make_agent(self.world.groups, 0)
         generator = torch.Generator().manual_seed(0)
-        self.replay = Replay(
-            self.agent.perceives or self.world.groups, t.replay_size, generator, self.agent.keeps
-        )
+        groups = self.world.groups
+        self.replay = Replay(groups, t.replay_size, generator, self.agent.columns(groups))
         crowd = config.make_world(min(CROWD, t.replay_size), 1)
         filling = collect(crowd, config.make_agent(crowd.groups, 1), explore=True)
         for turn in islice(filling, -(-t.replay_size // crowd.num_worlds)):
@@ -112,7 +111,7 @@ class Loop:
             before, self.steps = self.steps, self.steps + t.num_worlds
             due = self.steps // t.update_every - before // t.update_every
             for _ in range(due * t.updates):
-                self.agent.update(self.replay.sample(t.batch_size, self.agent.whole_steps))
+                self.agent.update(self.replay.sample(t.batch_size, self.agent.draw))
 
 
 class Products(TorchDispatchMode):
@@ -187,7 +186,7 @@ def measure(path: Path, settings: list[str], steps: int, seconds: float) -> Resu
         plain.run(steps)
         rates.append((plain.steps - before) / (time.process_time() - start))
 
-    batch = plain.replay.sample(t.batch_size, plain.agent.whole_steps)
+    batch = plain.replay.sample(t.batch_size, plain.agent.draw)
     with Products() as products:
         for _ in range(cycle := 4):  # actors may learn in some updates only
             plain.agent.update(batch)

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from marl.agents import REGISTRY, Agent
 from marl.agents.ddpg import DDPGConfig
 from marl.evaluation import one_thread
-from marl.learning.replay import Batch
+from marl.learning.record import Batch
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.spaces import Group
 
@@ -95,12 +95,12 @@ class Loop:
 
     def run(self, updates: int) -> None:
         for _ in range(updates):
-            self.update(*self.batch)
+            self.update(self.batch)
 
-    def update(
-        self, o: Tensor, a: Tensor, reward: Tensor, next_o: Tensor, terminated: Tensor
-    ) -> None:
+    def update(self, batch: Batch) -> None:
         """One update of everybody; [B, N, ...]."""
+        o, a, next_o = batch.observation, batch.action, batch.next_observation
+        reward, terminated = batch.reward, batch.terminated
         c = self.config
         with torch.no_grad():
             next_actions = [self.target_actors[i](next_o[:, i]).tanh() for i in range(self.n)]
@@ -234,7 +234,7 @@ def disagreement(name: str, agents: int) -> float:
     loop = Loop(agent, group, config, random_batch(group, 1))
     for seed in range(UPDATES):
         batch = random_batch(group, 64, seed)
-        loop.update(*batch)
+        loop.update(batch)
         agent.update({"agents": batch})
     return loop.difference(agent)
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from marl.agents.core.base import Policy
-from marl.learning.replay import Transition
+from marl.agents.core.base import Policy, View
+from marl.learning.record import Transition
 from marl.worlds.base import Arrays, Step, World
 
 
@@ -22,35 +22,58 @@ def collect(
     policy: Policy,
     explore: bool = False,
     observation: Arrays | None = None,
-    begun: np.ndarray | None = None,
+    new_episode: np.ndarray | None = None,
 ) -> Iterator[Collected]:
     """Perceive, act, step, hand on the transition, reset the worlds that are done; forever.
 
     Starts with new episodes, or goes on from `observation` (a world that was restored), which the
-    policy has perceived before but in the worlds of `begun` (bool[E]). The worlds are reset when
-    the next turn is asked for: between turns they show how the step ended.
+    policy has perceived before but in the worlds of `new_episode` (bool[E]). The worlds are reset
+    when the next turn is asked for: between turns they show how the step ended.
     """
     if observation is None:
         observation = world.reset()
         policy.reset()
 
-    def perceive(observation: Arrays, mask: np.ndarray | None) -> Arrays:
-        near = world.neighbours(*policy.knows) if any(policy.knows) else None
-        told = world.privileged() if explore and policy.privileged else None
-        return policy.perceive(observation, near, mask, told)
+    def perceive(observation: Arrays, new_episode: np.ndarray | None) -> Arrays:
+        return policy.perceive(look(world, policy, observation, new_episode, explore))
 
-    perceived = perceive(observation, begun)
+    perceived = perceive(observation, new_episode)
     while True:
         action = policy.act(perceived, explore)
-        kept = policy.kept()
+        recorded = policy.recorded()
         step = world.step(action)
-        then = perceive(step.observation, None)
-        yield Collected(
-            Transition(perceived, action, step.reward, then, step.terminated, kept, step.acted),
-            step,
+        following = perceive(step.observation, None)
+        transition = Transition(
+            perceived,
+            action,
+            step.reward,
+            following,
+            step.terminated,
+            step.done,
+            step.present,
+            recorded,
         )
-        perceived = then
+        yield Collected(transition, step)
+        perceived = following
         if step.done.any():
             observation = world.reset(step.done)
             policy.reset(step.done)
             perceived = perceive(observation, step.done)
+
+
+def look(
+    world: World,
+    policy: Policy,
+    observation: Arrays,
+    new_episode: np.ndarray | None = None,
+    explore: bool = False,
+) -> View:
+    """What a policy needs to see of worlds that look like `observation` now; what agents cannot
+    know only while they `explore`."""
+    needs = policy.needs
+    return View(
+        observation,
+        new_episode,
+        world.neighbours(*needs.neighbours) if any(needs.neighbours) else None,
+        world.privileged() if explore and needs.privileged else None,
+    )

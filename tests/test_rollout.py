@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from marl.agents.core.base import Policy
+from marl.agents.core.base import Needs, Policy
 from marl.rollout import collect
 from marl.worlds.base import World
 from marl.worlds.particles.scenarios.spread import Spread
@@ -104,32 +104,32 @@ def test_goes_on_from_an_observation():
 class Sociable(Policy):
     """Wants to know its two nearest, and keeps who they were."""
 
-    knows = (2, 0)
+    needs = Needs(neighbours=(2, 0))
 
     def __init__(self):
         self.told, self.asked = [], []
 
-    def perceive(self, observation, neighbours=None, begun=None, privileged=None):
-        self.near = neighbours["agents"].agents
-        return observation
+    def perceive(self, view):
+        self.near = view.neighbours["agents"].agents
+        return view.observation
 
     def act(self, observation, explore=False):
         self.told.append(self.near)
         self.asked.append((observation["agents"], explore))
         return {"agents": np.full((*observation["agents"].shape[:2], 2), 0.5, np.float32)}
 
-    def kept(self):
-        return {"agents": self.told[-1]}
+    def recorded(self):
+        return {"near": {"agents": self.told[-1]}}
 
 
 def test_neighbours_are_those_of_the_observation():
-    """Also at the start of an episode; and what the policy keeps of them goes with its step."""
+    """Also at the start of an episode; and what the policy records of them goes with its step."""
     policy = Sociable()
     turns = collected(staggered(), policy, 9, explore=True)
     for turn, numbers, (rows, explore) in zip(turns, policy.told, policy.asked, strict=True):
         transition = turn.transition
         assert transition.observation["agents"] is rows
-        assert transition.kept["agents"] is numbers
+        assert transition.added["near"]["agents"] is numbers
         assert explore
         assert numbers.shape == (3, 3, 2)
         seen = rows[..., 2:12].reshape(3, 3, 2, 5)[..., :2]  # where the two nearest are
@@ -138,14 +138,14 @@ def test_neighbours_are_those_of_the_observation():
             np.testing.assert_allclose(seen[e, i, 0], -seen[e, numbers[e, i, 0], back], atol=1e-6)
 
 
-def test_others_are_called_with_two_arguments_and_keep_nothing():
+def test_others_are_called_with_two_arguments_and_record_nothing():
     class Strict(Recorder):
         def act(self, *arguments):
             assert len(arguments) == 2
             return super().act(*arguments)
 
     for turn in collected(staggered(), Strict(), 3):
-        assert not turn.transition.kept
+        assert not turn.transition.added
 
 
 def test_a_world_without_neighbours_says_so():

@@ -18,6 +18,7 @@ Shapes: E worlds (or B stored steps) of N agents lie one after another as R = E 
 collaborators with the nearest first, then -1.
 """
 
+from collections.abc import Mapping
 from typing import Literal, cast
 
 import numpy as np
@@ -27,10 +28,11 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, of_all
+from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, Logged, of_all
+from marl.agents.core.base import Needs, View
 from marl.agents.core.learner import LearningAgent, adam, below
 from marl.learning.exploration import ExplorationConfig
-from marl.learning.replay import Batch
+from marl.learning.record import Batch, Column, Columns, Draw, columns_of
 from marl.nn.layers import MLP, Hidden, StackedLSTM
 from marl.worlds.base import Arrays, Neighbours
 from marl.worlds.spaces import Group
@@ -134,7 +136,7 @@ def rounds_of(groups: np.ndarray) -> list[Tensor]:
 def _side_by_side(groups: np.ndarray) -> np.ndarray:
     """Groups [E, N, size] of E worlds as those of one, [1, E N, size]."""
     worlds, n, size = groups.shape
-    first = n * np.arange(worlds)[:, None, None]
+    groups, first = groups.astype(np.int64), n * np.arange(worlds)[:, None, None]
     return np.where(groups < 0, -1, groups + first).reshape(1, -1, size)
 
 
@@ -185,8 +187,7 @@ class Actor(nn.Module):
 class ATOC(LearningAgent["_Learner"]):
     """A learner for each group of agents, and who communicates with whom in every world."""
 
-    whole_steps = True
-    any_number = True
+    draw: Draw = "steps"
 
     def __init__(
         self,
@@ -195,9 +196,9 @@ class ATOC(LearningAgent["_Learner"]):
         exploration: ExplorationConfig | None = None,
         seed: int = 0,
     ) -> None:
-        if config.communication != "off":
-            self.knows = (config.neighbours, 0)
-            self.keeps = dict.fromkeys(groups, (1 + config.collaborators,))
+        self._communicates = config.communication != "off"
+        if self._communicates:
+            self.needs = Needs(neighbours=(config.neighbours, 0))
         self._clock = np.zeros(0, np.int64)  # [E] steps since the episode began
         self._in_force: Arrays = {}  # i64[E, N, 1 + collaborators]; never changed in place
         self._near: dict[str, Neighbours] | None = None
@@ -205,17 +206,17 @@ class ATOC(LearningAgent["_Learner"]):
 
     # ------------------------------------------------------------------------------------- acting
 
-    def perceive(
-        self,
-        observation: Arrays,
-        neighbours: dict[str, Neighbours] | None = None,
-        begun: np.ndarray | None = None,
-        privileged: Arrays | None = None,
-    ) -> Arrays:
+    def columns(self, groups: dict[str, Group]) -> Columns:
+        """With the groups in force at the time."""
+        size = 1 + self.config.collaborators
+        more = {"in_force": Column((size,), "int32")} if self._communicates else {}
+        return columns_of(groups, **more)
+
+    def perceive(self, view: View) -> Arrays:
         """What is observed. Where no neighbours are told while it is time to decide, no groups are
         formed."""
-        self._near = neighbours
-        return observation
+        self._near = view.neighbours
+        return view.observation
 
     def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
         sizes = {g: rows.shape[:2] for g, rows in perceived.items()}
@@ -225,7 +226,7 @@ class ATOC(LearningAgent["_Learner"]):
         due = self._clock % self.config.period == 0
         actions = {}
         with torch.no_grad():
-            for g, learner in self._learners.items():
+            for g, learner in self.learners.items():
                 actor = cast(Actor, learner.actor if explore else learner.greedy)
                 rows = torch.as_tensor(perceived[g], dtype=torch.float32)
                 rows = learner.normalised(rows, learn=explore)
@@ -236,8 +237,8 @@ class ATOC(LearningAgent["_Learner"]):
                     new = np.where(due[:, None, None], groups, self._in_force[g])
                     self._in_force = {**self._in_force, g: new}
                 groups = self._in_force[g]
-                if explore and g in self._noise:
-                    action = self._noise[g].act(rows.transpose(0, 1), rounds_of(groups))
+                if explore and g in self.noise:
+                    action = self.noise[g].act(rows.transpose(0, 1), rounds_of(groups))
                     action = action.transpose(0, 1)
                 else:
                     rounds = rounds_of(_side_by_side(groups))
@@ -267,13 +268,13 @@ class ATOC(LearningAgent["_Learner"]):
             initiators = learner.attention(thought).view(shape) > 0  # a probability above 1/2
             if explore and c.epsilon:
                 # Only groups that exist teach the attention unit: it must not be able to end them.
-                chance = torch.rand(2, *shape, generator=self._generator)
+                chance = torch.rand(2, *shape, generator=self.generator)
                 initiators = torch.where(chance[0] < c.epsilon, chance[1] < 0.5, initiators)
         return choose_groups(initiators.numpy(), neighbours, c.collaborators)
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         self.exploration.reset(mask)
-        for noise in self._noise.values():
+        for noise in self.noise.values():
             noise.reset(mask)
         if mask is None:
             self._in_force = {}
@@ -283,17 +284,17 @@ class ATOC(LearningAgent["_Learner"]):
                 g: np.where(mask[:, None, None], -1, groups) for g, groups in self._in_force.items()
             }
 
-    def kept(self) -> Arrays:
+    def recorded(self) -> Mapping[str, Arrays]:
         """The groups in force, i64[E, N, 1 + collaborators]."""
-        return self._in_force if self.keeps else {}
+        return {"in_force": self._in_force} if self._communicates else {}
 
     # ------------------------------------------------------------------------------------ learning
 
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
         results: dict[str, Tensor] = {}
-        for g, learner in self._learners.items():
+        for g, learner in self.learners.items():
             with self.config.autocast():
-                result, *seen = learner.update(batch[g], self._generator)
+                result, *seen = learner.update(batch[g], self.generator)
             results |= self.logged(g, of_all(result), *seen)
         return results
 
@@ -333,38 +334,45 @@ class _Learner(ActorCritic):
 
     def update(
         self, batch: Batch, generator: torch.Generator
-    ) -> tuple[dict[str, Tensor], Tensor, list[Tensor]]:
+    ) -> tuple[Logged, Tensor, list[Tensor]]:
         """One update from B steps of N agents; returns also what their actor saw, observations
         and rounds."""
-        o, a, o2 = self.turned(batch.observation, batch.action, batch.next_observation)
+        actor = cast(Actor, self.actor)
+        # Prepare
+        o, a, o2 = self.augment(batch.observation, batch.action, batch.next_observation)
         o, o2 = self.normalised(o), self.normalised(o2)
         o, a, o2 = (x.flatten(0, 1)[None] for x in (o, a, o2))  # [1, B N, size]
         reward, terminated = (x.reshape(1, -1, 1) for x in (batch.reward, batch.terminated))
-        groups = None if batch.kept is None else _side_by_side(batch.kept.numpy().astype(np.int64))
+        groups = _side_by_side(batch.added["in_force"].numpy()) if batch.added else None
         rounds = [] if groups is None else rounds_of(groups)
+        self.updates += 1
 
+        # Target
         with torch.no_grad():
             a2 = self.smoothed(self.target_actor(o2, rounds).to(a.dtype).tanh(), generator)
-        result = self.improve_critics(o, a, reward, o2, a2, terminated)
+        y = self.target(reward, terminated, o2, a2)
+        # Critics
+        loss, result = self.critic_loss(o, a, y)
+        self.descend(self.critics, self.critic_optimiser, loss)
         if self.actors_turn:
             # Actor and channel: every agent's action is the actor's
-            actor = cast(Actor, self.actor)
             thought = actor.think(o)
             output = actor.decide(thought, actor.communicate(thought, rounds))
-            thought = thought.detach()
+            loss, values, logged = self.actor_loss(output, o, a)
             with torch.no_grad():
                 silent = actor.decide(thought, torch.zeros_like(thought)).tanh()
-            values = self.improve_actor(output, o, a, result)
+            self.descend(self.actor, self.actor_optimiser, loss)
+            result |= logged
             # Attention unit: one step towards what communication was worth to one's group
             if groups is not None:
                 with torch.no_grad():
                     gain = (values - self.critics[0](o, silent))[0, :, 0]
-                self._attend(thought, gain, torch.from_numpy(groups[0]), result)
+                self.attend(thought.detach(), gain, torch.from_numpy(groups[0]), result)
+        # Target networks
+        self.move_targets()
         return result, o, rounds
 
-    def _attend(
-        self, thought: Tensor, gain: Tensor, groups: Tensor, result: dict[str, Tensor]
-    ) -> None:
+    def attend(self, thought: Tensor, gain: Tensor, groups: Tensor, result: Logged) -> None:
         """Learn who should initiate, from what each of R agents gained, [R]."""
         initiators = groups[:, 0] >= 0
         result["initiators"] = initiators.float().mean()

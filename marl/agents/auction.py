@@ -21,6 +21,7 @@ numbers, whatever N is. That a landmark seen by two agents, or twice, is the sam
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -30,11 +31,12 @@ from numba import njit
 from pydantic import Field
 from torch import Tensor
 
+from marl.agents.core.base import Needs, View
 from marl.agents.core.communication import HearingConfig, heard, known, sets, told
 from marl.agents.core.learner import below
-from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig, Row, Rows
+from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig, LearnerBatch, Variant
 from marl.learning.exploration import ExplorationConfig
-from marl.learning.replay import Batch
+from marl.learning.record import Batch, Columns, columns_of
 from marl.worlds.base import Arrays, Neighbours
 from marl.worlds.spaces import Group, Part, pieces
 
@@ -48,7 +50,7 @@ class AuctionConfig(DDPGConfig, HearingConfig):
     companions: int = Field(3, ge=0, description="nearest agents that the controller perceives")
 
     @property
-    def row(self) -> Row:
+    def variant(self) -> Variant:
         return FAMILY["atoc"]
 
 
@@ -167,7 +169,7 @@ class Auction:
         self._names = agents.name, landmarks.name
         self._companions = min(config.companions, agents.count)
         self._vectors = 2 * agents.vectors
-        self.knows = (agents.count, landmarks.count)
+        self._in_view = agents.count, landmarks.count
         others = Part(agents.name, self._companions, agents.vectors + 1, agents.scalars, True)
         claim = Part("claim", 1, landmarks.vectors, landmarks.scalars, True)
         replaced = {agents.name: others, landmarks.name: claim}
@@ -207,10 +209,10 @@ class Auction:
     ) -> None:
         """All rounds of a step; only in the worlds where an episode has `begun`, if told."""
         worlds = np.arange(len(agents)) if begun is None else np.flatnonzero(begun)
-        near = neighbours.agents[:, :, : self.knows[0]]
+        near = neighbours.agents[:, :, : self._in_view[0]]
         there = heard(self.config, agents, generator)
         own = Said(*[x.copy() for x in self._own])
-        _look(worlds, neighbours.landmarks[:, :, : self.knows[1]], landmarks, own)
+        _look(worlds, neighbours.landmarks[:, :, : self._in_view[1]], landmarks, own)
         now: list[Said] = []
         for r in range(self.config.rounds):
             now.append(Said(*[x.copy() for x in own]))
@@ -290,19 +292,13 @@ class Auctions:
     def __init__(self, groups: dict[str, Group], config: AuctionConfig) -> None:
         self._each = {g: Auction(group, config) for g, group in groups.items()}
         self.groups = {g: auction.group for g, auction in self._each.items()}
-        self.knows = known(groups)
+        self.needs = Needs(known(groups))
 
-    def perceive(
-        self,
-        observation: Arrays,
-        neighbours: dict[str, Neighbours] | None,
-        begun: np.ndarray | None,
-        generator: torch.Generator,
-    ) -> Arrays:
+    def perceive(self, view: View, generator: torch.Generator) -> Arrays:
         """As `Policy.perceive`. Raises ValueError where nobody says who is near whom."""
-        near = told(neighbours)
+        near = told(view.neighbours)
         return {
-            g: auction.perceive(observation[g], near[g], begun, generator)
+            g: auction.perceive(view.observation[g], near[g], view.new_episode, generator)
             for g, auction in self._each.items()
         }
 
@@ -331,22 +327,21 @@ class AuctionAgent(DDPG):
         seed: int = 0,
     ) -> None:
         self._auctions = Auctions(groups, config)
-        self.knows, self.perceives = self._auctions.knows, self._auctions.groups
-        super().__init__(self.perceives, config, exploration, seed)
+        self.needs = self._auctions.needs
+        super().__init__(self._auctions.groups, config, exploration, seed)
+        self.stackable = False  # each has an auction of its own
 
-    def perceive(
-        self,
-        observation: Arrays,
-        neighbours: dict[str, Neighbours] | None = None,
-        begun: np.ndarray | None = None,
-        privileged: Arrays | None = None,
-    ) -> Arrays:
-        return self._auctions.perceive(observation, neighbours, begun, self._generator)
+    def columns(self, groups: dict[str, Group]) -> Columns:
+        """Of what is perceived."""
+        return columns_of(self.groups)
 
-    def rows(self, g: str, batch: Batch) -> Rows:
+    def perceive(self, view: View) -> Arrays:
+        return self._auctions.perceive(view, self.generator)
+
+    def prepare(self, g: str, batch: Batch) -> LearnerBatch:
         claim = pieces(self.groups[g].observation_parts, batch.next_observation)["claim"]
         distance = claim[..., 0, :2].square().sum(-1).sqrt()
-        return super().rows(g, batch._replace(reward=batch.reward - distance))
+        return super().prepare(g, replace(batch, reward=batch.reward - distance))
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         super().reset(mask)

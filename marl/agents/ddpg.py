@@ -2,14 +2,14 @@
 
 Three choices span the family: what the actor sees, what the critic sees, and whether every agent
 has networks of its own or all share one (`FAMILY`). Networks of their own are stacked, so there is
-no loop over agents. How actor and critic are improved is in `actor_critic`.
+no loop over agents. Losses are in `core.actor_critic`, what critics see in `core.critic_inputs`.
 
 Shapes: N agents of a group, B transitions, [N, B, size] throughout. Where transitions of single
 agents are drawn, N is 1; so it is where one actor and one critic control all agents together.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, NamedTuple, cast
 
@@ -18,11 +18,13 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, of_all
+from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, Logged, of_all
+from marl.agents.core.critic_inputs import one_table, own_first
 from marl.agents.core.learner import LearningAgent, below, piecewise
+from marl.agents.core.seed_stack import SeedStack
 from marl.learning.augmentation import RandomViews
 from marl.learning.exploration import ExplorationConfig
-from marl.learning.replay import Batch
+from marl.learning.record import Batch, Draw
 from marl.nn import NETWORKS
 from marl.nn.heads import ActionHead
 from marl.worlds.base import Arrays
@@ -31,7 +33,7 @@ from marl.worlds.views import JointView
 
 
 @dataclass(frozen=True)
-class Row:
+class Variant:
     """What makes a member of the family."""
 
     actor: Literal["own", "all"]  # observations that the actor sees
@@ -40,11 +42,11 @@ class Row:
 
 
 FAMILY = {
-    "ddpg": Row(actor="own", critic="own", networks="each"),  # independent learners
-    "global": Row(actor="all", critic="all", networks="one"),  # one mind for all bodies
-    "atoc": Row(actor="own", critic="own", networks="one"),  # Jiang & Lu 2018, no communication
-    "maddpg": Row(actor="own", critic="all", networks="each"),  # Lowe et al. 2017
-    "saddpg": Row(actor="own", critic="all", networks="one"),  # shared actor and critic
+    "ddpg": Variant(actor="own", critic="own", networks="each"),  # independent learners
+    "global": Variant(actor="all", critic="all", networks="one"),  # one mind for all bodies
+    "atoc": Variant(actor="own", critic="own", networks="one"),  # Jiang & Lu 2018, no communication
+    "maddpg": Variant(actor="own", critic="all", networks="each"),  # Lowe et al. 2017
+    "saddpg": Variant(actor="own", critic="all", networks="one"),  # shared actor and critic
 }
 
 
@@ -70,13 +72,15 @@ class DDPGConfig(ActorCriticConfig):
     )
 
     @property
-    def row(self) -> Row:
+    def variant(self) -> Variant:
         """What makes it the member of the family that it is."""
         return FAMILY[self.name]
 
 
 class DDPG(LearningAgent["_Learner"]):
     """Deterministic policy gradient: a learner for each group, and what they see of each other."""
+
+    settings_per_group = True
 
     def __init__(
         self,
@@ -89,79 +93,82 @@ class DDPG(LearningAgent["_Learner"]):
         """`others` are the settings of groups that are not as `config` says. Raises ValueError for
         settings that do not fit."""
         configs = {g: others.get(g, config) for g in groups}
-        self.alike = not others
-        self._rows = {g: own.row for g, own in configs.items()}
-        rows = self._rows.values()
+        self._variants = {g: settings.variant for g, settings in configs.items()}
+        variants = self._variants.values()
         # Only where nobody's networks need to know whose transition it was may agents be mixed.
-        self.whole_steps = any(row != FAMILY["atoc"] for row in rows)
-        self.any_number = all(row.actor == "own" and row.networks == "one" for row in rows)
+        mixed = all(variant == FAMILY["atoc"] for variant in variants)
+        self.draw: Draw = "agents" if mixed else "steps"
+        self.size_invariant = all(v.actor == "own" and v.networks == "one" for v in variants)
         self._shown: dict[str, Tensor] = {}  # with random views: items shown, [N, E, parts]
         self._views = {
-            g: JointView(groups[g]) for g, row in self._rows.items() if row.actor == "all"
+            g: JointView(groups[g]) for g, v in self._variants.items() if v.actor == "all"
         }
-        seen = {g: self._views[g].group if g in self._views else groups[g] for g in groups}
-        super().__init__(groups, config, exploration, seed, lambda g: _Learner(g, seen, configs[g]))
-        self._learn = {g: not own.frozen for g, own in configs.items()}
-        self._doing = {g: ActionHead(group) for g, group in groups.items()}
-        self.chooses = any(group.choices for group in groups.values())
-        if self.chooses and self._noise:
+        minds = {g: self._views[g].group if g in self._views else groups[g] for g in groups}
+        super().__init__(
+            groups, config, exploration, seed, lambda g: _Learner(g, minds, configs[g])
+        )
+        self._learning = {g: self.learners[g] for g, x in configs.items() if not x.frozen}
+        self._heads = {g: ActionHead(group) for g, group in groups.items()}
+        discrete = any(group.choices for group in groups.values())
+        if discrete and self.noise:
             raise ValueError(
                 "exploration.kind is 'psne', which disturbs numbers; world.actions are choices"
             )
+        self.stackable = not others and not discrete  # choices are drawn anew in every update
 
     # ------------------------------------------------------------------------------------- acting
 
-    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+    def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
         actions = {}
         with torch.no_grad():
-            for g, learner in self._learners.items():
-                exploring = explore and self._learn[g]
-                rows = self.seen(g, observation, exploring)
-                if exploring and g in self._noise:
-                    action = self._noise[g].act(rows)
+            for g, learner in self.learners.items():
+                exploring = explore and g in self._learning
+                rows = self.seen(g, perceived, exploring)
+                if exploring and g in self.noise:
+                    action = self.noise[g].act(rows)
                 else:
                     output = learner.output(learner.actor if exploring else learner.greedy, rows)
-                    action = learner.doing(output, self.exploration.chooser(exploring))
-                actions[g] = self.done(g, action, exploring)
+                    action = learner.head(output, self.exploration.chooser(exploring))
+                actions[g] = self.to_world(g, action, exploring)
         return actions
 
-    def seen(self, g: str, observation: Arrays, explore: bool) -> Tensor:
+    def seen(self, g: str, perceived: Arrays, explore: bool) -> Tensor:
         """What the actors of a group see, [N, E, O]."""
-        rows = torch.as_tensor(observation[g], dtype=torch.float32)
+        rows = torch.as_tensor(perceived[g], dtype=torch.float32)
         if g in self._views:
             rows = self._views[g].join(rows)
-        rows = self._learners[g].normalised(rows.transpose(0, 1), learn=explore)
+        rows = self.learners[g].normalised(rows.transpose(0, 1), learn=explore)
         return self._half_hidden(g, rows) if explore else rows
 
-    def done(self, g: str, action: Tensor, explore: bool) -> np.ndarray:
+    def to_world(self, g: str, action: Tensor, explore: bool) -> np.ndarray:
         """What the agents of a group do in the end, from what their actors want, [N, E, A]."""
         action = action.transpose(0, 1)
         if g in self._views:
             action = self._views[g].split(action)
         if explore:
-            action = self._doing[g].with_choices_of(action, self.exploration.disturb(g, action))
+            action = self._heads[g].with_choices_of(action, self.exploration.disturb(g, action))
         return action.numpy()
 
     def _half_hidden(self, g: str, rows: Tensor) -> Tensor:
         """With random views: what is shown, the same view for a whole episode, so that learning
         meets the situations into which a narrow view leads."""
-        views = self._learners[g].views
+        views = self.learners[g].views
         if views is None:
             return rows
         if g not in self._shown:
-            self._shown[g] = views.draw(rows.shape[:2], self._generator)
+            self._shown[g] = views.draw(rows.shape[:2], self.generator)
         return rows * views.mask(self._shown[g])
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         self.exploration.reset(mask)
-        for noise in self._noise.values():
+        for noise in self.noise.values():
             noise.reset(mask)
         if mask is None:  # afterwards there may be another number of worlds
             self._shown.clear()
             return
         for g, shown in self._shown.items():
-            views = cast(RandomViews, self._learners[g].views)
-            drawn = views.draw(shown.shape[:2], self._generator)
+            views = cast(RandomViews, self.learners[g].views)
+            drawn = views.draw(shown.shape[:2], self.generator)
             self._shown[g] = torch.where(torch.from_numpy(mask)[:, None], drawn, shown)
 
     # ------------------------------------------------------------------------------------ learning
@@ -169,81 +176,57 @@ class DDPG(LearningAgent["_Learner"]):
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
         results: dict[str, Tensor] = {}
         with self.config.autocast():
-            rows = {g: self.rows(g, columns) for g, columns in batch.items()}
-            next_action = {
-                g: self._learners[g].next_action(r, self._generator) for g, r in rows.items()
+            steps = {g: self.prepare(g, own) for g, own in batch.items()}
+            next_actions = {
+                g: self.learners[g].next_action(x, self.generator) for g, x in steps.items()
             }
-            for g, learner in self._learners.items():
-                if not self._learn[g]:
-                    continue
-                judged = self.judged(g, rows, next_action)
-                result = learner.update(rows[g], *judged, self._generator)
-                results |= self.logged(g, of_all(result), learner.stacked(rows[g].seen))
+            for g, learner in self._learning.items():
+                inputs = self.critic_inputs(g, steps, next_actions)
+                result = learner.update(steps[g], inputs, self.generator)
+                results |= self.logged(g, of_all(result), learner.stacked(steps[g].seen))
         return results
 
-    def rows(self, g: str, batch: Batch) -> "Rows":
+    def prepare(self, g: str, batch: Batch) -> "LearnerBatch":
         """A batch [B, N, ...] as the learner of the group takes it."""
-        observation, action, reward, next_observation, terminated = batch
-        acted, acts = batch.acted, None
-        if acted is not None:  # who is gone does nothing
-            acts = (acted * (1.0 - terminated))[..., None].expand_as(action)
-            action = action * acted[..., None]
-        if g in self._views:  # one mind gets the mean reward, and is done when all are
-            join = self._views[g].join
-            observation, action, next_observation = map(
-                join, (observation, action, next_observation)
-            )
-            reward, terminated = reward.mean(1, True), terminated.amin(1, True)
-            if acted is not None and acts is not None:
-                acted, acts = acted.amax(1, True), join(acts)
-        columns = (observation, action, reward[..., None], next_observation, terminated[..., None])
-        rows = self._learners[g].rows(*columns, self._generator)
-        if acted is not None and acts is not None:
-            rows = rows._replace(acted=acted.T[..., None], acts=acts.transpose(0, 1))
-        return rows
+        stays = None
+        if batch.present is not None:  # who is gone does nothing
+            there, stays = batch.present, batch.present * (1.0 - batch.terminated)
+            batch = replace(batch, action=batch.action * there[..., None])
+            stays = stays[..., None].expand_as(batch.action)
+        if g in self._views:
+            batch = _of_one_mind(batch, self._views[g])
+            stays = None if stays is None else self._views[g].join(stays)
+        return self.learners[g].prepare(batch, stays, self.generator)
 
-    def judged(
-        self, g: str, rows: dict[str, "Rows"], next_action: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the critics of a group see: observations, actions, the next of both."""
-        observation = {h: r.observation for h, r in rows.items()}
-        action = {h: r.action for h, r in rows.items()}
-        next_observation = {h: r.next_observation for h, r in rows.items()}
-        return (
-            self._observations_seen(observation, g),
-            self._own_first(action, g),
-            self._observations_seen(next_observation, g),
-            self._own_first(next_action, g),
+    def critic_inputs(
+        self, g: str, steps: dict[str, "LearnerBatch"], next_actions: dict[str, Tensor]
+    ) -> "CriticInputs":
+        """What the critics of a group see of everybody, [N, B, size] each."""
+        variant = self._variants[g]
+        observations = {h: x.observation for h, x in steps.items()}
+        actions = {h: x.action for h, x in steps.items()}
+        next_observations = {h: x.next_observation for h, x in steps.items()}
+        if variant.critic == "own":
+            return CriticInputs(observations[g], actions[g], next_observations[g], next_actions[g])
+        # A critic of one's own can tell agents apart in any order: all of them share one table.
+        joined = one_table if variant.networks == "each" else own_first
+        return CriticInputs(
+            joined(observations, g),
+            own_first(actions, g),
+            joined(next_observations, g),
+            own_first(next_actions, g),
         )
 
-    def _observations_seen(self, x: dict[str, Tensor], g: str) -> Tensor:
-        """Of everybody's observations, what each critic of the group sees: [N, B, size]. A critic
-        of one's own can tell agents apart in any order, so that all of them share one table."""
-        row = self._rows[g]
-        if row.critic == "own" or row.networks == "one":
-            return self._own_first(x, g)
-        table = torch.cat([x[h].transpose(0, 1).flatten(1) for h in sorted(x, key=g.__ne__)], 1)
-        return table.expand(len(x[g]), -1, -1)
-
-    def _own_first(self, x: dict[str, Tensor], g: str) -> Tensor:
-        """Of everybody's numbers, what each critic of the group sees, [N, B, size]: its own, or all
-        of them with its own first, then those of its group in turn, then the other groups'."""
-        own = x[g]
-        if self._rows[g].critic == "own":
-            return own
-        n = len(own)
-        turn = (torch.arange(n)[:, None] + torch.arange(n)) % n
-        turned = own[turn].transpose(1, 2).flatten(2)  # [N, B, N size]
-        others = [v.transpose(0, 1).flatten(1).expand(n, -1, -1) for h, v in x.items() if h != g]
-        return torch.cat([turned, *others], -1)
+    @classmethod
+    def stack(cls, agents: Sequence["DDPG"]) -> SeedStack:
+        return SeedStack(agents)
 
     # --------------------------------------------------------------------------------- checkpoints
 
-    def freeze(self, g: str, weights: Mapping[str, Tensor]) -> None:
-        """Let a group play by these `weights`. Raises ValueError where they do not fit."""
-        others = {k: x for k, x in self.weights().items() if not k.startswith(f"{g}.")}
-        self.load_weights(others | {k: x for k, x in weights.items() if k.startswith(f"{g}.")})
-        learner = self._learners[g]
+    def freeze(self, group: str, weights: Mapping[str, Tensor]) -> None:
+        others = {k: x for k, x in self.weights().items() if not k.startswith(f"{group}.")}
+        self.load_weights(others | {k: x for k, x in weights.items() if k.startswith(f"{group}.")})
+        learner = self.learners[group]
         for actor in (learner.actor, learner.target_actor):
             actor.load_state_dict(learner.greedy.state_dict())
 
@@ -255,7 +238,21 @@ class DDPG(LearningAgent["_Learner"]):
         self._shown = below("shown.", state)
 
 
-class Rows(NamedTuple):
+def _of_one_mind(batch: Batch, view: JointView) -> Batch:
+    """For a mind that has all agents as its body: it gets the mean reward, and is done when all
+    are."""
+    return replace(
+        batch,
+        observation=view.join(batch.observation),
+        action=view.join(batch.action),
+        reward=batch.reward.mean(1, True),
+        next_observation=view.join(batch.next_observation),
+        terminated=batch.terminated.amin(1, True),
+        present=None if batch.present is None else batch.present.amax(1, True),
+    )
+
+
+class LearnerBatch(NamedTuple):
     """A batch as a learner takes it, [N, B, size]."""
 
     observation: Tensor
@@ -265,33 +262,40 @@ class Rows(NamedTuple):
     terminated: Tensor
     seen: Tensor  # what is shown of the observations to the actor
     next_seen: Tensor
-    acted: Tensor | None = None  # [N, B, 1]: 0.0 for agents that had left the game
-    acts: Tensor | None = None  # [N, B, A]: 0.0 where an agent does nothing any more
+    present: Tensor | None = None  # [N, B, 1]: 0.0 for agents that had left the game
+    stays: Tensor | None = None  # [N, B, A]: 0.0 where an agent does nothing any more
 
-    def without_those_gone(self, next_action: Tensor) -> Tensor:
-        """Next actions [N, B, A]; zeros of agents that have left the game."""
-        return next_action if self.acts is None else next_action * self.acts
+
+class CriticInputs(NamedTuple):
+    """What the critics of a group see, [N, B, size]."""
+
+    observation: Tensor
+    action: Tensor
+    next_observation: Tensor
+    next_action: Tensor
 
 
 class _Learner(ActorCritic):
     """The learner of one group; stacked, where each agent has networks of its own."""
 
-    chooses = True
+    learns_choices = True
 
     def __init__(self, g: str, groups: dict[str, Group], config: DDPGConfig) -> None:
-        row, group = config.row, groups[g]
-        stack = len(group) if row.networks == "each" else 1
+        variant, group = config.variant, groups[g]
+        stack = len(group) if variant.networks == "each" else 1
         parts = group.observation_parts
-        (inputs,), (actions,) = group.observation_space.shape, group.action_space.shape
-        critic_parts, critic_inputs, critic_actions = parts, inputs, actions
-        if row.critic == "all":
+        (observations,), (actions,) = group.observation_space.shape, group.action_space.shape
+        critic_parts, critic_observations, critic_actions = parts, observations, actions
+        if variant.critic == "all":
             if config.network == "set":
                 raise ValueError(
                     f"agent.network is 'set', but the critic of {config.name!r} sees everybody's "
                     "observations, which are no sets; use 'mlp'"
                 )
             critic_parts = ()
-            critic_inputs = sum(len(x) * x.observation_space.shape[0] for x in groups.values())
+            critic_observations = sum(
+                len(x) * x.observation_space.shape[0] for x in groups.values()
+            )
             critic_actions = sum(len(x) * x.action_space.shape[0] for x in groups.values())
         if config.normalise and config.network == "set":
             raise ValueError(
@@ -305,9 +309,10 @@ class _Learner(ActorCritic):
             return NETWORKS[config.network](stack, parts, inputs, extra, outputs, *shape, pool)
 
         def critic() -> nn.Module:
-            return network(critic_parts, critic_inputs, critic_actions, 1, "critic")
+            return network(critic_parts, critic_observations, critic_actions, 1, "critic")
 
-        super().__init__(config, group, stack, network(parts, inputs, 0, actions, "actor"), critic)
+        actor = network(parts, observations, 0, actions, "actor")
+        super().__init__(config, group, stack, actor, critic)
         views = config.random_views
         self.views: RandomViews | None = RandomViews(parts, views) if views else None
 
@@ -315,51 +320,58 @@ class _Learner(ActorCritic):
         """What an actor says, [N, B, A], of what agents see, [N, B, O] (normalised)."""
         return piecewise(actor, self.stacked(seen)).to(seen.dtype).view(*seen.shape[:2], -1)
 
-    def rows(
-        self,
-        observation: Tensor,
-        action: Tensor,
-        reward: Tensor,
-        next_observation: Tensor,
-        terminated: Tensor,
-        generator: torch.Generator,
-    ) -> Rows:
-        """A batch [B, N, size], turned, reflected, normalised and partly hidden as configured."""
-        observation, action, next_observation = self.turned(observation, action, next_observation)
-        columns = (observation, action, reward, next_observation, terminated)
-        observation, action, reward, next_observation, terminated = (
-            x.transpose(0, 1) for x in columns
-        )
+    def prepare(
+        self, batch: Batch, stays: Tensor | None, generator: torch.Generator
+    ) -> LearnerBatch:
+        """A batch [B, N, ...] turned, reflected, normalised and partly hidden as configured."""
+        vectors = self.augment(batch.observation, batch.action, batch.next_observation)
+        observation, action, next_observation = (x.transpose(0, 1) for x in vectors)
         observation = seen = self.normalised(observation)
         next_observation = next_seen = self.normalised(next_observation)
         if self.views:
             # The critic, which serves in training only, sees all that there is.
             mask = self.views.mask(self.views.draw(observation.shape[:2], generator))
             seen, next_seen = observation * mask, next_observation * mask
-        return Rows(observation, action, reward, next_observation, terminated, seen, next_seen)
+        return LearnerBatch(
+            observation,
+            action,
+            batch.reward.T[..., None],
+            next_observation,
+            batch.terminated.T[..., None],
+            seen,
+            next_seen,
+            None if batch.present is None else batch.present.T[..., None],
+            None if stays is None else stays.transpose(0, 1),
+        )
 
     @torch.no_grad()
-    def next_action(self, rows: Rows, generator: torch.Generator) -> Tensor:
+    def next_action(self, steps: LearnerBatch, generator: torch.Generator) -> Tensor:
         """What the target actor does next: [N, B, A]. Numbers are smoothed by noise if configured,
         choices are drawn, as in the MADDPG authors' code."""
-        action = self.doing(self.output(self.target_actor, rows.next_seen), generator)
-        return rows.without_those_gone(self.smoothed(action, generator))
+        action = self.head(self.output(self.target_actor, steps.next_seen), generator)
+        action = self.smoothed(action, generator)
+        return action if steps.stays is None else action * steps.stays
 
     def update(
-        self,
-        rows: Rows,
-        observation: Tensor,
-        action: Tensor,
-        next_observation: Tensor,
-        next_action: Tensor,
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
-        """One update; the four tensors are what the critics see."""
-        o, a, o2, a2 = map(self.stacked, (observation, action, next_observation, next_action))
-        reward, terminated = self.stacked(rows.reward), self.stacked(rows.terminated)
-        acted = None if rows.acted is None else self.stacked(rows.acted)
-        result = self.improve_critics(o, a, reward, o2, a2, terminated, acted)
+        self, steps: LearnerBatch, inputs: CriticInputs, generator: torch.Generator
+    ) -> Logged:
+        """Algorithm 1 of Lillicrap et al. 2015, lines 12 to 15."""
+        o, a, o2, a2 = map(self.stacked, inputs)
+        reward, terminated = self.stacked(steps.reward), self.stacked(steps.terminated)
+        present = None if steps.present is None else self.stacked(steps.present)
+        self.updates += 1
+
+        # Target
+        y = self.target(reward, terminated, o2, a2)
+        # Critics
+        loss, result = self.critic_loss(o, a, y, present)
+        self.descend(self.critics, self.critic_optimiser, loss)
+        # Actor
         if self.actors_turn:
-            output = self.actor(self.stacked(rows.seen))
-            self.improve_actor(output, o, a, result, generator=generator, acted=acted)
+            output = self.actor(self.stacked(steps.seen))
+            loss, _, logged = self.actor_loss(output, o, a, present, generator)
+            self.descend(self.actor, self.actor_optimiser, loss)
+            result |= logged
+        # Target networks
+        self.move_targets()
         return result

@@ -32,15 +32,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, of_all
+from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, Logged, of_all
+from marl.agents.core.base import Needs, View
 from marl.agents.core.communication import HearingConfig, heard, known, sets, told
 from marl.agents.core.learner import PIECE, LearningAgent, below
 from marl.learning.exploration import ExplorationConfig
-from marl.learning.replay import Batch
+from marl.learning.record import Batch, Columns, Draw, columns_of
 from marl.nn.layers import StackedLinear
 from marl.nn.pooling import max_pool, pair_max_pool
 from marl.nn.sets import SHARPNESS, SetNetwork
-from marl.worlds.base import Arrays, Neighbours
+from marl.worlds.base import Arrays
 from marl.worlds.spaces import Group, Part, pieces
 
 CRITIC_AGENTS = 3  # nearest agents that the critics see
@@ -204,9 +205,7 @@ class Outcome(NamedTuple):
 class MessagesAgent(LearningAgent["_Learner"]):
     """A learner for each group, and what every agent remembers."""
 
-    whole_steps = True
-    any_number = True
-    privileged = True
+    draw: Draw = "steps"
 
     def __init__(
         self,
@@ -217,28 +216,25 @@ class MessagesAgent(LearningAgent["_Learner"]):
     ) -> None:
         if exploration is not None and exploration.kind == "psne":
             raise ValueError("exploration.kind is 'psne', which 'messages' does not have")
-        self._layouts = {g: Layout(x, config.rounds, config.memory) for g, x in groups.items()}
-        self.knows = known(groups)
-        self.perceives = {g: layout.group for g, layout in self._layouts.items()}
+        self.layouts = {g: Layout(x, config.rounds, config.memory) for g, x in groups.items()}
+        self.needs = Needs(known(groups), privileged=True)
         self._heard: Arrays = {}  # i64[rounds, E, N, K] who is heard
         self._known: Arrays = {}  # f32[E, N, M + 1] memory and claim
         self._past: dict[str, list[np.ndarray]] = {}  # f32[rounds, E, N, M + 1] of the last steps
         super().__init__(
-            groups, config, exploration, seed, lambda g: _Learner(self._layouts[g], config)
+            groups, config, exploration, seed, lambda g: _Learner(self.layouts[g], config)
         )
 
     # ------------------------------------------------------------------------------------- acting
 
-    def perceive(
-        self,
-        observation: Arrays,
-        neighbours: dict[str, Neighbours] | None = None,
-        begun: np.ndarray | None = None,
-        privileged: Arrays | None = None,
-    ) -> Arrays:
-        near = told(neighbours)
+    def columns(self, groups: dict[str, Group]) -> Columns:
+        """Of what is perceived."""
+        return columns_of({g: layout.group for g, layout in self.layouts.items()})
+
+    def perceive(self, view: View) -> Arrays:
+        near, begun = told(view.neighbours), view.new_episode
         perceived = {}
-        for g, rows in observation.items():
+        for g, rows in view.observation.items():
             parts, shape = self.groups[g].observation_parts, rows.shape[:2]
             agents, landmarks = sets(parts)
             if g not in self._known or self._known[g].shape[:2] != shape:
@@ -246,14 +242,14 @@ class MessagesAgent(LearningAgent["_Learner"]):
                 begun = None
             if begun is None or begun.any():
                 seen = pieces(parts, rows)[agents.name]
-                there = heard(self.config, seen, self._generator)
+                there = heard(self.config, seen, self.generator)
                 numbers = np.where(there, near[g].agents[:, :, : agents.count], -1)
                 if begun is not None:
                     numbers = np.where(begun[:, None, None], numbers, self._heard[g])
                 self._heard[g] = numbers
             assigned = np.zeros((*shape, 3), np.float32)
-            if privileged is not None:
-                assigned[..., :2], assigned[..., 2] = privileged[g], 1.0
+            if view.privileged is not None:
+                assigned[..., :2], assigned[..., 2] = view.privileged[g], 1.0
             columns = [
                 rows,
                 np.moveaxis(self._heard[g], 0, 2).reshape(*shape, -1),
@@ -273,10 +269,10 @@ class MessagesAgent(LearningAgent["_Learner"]):
     def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
         actions = {}
         with torch.no_grad():
-            for g, learner in self._learners.items():
+            for g, learner in self.learners.items():
                 shape = perceived[g].shape[:2]
                 actor = cast(Actor, learner.actor if explore else learner.greedy)
-                p = percept(self._layouts[g], torch.from_numpy(perceived[g]))
+                p = percept(self.layouts[g], torch.from_numpy(perceived[g]))
                 said = None
                 if self._past[g]:
                     late = torch.from_numpy(self._past[g][0]).flatten(1, 2)[:, None]
@@ -308,9 +304,9 @@ class MessagesAgent(LearningAgent["_Learner"]):
 
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
         results: dict[str, Tensor] = {}
-        for g, learner in self._learners.items():
+        for g, learner in self.learners.items():
             with self.config.autocast():
-                result = learner.update(batch[g], self._generator)
+                result = learner.update(batch[g], self.generator)
             results |= self.logged(g, of_all(result))
         return results
 
@@ -391,34 +387,43 @@ class _Learner(ActorCritic):
         self.layout = layout
         self.claim_loss = config.claim_loss
 
-    def judged(self, p: Percept) -> Tensor:
+    def critic_inputs(self, p: Percept) -> Tensor:
         """What the critics see, [1, R, C]."""
         agents = p.agents[:, :, :CRITIC_AGENTS, :-1]
         return torch.cat([p.own, agents.flatten(2), p.assigned], -1)
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def update(self, batch: Batch, generator: torch.Generator) -> Logged:
         """One update from B steps of N agents."""
-        o, a, o2 = self.turned(batch.observation, batch.action, batch.next_observation)
+        actor = cast(Actor, self.actor)
+        # Prepare
+        o, a, o2 = self.augment(batch.observation, batch.action, batch.next_observation)
         now, then = percept(self.layout, o), percept(self.layout, o2)
-        seen, seen2 = self.judged(now), self.judged(then)
+        s, s2 = self.critic_inputs(now), self.critic_inputs(then)
         a = a.flatten(0, 1)[None]
         reward, terminated = (x.reshape(1, -1, 1) for x in (batch.reward, batch.terminated))
+        self.updates += 1
+
+        # Target
         with torch.no_grad():
             a2 = self.smoothed(self.target_actor(then).output.to(a.dtype).tanh(), generator)
-        result = self.improve_critics(seen, a, reward, seen2, a2, terminated)
+        y = self.target(reward, terminated, s2, a2)
+        # Critics
+        loss, result = self.critic_loss(s, a, y)
+        self.descend(self.critics, self.critic_optimiser, loss)
+        # Actor
         if self.actors_turn:
-            actor = cast(Actor, self.actor)
             first = actor(now)
             second = actor(then._replace(memory=first.memory, claim=first.claim))
             output = torch.cat([first.output, second.output], 1)
-            loss = None
+            loss, _, logged = self.actor_loss(output, torch.cat([s, s2], 1), torch.cat([a, a], 1))
             if self.claim_loss:
-                losses = [_claim_loss(p, out) for p, out in ((now, first), (then, second))]
-                result["claim_loss"] = torch.stack(losses).mean()
-                loss = self.claim_loss * result["claim_loss"]
-                result["claim_loss"] = result["claim_loss"].detach()
-            both = torch.cat([seen, seen2], 1)
-            self.improve_actor(output, both, torch.cat([a, a], 1), result, loss)
+                claims = torch.stack([_claim_loss(now, first), _claim_loss(then, second)]).mean()
+                loss = loss + self.claim_loss * claims
+                logged |= {"claim_loss": claims.detach(), "actor_loss": loss.detach()}
+            self.descend(self.actor, self.actor_optimiser, loss)
+            result |= logged
+        # Target networks
+        self.move_targets()
         return result
 
 

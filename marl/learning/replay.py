@@ -1,155 +1,197 @@
 """Replay: transitions in, batches out."""
 
 from collections.abc import Mapping
-from functools import partial
-from types import MappingProxyType
-from typing import NamedTuple
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from marl.worlds.base import Arrays
+from marl.learning.record import Batch, Columns, Draw, Transition, columns_of
 from marl.worlds.spaces import Group
 
-
-class Transition(NamedTuple):
-    """One step of all worlds, as the loop hands it on: dictionaries of arrays, one entry a group.
-
-    `next_observation` is the true one, also at the end of an episode. `terminated` alone decides
-    whether the future counts: where only time ran out, it does (Pardo et al. 2018).
-    """
-
-    observation: Arrays  # f32[E, N, O]
-    action: Arrays  # f32[E, N, A]
-    reward: Arrays  # f32[E, N]
-    next_observation: Arrays  # f32[E, N, O]
-    terminated: Arrays  # bool[E, N]
-    kept: Arrays | MappingProxyType = MappingProxyType({})  # i[E, N, ...], see `Agent.keeps`
-    acted: Arrays | MappingProxyType = MappingProxyType({})  # bool[E, N], see `Step.acted`
-
-
-class _Columns(NamedTuple):
-    observation: Tensor  # f32[B, N, O]
-    action: Tensor  # f32[B, N, A]
-    reward: Tensor  # f32[B, N]
-    next_observation: Tensor  # f32[B, N, O]
-    terminated: Tensor  # f32[B, N], 0.0 or 1.0
-
-
-class Batch(_Columns):
-    """Transitions of N agents side by side: of a whole group, or of one where drawn singly. A tuple
-    of five; what an agent had kept beside them is in `kept`, and where agents can be gone before an
-    episode is over, `acted` says who was there. Both are None for most."""
-
-    kept: Tensor | None = None  # i32[B, N, ...]
-    acted: Tensor | None = None  # f32[B, N], 1.0 or 0.0
+FIELDS = [field.name for field in fields(Batch)]
 
 
 class Replay:
     """The last `capacity` steps of single worlds, oldest overwritten first; one table a group.
 
-    `keeps` are the shapes, per agent, of the whole numbers that are to be stored beside.
+    Every column is stored once. What comes after a step stands in the next slot of the same world.
+    Only where an episode ended there, and for the newest steps, is it kept apart.
     """
 
     def __init__(
         self,
-        groups: dict[str, Group],
+        groups: Mapping[str, Group],
         capacity: int,
         generator: torch.Generator,
-        keeps: Mapping[str, tuple[int, ...]] | None = None,
+        columns: Columns | None = None,
     ) -> None:
+        """`columns`: see `Agent.columns`; None: those from which every agent can learn."""
         self.capacity = capacity
         self.size = 0
         self._next = 0
         self._generator = generator
-        self._tables: dict[str, Batch] = {}
-        self._acted: dict[str, Tensor] = {}  # of groups that somebody can leave: once one was seen
-        for name, group in groups.items():
-            n = len(group)
-            (observations,), (actions,) = group.observation_space.shape, group.action_space.shape
-            self._tables[name] = Batch(
-                torch.zeros(capacity, n, observations),
-                torch.zeros(capacity, n, actions),
-                torch.zeros(capacity, n),
-                torch.zeros(capacity, n, observations),
-                torch.zeros(capacity, n),
-            )
-        self._kept = {
-            g: torch.zeros(capacity, len(groups[g]), *shape, dtype=torch.int32)
-            for g, shape in (keeps or {}).items()
-        }
+        self._agents = {g: len(group) for g, group in groups.items()}
+        self._tables: dict[str, dict[str, Tensor]] = {}
+        self._apart: dict[str, dict[str, Tensor]] = {}  # what comes after a step, if kept apart
+        for g, own in (columns or columns_of(groups)).items():
+            self._tables[g] = {
+                name: torch.zeros(
+                    capacity, self._agents[g], *column.shape, dtype=getattr(torch, column.dtype)
+                )
+                for name, column in own.items()
+            }
+            table = self._tables[g]
+            self._apart[g] = {name: table[name][:0].clone() for name in own if own[name].next}
+        self._after = torch.zeros(capacity, dtype=torch.int64)  # the next slot; -1 - p: place p of
+        # what is kept apart
+        self._free: list[int] = []  # places where nothing is kept
+        self._newest = np.zeros(0, np.int64)  # [E] slots of the last step; -1: an episode ended
+
+    # ------------------------------------------------------------------------------------- storing
 
     def add(self, transition: Transition) -> None:
         """Store a step of E worlds; E must not exceed the capacity."""
-        worlds = len(next(iter(transition.reward.values())))
+        worlds = len(transition.done)
         first = min(worlds, self.capacity - self._next)  # the rest starts again at the top
-        for group, table in self._tables.items():
-            columns = [(column, x[group]) for column, x in zip(table, transition[:5], strict=True)]
-            if group in self._kept:
-                columns.append((self._kept[group], transition.kept[group]))
-            if group in transition.acted:
-                self._acted.setdefault(group, torch.ones_like(table.reward))
-                columns.append((self._acted[group], transition.acted[group]))
-            for column, array in columns:
-                dtype = np.float32 if column.is_floating_point() else np.int32
-                values = torch.from_numpy(np.asarray(array, dtype))
-                column[self._next : self._next + first] = values[:first]
-                column[: worlds - first] = values[first:]
+        for g, table in self._tables.items():
+            if g in transition.present:
+                everybody = torch.ones(1, self._agents[g], dtype=torch.bool)
+                table.setdefault("present", everybody.repeat(self.capacity, 1))
+            for name, column in table.items():
+                values, rows = _values(transition, name, g), column.numpy()
+                rows[self._next : self._next + first] = values[:first]
+                if first < worlds:
+                    rows[: worlds - first] = values[first:]
+        self._link((self._next + np.arange(worlds)) % self.capacity, transition)
         self._next = (self._next + worlds) % self.capacity
         self.size = min(self.size + worlds, self.capacity)
 
-    def sample(self, batch_size: int, whole_steps: bool = False) -> dict[str, Batch]:
-        """Transitions of single agents, or of all agents in the same steps of the same worlds,
-        drawn evenly with replacement."""
+    def _link(self, slots: np.ndarray, transition: Transition) -> None:
+        """What comes after these steps is kept apart; what came after the last ones has arrived."""
+        after, last = self._after.numpy(), self._newest
+        self._free.extend(-1 - after[slots][after[slots] < 0])
+        after[slots] = 0
+        if len(last) == len(slots):  # otherwise there are other worlds now
+            arrived = (last >= 0) & (after[last] < 0)
+            self._free.extend(-1 - after[last[arrived]])
+            after[last[arrived]] = slots[arrived]
+        if len(self._free) < len(slots):
+            self._make_room(len(slots))
+        places, self._free = np.array(self._free[: len(slots)]), self._free[len(slots) :]
+        after[slots] = -1 - places
+        for g, table in self._apart.items():
+            for name, column in table.items():
+                column.numpy()[places] = _values(transition, f"next_{name}", g)
+        self._newest = np.where(transition.done, -1, slots)
+
+    def _make_room(self, least: int) -> None:
+        """Twice as many places for what is kept apart."""
+        for table in self._apart.values():
+            for name, column in table.items():
+                room = max(least, len(column))
+                table[name] = torch.cat([column, column.new_zeros(room, *column.shape[1:])])
+                total = len(column) + room
+                new = range(len(column), total)
+        self._free.extend(new)
+
+    # ------------------------------------------------------------------------------------- drawing
+
+    def sample(self, batch_size: int, draw: Draw = "agents", window: int = 1) -> dict[str, Batch]:
+        """Steps drawn evenly with replacement: of single agents, of all agents of the same steps of
+        the same worlds, or windows that begin with such a step."""
+        slots = torch.randint(self.size, (batch_size,), generator=self._generator)
+        inside = None
+        if draw == "windows":
+            slots, inside = self._windows(slots, window)
         batch = {}
-        steps = torch.randint(self.size, (batch_size,), generator=self._generator)
-        for group, table in self._tables.items():
-            n = table.reward.shape[1]
-            if whole_steps:
-                drawn = partial(_whole, rows=steps)
-            else:
+        for g, n in self._agents.items():
+            agents = None
+            if draw == "agents":
                 agents = torch.randint(n, (batch_size,), generator=self._generator)
-                drawn = partial(_single, rows=steps * n + agents)
-            batch[group] = own = Batch(*map(drawn, table))
-            if group in self._kept:
-                own.kept = drawn(self._kept[group])
-            if group in self._acted:
-                own.acted = drawn(self._acted[group])
+            drawn = {name: _rows(x, slots, agents) for name, x in self._tables[g].items()}
+            drawn |= {
+                f"next_{name}": self._following(g, name, slots, agents) for name in self._apart[g]
+            }
+            for name in drawn.keys() & {"terminated", "present"}:
+                drawn[name] = drawn[name].float()
+            common = {field: drawn.pop(field) for field in FIELDS if field in drawn}
+            batch[g] = Batch(**common, inside=inside, added=drawn)
         return batch
 
+    def _windows(self, slots: Tensor, window: int) -> tuple[Tensor, Tensor]:
+        """The slots of windows, [B, T], and where they are inside an episode. Behind its end, or
+        that of what is stored, the last step is repeated."""
+        steps, inside = [slots], [torch.ones(len(slots))]
+        for _ in range(window - 1):
+            after = self._after[steps[-1]]
+            inside.append(inside[-1] * (after >= 0))
+            steps.append(torch.where(after < 0, steps[-1], after))
+        return torch.stack(steps, 1), torch.stack(inside, 1)
+
+    def _following(self, g: str, name: str, slots: Tensor, agents: Tensor | None) -> Tensor:
+        """What a column is after these steps."""
+        after = self._after[slots]
+        apart = after < 0
+        drawn = _rows(self._tables[g][name], after.clamp(min=0), agents)
+        if apart.any():
+            which = None if agents is None else agents[apart]
+            drawn[apart] = _rows(self._apart[g][name], -1 - after[apart], which)
+        return drawn
+
+    # --------------------------------------------------------------------------------- checkpoints
+
     def state_dict(self) -> dict[str, Tensor]:
-        state = {"next": torch.tensor(self._next), "generator": self._generator.get_state()}
-        for group, table in self._tables.items():
-            for name, column in zip(Batch._fields, table, strict=True):
-                state[f"{group}.{name}"] = column[: self.size].clone()
-        state |= {f"{g}.kept": column[: self.size].clone() for g, column in self._kept.items()}
-        state |= {f"{g}.acted": column[: self.size].clone() for g, column in self._acted.items()}
+        after = self._after[: self.size]
+        apart = after < 0
+        state = {
+            "next": torch.tensor(self._next),
+            "generator": self._generator.get_state(),
+            "after": after.clamp(min=-1),
+            "newest": torch.from_numpy(self._newest.copy()),
+        }
+        for g, table in self._tables.items():
+            state |= {f"{g}.{name}": column[: self.size].clone() for name, column in table.items()}
+            for name, column in self._apart[g].items():
+                state[f"{g}.next_{name}"] = column[-1 - after[apart]]
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self._next = int(state["next"])
-        if not 0 <= self._next < self.capacity:
-            raise ValueError(f"next is {self._next}, but there is room for {self.capacity}")
+        self._next, newest = int(state["next"]), state["newest"].numpy().copy()
+        after = state["after"].clone()
+        apart = after < 0
+        for name, slots in (("next", state["next"]), ("after", after), ("newest", newest)):
+            if ((slots < -1) | (slots >= self.capacity)).any():
+                raise ValueError(f"{name} has slots beyond the {self.capacity} that there are")
+        self.size, self._newest, self._free = len(after), newest, []
+        after[apart] = -1 - torch.arange(int(apart.sum()))
+        self._after.zero_()[: self.size] = after
         self._generator.set_state(state["generator"])
-        for group, table in self._tables.items():
-            for name, column in zip(Batch._fields, table, strict=True):
-                stored = state[f"{group}.{name}"]
-                self.size = len(stored)
-                column[: self.size] = stored
-        for group, column in self._kept.items():
-            column[: self.size] = state[f"{group}.kept"]
-        self._acted.clear()
-        for group, table in self._tables.items():
-            if f"{group}.acted" in state:
-                self._acted[group] = torch.ones_like(table.reward)
-                self._acted[group][: self.size] = state[f"{group}.acted"]
+        for g, table in self._tables.items():
+            table.pop("present", None)
+            if f"{g}.present" in state:
+                table["present"] = torch.ones(self.capacity, self._agents[g], dtype=torch.bool)
+            for name, column in table.items():
+                column[: self.size] = state[f"{g}.{name}"]
+            for name, column in self._apart[g].items():
+                stored = state[f"{g}.next_{name}"]
+                if stored.shape != (apart.sum(), *column.shape[1:]):
+                    raise ValueError(f"{g}.next_{name} does not fit what is kept apart")
+                self._apart[g][name] = stored.to(column.dtype).clone()
 
 
-def _whole(column: Tensor, rows: Tensor) -> Tensor:
-    return column[rows]
+def _values(transition: Transition, name: str, g: str) -> np.ndarray:
+    """[E, N, ...]: what is to be stored in a column."""
+    of: Any = getattr(transition, name) if name in Transition._fields else transition.added[name]
+    if name == "present" and g not in of:
+        return np.ones_like(transition.terminated[g], bool)
+    return np.asarray(of[g])
 
 
-def _single(column: Tensor, rows: Tensor) -> Tensor:
-    """Rows of the agents one after another."""
-    return column.flatten(0, 1)[rows, None]
+def _rows(column: Tensor, slots: Tensor, agents: Tensor | None) -> Tensor:
+    """Of all agents, [*slots, N, ...], or of one in each, [B, 1, ...]."""
+    if agents is None:
+        return column[slots]
+    return column.flatten(0, 1)[slots * column.shape[1] + agents, None]

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from marl.agents.core.base import Policy
+from marl.agents.core.base import Policy, WrappedPolicy
 from marl.errors import UserError
-from marl.worlds.base import Arrays, Neighbours
+from marl.worlds.base import Arrays
 from marl.worlds.spaces import Group, one_hot
 
 ARROWS = {"LEFT": (-1, 0), "RIGHT": (1, 0), "DOWN": (0, -1), "UP": (0, 1)}
@@ -36,7 +36,7 @@ class Keyboard:
         return MOVES.index(ARROWS[next(reversed(self._held))]) if self._held else 0
 
 
-class HumanPolicy(Policy):
+class HumanPolicy(WrappedPolicy):
     """A policy, but for one agent's moves, which are a human's. (What the agent says stays the
     policy's.)"""
 
@@ -58,18 +58,9 @@ class HumanPolicy(Policy):
         first = next(iter(groups[self._group].action_parts), None)
         if first is None or first.name not in ("move", "force"):
             raise UserError(f"{agent} cannot move, so it cannot be played with the arrow keys")
-        self._policy, self._hands, self._reach = policy, hands, np.array(reach, np.float32)
+        super().__init__(policy)
+        self._hands, self._reach = hands, np.array(reach, np.float32)
         self._moves = first.scalars if first.choice else 0
-        self.knows = policy.knows
-
-    def perceive(
-        self,
-        observation: Arrays,
-        neighbours: dict[str, Neighbours] | None = None,
-        begun: np.ndarray | None = None,
-        privileged: Arrays | None = None,
-    ) -> Arrays:
-        return self._policy.perceive(observation, neighbours, begun, privileged)
 
     def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
         actions = dict(self._policy.act(perceived, explore))
@@ -79,6 +70,3 @@ class HumanPolicy(Policy):
         else:
             own[:, self._number, :2] = self._hands.push * self._reach
         return {**actions, self._group: own}
-
-    def reset(self, mask: np.ndarray | None = None) -> None:
-        self._policy.reset(mask)

@@ -13,8 +13,8 @@ import torch
 from numba import njit
 
 from marl.agents.auction import AuctionConfig, Auctions
-from marl.agents.core.base import Policy
-from marl.worlds.base import Arrays, Neighbours, World
+from marl.agents.core.base import Policy, View
+from marl.worlds.base import Arrays, World
 from marl.worlds.particles.assignment import match, matched
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.spaces import Group, pieces
@@ -94,17 +94,11 @@ class Claims(Policy):
     def __init__(self, world: World, seed: int = 0) -> None:
         self._gains = _gains(world)
         self._auctions = Auctions(world.groups, AuctionConfig(companions=0))
-        self.knows = self._auctions.knows
+        self.needs = self._auctions.needs
         self._generator = torch.Generator().manual_seed(seed)
 
-    def perceive(
-        self,
-        observation: Arrays,
-        neighbours: dict[str, Neighbours] | None = None,
-        begun: np.ndarray | None = None,
-        privileged: Arrays | None = None,
-    ) -> Arrays:
-        return self._auctions.perceive(observation, neighbours, begun, self._generator)
+    def perceive(self, view: View) -> Arrays:
+        return self._auctions.perceive(view, self._generator)
 
     def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
         actions = {}

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from marl.agents.core.base import Policy
-from marl.worlds.base import Arrays, Neighbours
+from marl.agents.core.base import Policy, View
+from marl.worlds.base import Arrays
 
 
 class Mixed(Policy):
@@ -15,21 +15,13 @@ class Mixed(Policy):
         """`policies`: of each group; one may stand there several times."""
         self._policies = policies
         self._all = list({id(policy): policy for policy in policies.values()}.values())
-        agents, landmarks = zip(*(policy.knows for policy in self._all), strict=True)
-        self.knows = max(agents), max(landmarks)
+        for policy in self._all:
+            self.needs = self.needs | policy.needs
         self._perceived: list[Arrays] = []
 
-    def perceive(
-        self,
-        observation: Arrays,
-        neighbours: dict[str, Neighbours] | None = None,
-        begun: np.ndarray | None = None,
-        privileged: Arrays | None = None,
-    ) -> Arrays:
-        self._perceived = [
-            policy.perceive(observation, neighbours, begun, privileged) for policy in self._all
-        ]
-        return observation
+    def perceive(self, view: View) -> Arrays:
+        self._perceived = [policy.perceive(view) for policy in self._all]
+        return view.observation
 
     def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
         acted = {

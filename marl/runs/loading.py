@@ -90,7 +90,7 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
             agent.load_weights(as_tensors(checkpoint.tensors))
         except ValueError as error:
             raise UserError(f"{path} does not fit {' '.join(changes)}: {error}") from error
-    tied = "" if agent.any_number else _tied(config)
+    tied = "" if agent.size_invariant else _tied(config)
     agents = config.evaluation.agents or ()
     if tied or "num_agents" not in type(config.world).model_fields:
         agents = (config.world.agent_count,)
@@ -168,7 +168,7 @@ def _misfit(config: Config, agent: Agent, world: World) -> str:
     if not isinstance(world.scenario, kind):
         return f"it was trained in {config.scenario!r}, which is another scenario"
     now, then = world.scenario.model_dump(), config.world.model_dump()
-    if not agent.any_number and now.get("num_agents") != then.get("num_agents"):
+    if not agent.size_invariant and now.get("num_agents") != then.get("num_agents"):
         return _tied(config)
 
     def layout(parameters: dict[str, Any]) -> list:

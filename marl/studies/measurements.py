@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from marl import evaluation
-from marl.agents.core.base import Policy, PolicyMaker
+from marl.agents.core.base import Policy, PolicyMaker, WrappedPolicy
 from marl.config.parsing import parse_world
 from marl.errors import UserError
 from marl.evaluation import AGENTS_AT_ONCE
@@ -113,14 +113,12 @@ def _played(make: PolicyMaker, task: Task) -> dict[str, Any]:
     }
 
 
-class Timed(Policy):
+class Timed(WrappedPolicy):
     """A policy that knows how many CPU seconds it has taken. (Finding its neighbours counts to the
     world.)"""
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self.knows = policy.knows
-        self.kept = policy.kept  # type: ignore[method-assign]
+        super().__init__(policy)
         self.seconds = 0.0
 
     def perceive(self, *args: Any) -> Arrays:

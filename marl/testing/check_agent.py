@@ -1,14 +1,15 @@
 """Does an agent keep what `Agent` promises? Run this on your own before training it."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from marl.agents.core.base import Agent
-from marl.learning.replay import Batch
+from marl.agents.core.base import Agent, View
+from marl.learning.record import Batch, Transition, columns_of
+from marl.learning.replay import Replay
 from marl.worlds.base import Arrays, Neighbours
 from marl.worlds.spaces import Group
 
@@ -29,7 +30,7 @@ def check_agent(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> No
     Raises AssertionError with one sentence that says what is wrong.
     """
     _check_acting(make_agent(), groups)
-    _check_learning(make_agent(), groups)
+    _check_learning(make_agent, groups)
     _check_state_dict(make_agent, groups)
     _check_weights(make_agent, groups)
 
@@ -43,29 +44,31 @@ def _check_acting(agent: Agent, groups: dict[str, Group]) -> None:
     agent.reset()
     observation = _observation(groups)
     given = {g: rows.copy() for g, rows in observation.items()}
-    greedy = _greedy(agent, observation)
+    greedy = _greedy(agent, groups, observation)
     _check_actions(greedy, groups, "act(observation)")
     _require(
-        _same(greedy, _greedy(agent, observation)), "greedy actions must be the same every time"
+        _same(greedy, _greedy(agent, groups, observation)),
+        "greedy actions must be the same every time",
     )
-    first = _acted(agent, observation, explore=True)
-    greedy = _greedy(agent, observation)  # it may have taken note of what there is to see
+    remembers = not _same(greedy, _acted(agent, groups, observation))
+    first = _acted(agent, groups, observation, explore=True)
+    greedy = _greedy(agent, groups, observation)  # it may have taken note of what there is to see
     for _ in range(20):
-        actions = _acted(agent, observation, explore=True)
+        actions = _acted(agent, groups, observation, explore=True)
         _check_actions(actions, groups, "act(observation, explore=True)")
-    after = _greedy(agent, observation)
+    after = _greedy(agent, groups, observation)
     unmoved = all(np.allclose(greedy[g], after[g], atol=1e-5) for g in groups)
     _require(unmoved, "exploring must not change greedy actions")
     agent.reset()
-    again = _acted(agent, observation, explore=True)
+    again = _acted(agent, groups, observation, explore=True)
     differ = all(not np.array_equal(first[g], again[g]) for g in groups)
     _require(differ, "act(observation, explore=True) must give other actions the next episode")
-    greedy = _greedy(agent, observation)
+    greedy = _greedy(agent, groups, observation)
     _require(_same(given, observation), "act() must not change the observations it is given")
     agent.reset(np.arange(WORLDS) == 0)
-    _require(
-        _same(greedy, _greedy(agent, observation)), "reset(mask) must not change greedy actions"
-    )
+    if not remembers:
+        same = _same(greedy, _acted(agent, groups, observation))
+        _require(same, "reset(mask) must not change greedy actions")
 
 
 def _check_actions(actions: Arrays, groups: dict[str, Group], what: str) -> None:
@@ -91,10 +94,11 @@ def _check_actions(actions: Arrays, groups: dict[str, Group], what: str) -> None
             )
 
 
-def _check_learning(agent: Agent, groups: dict[str, Group]) -> None:
+def _check_learning(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> None:
+    agent = make_agent()
     before = _copied(agent.weights())
-    for batch in _batches(agent, groups):
-        given = {g: [column.clone() for column in rows] for g, rows in batch.items()}
+    for batch in _batches(make_agent(), groups):
+        given = {g: _columns(rows) for g, rows in copy.deepcopy(batch).items()}
         result = agent.update(batch)
         for name, value in result.items():
             scalar = isinstance(value, Tensor) and value.ndim == 0
@@ -102,8 +106,9 @@ def _check_learning(agent: Agent, groups: dict[str, Group]) -> None:
             _require(not value.requires_grad, f"{name!r} of update() must be detached")
             _require(bool(torch.isfinite(value)), f"{name!r} of update() is not finite: {value}")
         for g, columns in given.items():
-            same = all(torch.equal(a, b) for a, b in zip(columns, batch[g], strict=True))
-            _require(same, "update() must not change the batch it is given")
+            _require(
+                _same(columns, _columns(batch[g])), "update() must not change the batch it is given"
+            )
     after = agent.weights()
     _require(before.keys() == after.keys(), "weights() has other keys after an update")
     changed = any(not torch.equal(before[name], after[name]) for name in before)
@@ -115,28 +120,33 @@ def _check_learning(agent: Agent, groups: dict[str, Group]) -> None:
 def _check_state_dict(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> None:
     """Stop after half the updates, go on in a fresh agent: nothing may differ."""
     agent, other = make_agent(), make_agent()
-    observation, batches = _observation(groups), _batches(agent, groups)
+    observation, batches = _observation(groups), _batches(make_agent(), groups)
     for batch in batches[: UPDATES // 2]:
-        _acted(agent, observation, explore=True)
+        _acted(agent, groups, observation, explore=True)
         agent.update(batch)
     state = agent.state_dict()
     tensors = all(isinstance(value, Tensor) for value in state.values())
     _require(tensors, "state_dict() must be a flat dictionary of tensors")
     stored = _copied(state)
-    results = _played(agent, observation, batches[UPDATES // 2 :])
+    results = _played(agent, groups, observation, batches[UPDATES // 2 :])
     _require(_same(stored, state), "what state_dict() returned was changed by later updates")
     other.load_state_dict(state)
-    again = _played(other, observation, batches[UPDATES // 2 :])
+    again = _played(other, groups, observation, batches[UPDATES // 2 :])
     _require(_same(stored, state), "what load_state_dict() was given was changed by later updates")
     for what in results:
         same = _same(results[what], again[what])
         _require(same, f"after load_state_dict(), {what} differ from those of the first agent")
 
 
-def _played(agent: Agent, observation: Arrays, batches: list[dict[str, Batch]]) -> dict[str, dict]:
+def _played(
+    agent: Agent,
+    groups: dict[str, Group],
+    observation: Arrays,
+    batches: list[dict[str, Batch]],
+) -> dict[str, dict]:
     explored, logged = [], []
     for batch in batches:
-        explored.append(_acted(agent, observation, explore=True))
+        explored.append(_acted(agent, groups, observation, explore=True))
         logged.append(agent.update(batch))
     return {
         "exploring actions": {
@@ -151,17 +161,17 @@ def _played(agent: Agent, observation: Arrays, batches: list[dict[str, Batch]]) 
 def _check_weights(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> None:
     agent, other = make_agent(), make_agent()
     observation = _observation(groups)
-    for batch in _batches(agent, groups):
+    for batch in _batches(make_agent(), groups):
         agent.update(batch)
     weights = agent.weights()
-    actions = _acted(agent, observation)
+    actions = _acted(agent, groups, observation)
     other.load_weights(weights)
     _require(
-        _same(actions, _acted(other, observation)),
+        _same(actions, _acted(other, groups, observation)),
         "load_weights(weights()) must give the same actions",
     )
     stored = _copied(weights)
-    for batch in _batches(agent, groups):
+    for batch in _batches(make_agent(), groups):
         agent.update(batch)
         other.update(batch)
     _require(_same(stored, weights), "what weights() returned was changed by later updates")
@@ -184,27 +194,42 @@ def _without(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {k: v for k, v in weights.items() if k != name}
 
 
-def _acted(agent: Agent, observation: Arrays, explore: bool = False) -> Arrays:
+def _acted(
+    agent: Agent, groups: dict[str, Group], observation: Arrays, explore: bool = False
+) -> Arrays:
     """What the agent does; where it wants to know its neighbours, those next in number are."""
-    near = None
-    if any(agent.knows):
-        near = {g: _next_in_number(rows, *agent.knows) for g, rows in observation.items()}
-    actions = agent.act(agent.perceive(observation, near), explore)
-    _require(
-        agent.kept().keys() == agent.keeps.keys(), "kept() must have the keys of the agent's keeps"
-    )
-    for g, rows in agent.kept().items():
-        shape = (*observation[g].shape[:2], *agent.keeps[g])
-        fits = rows.shape == shape and rows.dtype.kind in "iu"
-        _require(fits, f"kept()[{g!r}] must hold whole numbers of shape {shape}")
+    actions = agent.act(agent.perceive(_view(agent, observation)), explore)
+    _check_recorded(agent, groups, observation)
     return actions
 
 
-def _greedy(agent: Agent, observation: Arrays) -> Arrays:
-    """What the agent does unless it explores; at the start of an episode, if it has a memory."""
-    if agent.keeps or agent.perceives:
-        agent.reset()
-    return _acted(agent, observation)
+def _check_recorded(agent: Agent, groups: dict[str, Group], observation: Arrays) -> None:
+    """What belongs to the last `act` fits the columns for it."""
+    recorded, standard = agent.recorded(), columns_of(groups)
+    for g, columns in agent.columns(groups).items():
+        added = {name: column for name, column in columns.items() if name not in standard[g]}
+        _require(
+            set(recorded) == set(added), "recorded() must have the columns that columns() adds"
+        )
+        for name, column in added.items():
+            shape = (*observation[g].shape[:2], *column.shape)
+            rows = recorded[name][g]
+            fits = rows.shape == shape and np.can_cast(rows.dtype, column.dtype, "same_kind")
+            _require(fits, f"recorded()[{name!r}][{g!r}] must be {column.dtype} of shape {shape}")
+
+
+def _greedy(agent: Agent, groups: dict[str, Group], observation: Arrays) -> Arrays:
+    """What the agent does at the start of an episode, unless it explores."""
+    agent.reset()
+    return _acted(agent, groups, observation)
+
+
+def _view(agent: Agent, observation: Arrays, new_episode: np.ndarray | None = None) -> View:
+    """Where the agent needs neighbours, those next in number are near."""
+    near, counts = None, agent.needs.neighbours
+    if any(counts):
+        near = {g: _next_in_number(rows, *counts) for g, rows in observation.items()}
+    return View(observation, new_episode, near)
 
 
 def _next_in_number(rows: np.ndarray, agents: int, landmarks: int) -> Neighbours:
@@ -216,9 +241,9 @@ def _next_in_number(rows: np.ndarray, agents: int, landmarks: int) -> Neighbours
     return Neighbours(np.tile(near, (worlds, 1, 1)), np.tile(places, (worlds, 1, 1)))
 
 
-def _observation(groups: dict[str, Group]) -> Arrays:
+def _observation(groups: dict[str, Group], seed: int = 1) -> Arrays:
     """Plausible numbers: small ones, with every masked item there."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     return {
         g: _rows(group, WORLDS * len(group), generator).view(WORLDS, len(group), -1).numpy()
         for g, group in groups.items()
@@ -226,33 +251,25 @@ def _observation(groups: dict[str, Group]) -> Arrays:
 
 
 def _batches(agent: Agent, groups: dict[str, Group]) -> list[dict[str, Batch]]:
-    generator = torch.Generator().manual_seed(2)
+    """What replay hands the agent, from steps in which it explores random worlds."""
+    random = np.random.default_rng(2)
+    replay = Replay(groups, ROWS, torch.Generator().manual_seed(2), agent.columns(groups))
 
-    def batch(group: Group) -> Batch:
-        n = len(group) if agent.whole_steps else 1
-        actions = 2 * torch.rand(ROWS, n, *group.action_space.shape, generator=generator) - 1
-        for piece in group.choices:
-            chosen = actions[..., piece].argmax(-1)
-            actions[..., piece] = F.one_hot(chosen, piece.stop - piece.start).float()
-        return Batch(
-            _rows(group, ROWS * n, generator).view(ROWS, n, -1),
-            actions,
-            torch.randn(ROWS, n, generator=generator),
-            _rows(group, ROWS * n, generator).view(ROWS, n, -1),
-            torch.rand(ROWS, n, generator=generator).gt(0.5).float(),
-        )
+    def perceived(step: int, new_episode: np.ndarray | None = None) -> Arrays:
+        return agent.perceive(_view(agent, _observation(groups, step), new_episode))
 
-    perceived = agent.perceives or groups
-    batches = [{g: batch(group) for g, group in perceived.items()} for _ in range(UPDATES)]
-    if agent.keeps:
-        for rows in batches:
-            agent.reset()
-            _acted(agent, _observation(groups), explore=True)
-            for g, kept in agent.kept().items():
-                repeated = np.resize(kept, (ROWS, *kept.shape[1:]))
-                rows[g].kept = torch.from_numpy(repeated.astype(np.int32))
-        agent.reset()
-    return batches
+    agent.reset()
+    now = perceived(0)
+    for step in range(1, 1 + ROWS // WORLDS):
+        actions, recorded = agent.act(now, explore=True), agent.recorded()
+        following, done = perceived(step), random.random(WORLDS) < 0.3
+        shapes = {g: (WORLDS, len(group)) for g, group in groups.items()}
+        reward = {g: random.standard_normal(shape, np.float32) for g, shape in shapes.items()}
+        terminated = {g: done[:, None] & (random.random(x) < 0.5) for g, x in shapes.items()}
+        replay.add(Transition(now, actions, reward, following, terminated, done, added=recorded))
+        agent.reset(done)
+        now = perceived(step, done)
+    return [replay.sample(ROWS, agent.draw, agent.window) for _ in range(UPDATES)]
 
 
 def _rows(group: Group, rows: int, generator: torch.Generator) -> Tensor:
@@ -263,6 +280,12 @@ def _rows(group: Group, rows: int, generator: torch.Generator) -> Tensor:
             numbers[:, start + part.item_size - 1 : start + part.size : part.item_size] = 1.0
         start += part.size
     return numbers
+
+
+def _columns(batch: Batch) -> dict[str, Tensor]:
+    """All that there is in a batch, by name."""
+    fields = {k: v for k, v in vars(batch).items() if isinstance(v, Tensor)}
+    return {**fields, **batch.added}
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,12 +11,11 @@ turn depends on.
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from marl.agents.ddpg import DDPG
 from marl.config.model import Config
 from marl.config.parsing import parse_config, with_settings
 from marl.errors import UserError
@@ -27,7 +26,6 @@ from marl.runs.files import whole_files
 from marl.runs.frozen import resolve_frozen
 from marl.runs.run import Run, create_run, difference, run_state
 from marl.training.interrupts import interruptible
-from marl.training.parallel_seeds import SeedStack
 from marl.training.progress import Display
 from marl.training.session import Session
 from marl.worlds.base import World
@@ -101,11 +99,8 @@ def _of_one_kind(sessions: Sequence["Session"]) -> list[list["Session"]]:
     """Those that can be trained side by side: as far as each other, and alike but for the seed."""
     kinds: dict[Any, list[Session]] = {}
     for number, session in enumerate(sessions):
-        stackable = (
-            type(session.agent) is DDPG and session.agent.alike and not session.agent.chooses
-        )
         settings = {k: v for k, v in session.config.flat().items() if k != "training.seed"}
-        kind = (session.step, session.updates, str(settings)) if stackable else number
+        kind = (session.step, session.updates, str(settings)) if session.agent.stackable else number
         kinds.setdefault(kind, []).append(session)
     return list(kinds.values())
 
@@ -117,13 +112,14 @@ def _learn(sessions: Sequence["Session"]) -> None:
     agent: Any = first.agent
     if len(sessions) > 1:
         world = ConcatenatedWorlds([session.world for session in sessions])
-        agent = SeedStack([cast(DDPG, session.agent) for session in sessions])
+        agent = agent.stack([session.agent for session in sessions])
         for session in sessions:
             session.share = 1 / len(sessions)
 
     def update() -> list[dict[str, Tensor]]:
         batches = [
-            session.replay.sample(t.batch_size, session.agent.whole_steps) for session in sessions
+            session.replay.sample(t.batch_size, session.agent.draw, session.agent.window)
+            for session in sessions
         ]
         return agent.update(batches) if len(sessions) > 1 else [agent.update(batches[0])]
 
@@ -132,12 +128,12 @@ def _learn(sessions: Sequence["Session"]) -> None:
             open_logs.enter_context(session)
         _save([session for session in sessions if session.new])
         done = np.concatenate([session.done for session in sessions])
-        begun = None if first.new else done
+        new_episode = None if first.new else done
         observation = world.reset(done)
         agent.reset(done)
         for session in sessions:  # should it be stopped right now: these are reset
             session.done = np.zeros_like(session.done)
-        turns = collect(world, agent, True, observation, begun)
+        turns = collect(world, agent, True, observation, new_episode)
 
         with Display(first.run.name, t.steps, first.step) as display:
             for session in sessions:

@@ -48,16 +48,16 @@ class Session:
         self.world = config.make_training_world(world_seed)
         self.agent = config.make_agent(self.world.groups, agent_seed)
         for key in ("num_agents", "evaluate_agents"):
-            if getattr(t, key) and not self.agent.any_number:
+            if getattr(t, key) and not self.agent.size_invariant:
                 raise UserError(
                     f"training.{key} has no place here: the agent {config.agent_name!r} is "
                     "tied to one number of agents, world.num_agents"
                 )
         self.shared = RewardSharing(t, self.world.groups)
-        perceived = self.agent.perceives or self.world.groups
+        columns = self.agent.columns(self.world.groups)
         generator = torch.Generator().manual_seed(replay_seed)
         try:
-            self.replay = Replay(perceived, t.replay_size, generator, self.agent.keeps)
+            self.replay = Replay(self.world.groups, t.replay_size, generator, columns)
         except (MemoryError, RuntimeError) as error:
             raise UserError(
                 f"training.replay_size is {t.replay_size}, for which there is not enough memory"

@@ -37,7 +37,7 @@ class Step(NamedTuple):
     active: Arrays  # {g: bool[E, N_g]} the agent is still in the game
     done: np.ndarray  # bool[E] the episode is over: truncated, or terminated for every agent
     metrics: Arrays  # {name: f32[E]}
-    acted: Arrays | MappingProxyType = MappingProxyType({})  # {g: bool[E, N_g]} the agent was in
+    present: Arrays | MappingProxyType = MappingProxyType({})  # {g: bool[E, N_g]} the agent was in
     # the game until now; only of groups that somebody can leave before the episode is over
 
 

@@ -9,7 +9,8 @@ from gymnasium.spaces import Box
 
 from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
-from marl.learning.replay import Batch, Replay
+from marl.learning.record import Batch
+from marl.learning.replay import Replay
 from marl.rollout import collect
 from marl.worlds.base import Step, World
 from marl.worlds.spaces import Group, Part
@@ -48,12 +49,12 @@ EVERYTHING = {
 """Every option of an actor and a critic at once."""
 
 
-def batch_of(groups, rows=6, seed=0, whole_steps=False):
+def batch_of(groups, rows=6, seed=0, draw="agents"):
     """Random transitions; who is terminated counts up in binary."""
     random = torch.Generator().manual_seed(seed)
 
     def columns(group):
-        n = len(group) if whole_steps else 1
+        n = len(group) if draw == "steps" else 1
         (sees,), (does,) = group.observation_space.shape, group.action_space.shape
         return Batch(
             torch.randn(rows, n, sees, generator=random),
@@ -66,10 +67,16 @@ def batch_of(groups, rows=6, seed=0, whole_steps=False):
     return {g: columns(group) for g, group in groups.items()}
 
 
+def columns_of(batch):
+    """The five columns that all batches have, {group: tensor} each."""
+    names = ("observation", "action", "reward", "next_observation", "terminated")
+    return [{g: getattr(own, name) for g, own in batch.items()} for name in names]
+
+
 def trained(agent, updates=5):
     """Targets lag behind by now, so that mistaking one network for another shows."""
     for seed in range(updates):
-        agent.update(batch_of(agent.groups, seed=10 + seed, whole_steps=agent.whole_steps))
+        agent.update(batch_of(agent.groups, seed=10 + seed, draw=agent.draw))
     return agent
 
 
@@ -154,5 +161,5 @@ def learn(world, updates=600, **settings):
     for turn, (transition, _) in enumerate(itertools.islice(collect(world, agent, True), updates)):
         memory.add(transition)
         agent.anneal(turn / updates)
-        agent.update(memory.sample(64, agent.whole_steps))
+        agent.update(memory.sample(64, agent.draw))
     return agent, memory

@@ -2,6 +2,7 @@
 agents and groups, memory of an episode, and probes in which only a message helps."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from tiny import TINY, check_resumes
 from torch import nn
 
 from marl.agents.atoc import ATOC, Actor, ATOCConfig, _side_by_side, choose_groups, rounds_of
+from marl.agents.core.base import Needs, View
 from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.config.parsing import parse_config, with_settings
 from marl.learning.exploration import ExplorationConfig
-from marl.learning.replay import Replay, Transition
+from marl.learning.replay import Replay
 from marl.nn.layers import StackedLSTM
 from marl.rollout import collect
 from marl.testing.check_agent import check_agent
@@ -33,6 +35,11 @@ def agent_of(groups=TEAM, seed=0, kind="gaussian", sigma=0.2, **settings):
     return ATOC(groups, config, ExplorationConfig(kind=kind, sigma=sigma), seed)
 
 
+def in_force(agent):
+    """The groups that the last action was based on."""
+    return agent.recorded()["in_force"]["g"]
+
+
 def random_groups(rng, worlds, n, share=0.6, count=4, collaborators=3):
     """Groups among the nearest of n points."""
     place = rng.normal(size=(worlds, n, 2))
@@ -45,18 +52,19 @@ def random_groups(rng, worlds, n, share=0.6, count=4, collaborators=3):
 
 def batch_of(agent, rows=7, seed=0, groups=True):
     """Random steps, some agents of which communicate."""
-    batch = probes.batch_of(agent.groups, rows, seed, whole_steps=True)
-    for g, columns in batch.items():
+    batch = probes.batch_of(agent.groups, rows, seed, draw="steps")
+    for g, columns in [*batch.items()]:
         if groups:
             kept = random_groups(np.random.default_rng(seed), rows, len(agent.groups[g]))
-            columns.kept = torch.from_numpy(kept.astype(np.int32))
+            added = {"in_force": torch.from_numpy(kept.astype(np.int32))}
+            batch[g] = replace(columns, added=added)
     return batch
 
 
 def trained(agent, updates=4):
     """Targets lag behind by now, and actions and values are no longer near zero, so that mistaking
     one network for another shows."""
-    for learner in agent._learners.values():
+    for learner in agent.learners.values():
         nets = [learner.actor.second, learner.target_actor.second, learner.attention]
         for network in [*nets, *learner.critics, *learner.target_critics]:
             network.output.weight.data *= 100.0
@@ -77,7 +85,7 @@ def ring(worlds, n, count):
 
 
 def acting(agent, looks, explore, near):
-    return agent.act(agent.perceive(looks, near), explore)
+    return agent.act(agent.perceive(View(looks, neighbours=near)), explore)
 
 
 # ------------------------------------------------------------------------------------------ groups
@@ -225,7 +233,7 @@ def test_rounds_are_few_and_their_groups_share_nobody():
 def test_the_gradient_of_one_members_action_reaches_anothers_thought():
     """And nobody's outside of the group."""
     agent = agent_of(communication="forced")
-    actor, thought = agent._learners["g"].actor, torch.randn(1, 5, 6, requires_grad=True)
+    actor, thought = agent.learners["g"].actor, torch.randn(1, 5, 6, requires_grad=True)
     groups = np.full((1, 5, 4), -1)
     groups[0, 1] = [1, 3, 4, -1]
     action = actor.decide(thought, actor.communicate(thought, rounds_of(groups)))
@@ -273,7 +281,8 @@ def test_one_update_is_the_one_computed_by_hand(twin):
     after = agent.state_dict()
 
     critic_errors, values, gains, logits, untalked = [], [], [], [], []
-    columns = [x.numpy() for x in (*batch["g"], batch["g"].kept)]
+    columns = [column["g"].numpy() for column in probes.columns_of(batch)]
+    columns.append(batch["g"].added["in_force"].numpy())
     for o, a, r, o2, terminated, groups in zip(*columns, strict=True):
         _, a2, _ = acted(before, "g.target_actor", o2, groups)
         futures = [q(before, f"g.target_critics.{k}", o2, a2) for k in range(1 + twin)]
@@ -314,7 +323,7 @@ def test_the_actor_goes_up_the_critics_slope():
 @pytest.mark.parametrize("part", ["first", "channel", "second"])
 def test_every_part_of_the_actor_has_a_target_that_is_used(part):
     agent, changed = (trained(agent_of(tau=0.1)) for _ in range(2))
-    for name, parameter in changed._learners["g"].target_actor.named_parameters():
+    for name, parameter in changed.learners["g"].target_actor.named_parameters():
         if name.startswith(part):
             parameter.data += 0.3
     one, other = (x.update(batch_of(agent))["critic_loss"] for x in (agent, changed))
@@ -351,12 +360,12 @@ def test_only_the_attention_unit_learns_attention():
 def test_the_attention_unit_learns_where_communication_helps():
     """Groups whose initiator's first number is positive gain, by decree; so they should begin."""
     agent = agent_of(actor_lr=0.01, hidden=(32,), thought=16)
-    learner = agent._learners["g"]
+    learner = agent.learners["g"]
     o = torch.randn(1, 200, 3, generator=torch.Generator().manual_seed(0))
     thought = learner.actor.think(o).detach()
     pairs = torch.stack([torch.arange(200), torch.full((200,), -1)], 1)
     for _ in range(300):
-        learner._attend(thought, o[0, :, 0].clamp(-0.1, 0.1), pairs, {})
+        learner.attend(thought, o[0, :, 0].clamp(-0.1, 0.1), pairs, {})
     found = learner.attention(thought)[0, :, 0] > 0
     assert (found == (o[0, :, 0] > 0)).float().mean() > 0.9
 
@@ -378,27 +387,29 @@ def test_learning_rates_fall():
 def test_off_is_a_zero_integrated_thought():
     agent, silent = agent_of(communication="forced"), agent_of(communication="off")
     looks = looks_of(2, 5)
-    assert (silent.knows, dict(silent.keeps)) == ((0, 0), {})
+    assert silent.needs == Needs()
+    assert "in_force" not in silent.columns(TEAM)["g"]
     assert not np.array_equal(
         acting(agent, looks, False, ring(2, 5, 3))["g"], silent.act(looks)["g"]
     )
-    actor = agent._learners["g"].actor
+    actor = agent.learners["g"].actor
     thought = actor.think(torch.from_numpy(looks["g"]).view(1, 10, 3))
     expected = actor.decide(thought, torch.zeros(1, 10, 6)).tanh().view(2, 5, 2)
     assert np.array_equal(silent.act(looks)["g"], expected.detach())
-    assert silent.kept() == {}
+    assert silent.recorded() == {}
     result = silent.update(batch_of(silent, groups=False))
     assert not {"delta_q", "initiators", "attention_loss"} & set(result)
 
 
 def test_forced_all_initiate():
     agent = agent_of(communication="forced")
-    assert agent.knows == (3, 0)
+    assert agent.needs.neighbours == (3, 0)
     acting(agent, looks_of(2, 5), False, ring(2, 5, 3))
-    assert (agent.kept()["g"] == [[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 0], [3, 4, 0, 1],
+    assert (in_force(agent) == [[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 0], [3, 4, 0, 1],
                                   [4, 0, 1, 2]]).all()  # fmt: skip
     batch = batch_of(agent)
-    batch["g"].kept = torch.from_numpy(np.resize(agent.kept()["g"], (7, 5, 4)).astype(np.int32))
+    everywhere = np.resize(in_force(agent), (7, 5, 4)).astype(np.int32)
+    batch["g"] = replace(batch["g"], added={"in_force": torch.from_numpy(everywhere)})
     result = agent.update(batch)
     assert float(result["initiators"]) == 1
     assert "delta_q" in result
@@ -409,13 +420,13 @@ def test_without_neighbours_no_groups_are_formed():
     agent, silent = agent_of(communication="forced"), agent_of(communication="off")
     looks = looks_of(2, 5)
     assert np.array_equal(agent.act(looks)["g"], silent.act(looks)["g"])
-    assert agent.kept()["g"].shape == (2, 5, 4)
-    assert (agent.kept()["g"] == -1).all()
+    assert in_force(agent).shape == (2, 5, 4)
+    assert (in_force(agent) == -1).all()
 
 
 def set_attention(agent, bias):
     with torch.no_grad():
-        agent._learners["g"].attention.output.bias.fill_(bias)
+        agent.learners["g"].attention.output.bias.fill_(bias)
     return agent
 
 
@@ -425,7 +436,7 @@ def test_a_probability_above_a_half_initiates_and_exploring_tosses_coins():
         for explore, expected in ((False, greedy), (True, explored)):
             agent = set_attention(agent_of(epsilon=0.4), bias)
             acting(agent, looks, explore, near)
-            share = (agent.kept()["g"][..., 0] >= 0).mean()
+            share = (in_force(agent)[..., 0] >= 0).mean()
             assert share == pytest.approx(expected, abs=0 if expected in (0, 1) else 0.04)
 
 
@@ -440,27 +451,27 @@ def test_groups_last_a_period_and_every_world_has_its_clock():
             mask = np.array([False, t == 2, True])
             agent.reset(mask)
             began[mask] = t
-            assert (agent.kept()["g"][mask] == -1).all()
+            assert (in_force(agent)[mask] == -1).all()
         near = np.roll(ring(3, 5, 4)["g"].agents, t, axis=2)[..., :3]
         acting(agent, looks, False, {"g": Neighbours(near, near)})
         due = (t - began) % 4 == 0
         groups[due] = choose_groups(np.ones((3, 5), bool), near, 3)[due]
-        assert np.array_equal(agent.kept()["g"], groups), t
+        assert np.array_equal(in_force(agent), groups), t
     agent.reset()
     acting(agent, looks, False, ring(3, 5, 3))
-    assert (agent.kept()["g"][:, 0] == [0, 1, 2, 3]).all()
+    assert (in_force(agent)[:, 0] == [0, 1, 2, 3]).all()
 
 
 def test_what_was_kept_does_not_change_later():
     agent = agent_of(communication="forced", period=1)
     acting(agent, looks_of(3, 5), False, ring(3, 5, 3))
-    kept = agent.kept()["g"]
+    kept = in_force(agent)
     before = kept.copy()
     others = ring(3, 5, 4)["g"].agents[..., 1:]
     acting(agent, looks_of(3, 5), False, {"g": Neighbours(others, others)})
     agent.reset(np.array([True, False, False]))
     assert np.array_equal(kept, before)
-    assert not np.array_equal(agent.kept()["g"], before)
+    assert not np.array_equal(in_force(agent), before)
 
 
 def test_parameter_noise_disturbs_the_channel_too():
@@ -469,13 +480,13 @@ def test_parameter_noise_disturbs_the_channel_too():
     looks = {"g": np.tile(looks_of(1, 5)["g"], (3, 1, 1))}
     explored = acting(agent, looks, True, ring(3, 5, 3))["g"]
     assert not np.array_equal(explored[0], explored[1])
-    copies = agent._noise["g"]._copies
+    copies = agent.noise["g"]._copies
     assert not torch.equal(copies.channel.forth.weight[0], copies.channel.forth.weight[1])
     again = acting(agent, looks, True, ring(3, 5, 3))["g"]
     assert np.array_equal(explored, again)
     for e in range(3):  # each world by hand, with its own copy
         state = {f"copy.{k}": v[e : e + 1] for k, v in copies.state_dict().items()}
-        _, expected, _ = acted(state, "copy", looks["g"][e], agent.kept()["g"][e])
+        _, expected, _ = acted(state, "copy", looks["g"][e], in_force(agent)[e])
         np.testing.assert_allclose(explored[e], expected, atol=1e-6)
 
 
@@ -500,7 +511,7 @@ def test_in_silence_it_learns_as_atoc_without_communication_does():
     options = EVERYTHING | {"actor_lr": 0.02, "critic_lr": 0.05, "tau": 0.1}
     agent = agent_of(alone, communication="off", **options)
     plain = DDPG(alone, DDPGConfig(hidden=(8, 6, 6), **options), ExplorationConfig(), seed=0)
-    own, other = agent._learners["g"], plain._learners["g"]
+    own, other = agent.learners["g"], plain.learners["g"]
     for mine, theirs in ((own.actor, other.actor), (own.target_actor, other.target_actor)):
         second = mine.second.layers[0].weight.data
         weights = {f"layers.{i}.{k}": v for i, layer in enumerate(mine.first.layers)
@@ -534,45 +545,15 @@ def test_weights_from_four_agents_act_for_any_number(n):
     agent, other = (agent_of(w.groups, communication="forced") for w in (small, large))
     for turn in itertools.islice(collect(small, agent, explore=True), 3):
         memory = turn.transition
-    assert memory.kept["agents"].shape == (2, 4, 4)
+    assert memory.added["in_force"]["agents"].shape == (2, 4, 4)
     other.load_weights(agent.weights())
     actions = next(collect(large, other)).transition.action["agents"]
     assert actions.shape == (2, n, 2)
     assert np.isfinite(actions).all()
-    assert (other.kept()["agents"][..., 0] >= 0).mean() == (n > 1)
+    assert (other.recorded()["in_force"]["agents"][..., 0] >= 0).mean() == (n > 1)
 
 
 # ------------------------------------------------------------------------------ memory and training
-
-
-def test_replay_keeps_the_groups_beside_the_transitions():
-    """In whole steps and single agents, and in stored states; nothing else is any different."""
-    shape = {"g": (4,)}
-    plain, keeping, other = (
-        Replay(TEAM, 9, torch.Generator().manual_seed(0), keeps) for keeps in (None, shape, shape)
-    )
-    for first in range(0, 15, 3):
-        number = np.arange(first, first + 3)[:, None] + np.zeros(5)
-        columns = [np.zeros((3, 5, size)) for size in (3, 2)]
-        o, a, r, over = {"g": columns[0]}, {"g": columns[1]}, {"g": number}, {"g": number > 99}
-        kept = {"g": (10 * number[..., None] + np.arange(5)[:, None] * [1, 1, 1, 0]).astype("i8")}
-        plain.add(Transition(o, a, r, o, over))
-        keeping.add(Transition(o, a, r, o, over, kept))
-    other.load_state_dict(keeping.state_dict())
-    assert set(keeping.state_dict()) - set(plain.state_dict()) == {"g.kept"}
-    for whole_steps in (True, False):
-        batches = [memory.sample(30, whole_steps)["g"] for memory in (plain, keeping, other)]
-        assert batches[0].kept is None
-        for batch in batches[1:]:
-            assert batch.kept.dtype == torch.int32
-            assert all(torch.equal(*columns) for columns in zip(batches[0], batch, strict=True))
-            assert torch.equal(batch.kept[..., 3], 10 * batch.reward.int())
-        assert torch.equal(batches[1].kept, batches[2].kept)
-        agents = batches[1].kept[..., 0] % 10
-        if whole_steps:
-            assert (agents == torch.arange(5)).all()
-        else:
-            assert set(agents.flatten().tolist()) == set(range(5))
 
 
 @pytest.mark.parametrize("kind", ["ou", "psne"])
@@ -631,11 +612,12 @@ def error_after(communication, judge, updates=300):
     agent = agent_of(world.groups, sigma=0.3, communication=communication, **config)
     if judge:
         critics = nn.ModuleList([Judge()])
-        agent._learners["g"].critics = agent._learners["g"].target_critics = critics
-    memory = Replay(world.groups, 4000, torch.Generator().manual_seed(0), agent.keeps)
+        agent.learners["g"].critics = agent.learners["g"].target_critics = critics
+    columns = agent.columns(world.groups)
+    memory = Replay(world.groups, 4000, torch.Generator().manual_seed(0), columns)
     for transition, _ in itertools.islice(collect(world, agent, True), updates):
         memory.add(transition)
-        agent.update(memory.sample(64, whole_steps=True))
+        agent.update(memory.sample(64, draw="steps"))
     greedy = itertools.islice(collect(world, agent), 30)
     return -np.mean([transition.reward["g"][:, 1] for transition, _ in greedy])
 

@@ -10,16 +10,19 @@ from agents.probes import group_of
 from tiny import TINY, check_resumes
 
 from marl.agents.auction import Auction, AuctionAgent, AuctionConfig
+from marl.agents.core.base import View
 from marl.config.parsing import parse_config, with_settings
 from marl.evaluation import evaluate
 from marl.learning.exploration import ExplorationConfig
-from marl.learning.replay import Batch
+from marl.learning.record import Batch
 from marl.policies.builtin import BUILTIN
 from marl.rollout import collect
 from marl.testing.check_agent import check_agent
 from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
+
+COUNTS = (3, 4)  # of agents and landmarks in view
 
 
 def world_of(n=7, worlds=3):
@@ -123,7 +126,7 @@ def test_the_protocol_is_the_naive_one(rounds, delay):
             begun = np.array([t == 9, True, False])
             observation = world.reset(begun)
             auction.reset(begun)
-            near = world.neighbours(*auction.knows)["agents"]
+            near = world.neighbours(*COUNTS)["agents"]
             auction.perceive(observation["agents"], near, begun, generator)
             fresh = [[Bidder() for _ in range(7)] for _ in range(3)]
             bidders = [new if b else old for new, old, b in zip(fresh, bidders, begun, strict=True)]
@@ -133,7 +136,7 @@ def test_the_protocol_is_the_naive_one(rounds, delay):
             played_naively(part, rounds, delay, [past[e] for e in only],
                            [bidders[e] for e in only], 3, 4)  # fmt: skip
         else:
-            near = world.neighbours(*auction.knows)["agents"]
+            near = world.neighbours(*COUNTS)["agents"]
             auction.perceive(observation["agents"], near, None, generator)
             played_naively(world, rounds, delay, past, bidders, 3, 4)
         own = auction._own
@@ -231,14 +234,14 @@ def test_what_is_perceived():
     """Oneself; the nearest with what they claim, and their own claim in the landmarks' place."""
     world = world_of()
     agent = agent_of(world.groups, companions=2)
-    assert agent.knows == (3, 4)
-    (size,) = agent.perceives["agents"].observation_space.shape
+    assert agent.needs.neighbours == COUNTS
+    (size,) = agent.columns(world.groups)["agents"]["observation"].shape
     assert size == 2 + 2 * 7 + 3
     observation = world.reset()
     for _ in range(6):
         near = world.neighbours(3, 4)
         before = [x.copy() for x in agent._auctions._each["agents"]._own]
-        rows = agent.perceive(observation, near)["agents"]
+        rows = agent.perceive(View(observation, None, near))["agents"]
         observed, numbers = observation["agents"], near["agents"].agents
         claims = agent._auctions._each["agents"]._own.claim
         positions, landmarks = world.positions()
@@ -267,11 +270,11 @@ def test_new_episodes_leave_the_other_worlds_alone():
     agent = agent_of(world.groups, message_delay=1)
     list(itertools.islice(collect(world, agent), 5))
     observation = world.reset(np.zeros(4, bool))
-    before = agent.perceive(observation, world.neighbours(*agent.knows), np.zeros(4, bool))
+    before = agent.perceive(View(observation, np.zeros(4, bool), world.neighbours(*COUNTS)))
     begun = np.array([False, True, False, True])
     observation = world.reset(begun)
     agent.reset(begun)
-    after = agent.perceive(observation, world.neighbours(*agent.knows), begun)
+    after = agent.perceive(View(observation, begun, world.neighbours(*COUNTS)))
     same = (before["agents"] == after["agents"]).all((1, 2))
     assert same.tolist() == [True, False, True, False]
 
@@ -281,7 +284,7 @@ def test_worlds_without_sets_are_refused():
         agent_of({"g": group_of(2, 3, 2)})
     world = world_of()
     with pytest.raises(ValueError, match="who is near whom"):
-        agent_of(world.groups).perceive(world.reset())
+        agent_of(world.groups).perceive(View(world.reset()))
 
 
 # ---------------------------------------------------------------------------------------- learning
@@ -296,7 +299,7 @@ def test_the_reward_is_the_worlds_less_the_distance_to_the_claim():
         torch.from_numpy(x["agents"].reshape(21, 1, *x["agents"].shape[2:]).astype(np.float32))
         for x in transition[:5]
     ]
-    rows = agent.rows("agents", Batch(*batch))
+    rows = agent.prepare("agents", Batch(*batch))
     claims = agent._auctions._each["agents"]._own.claim
     agents, landmarks = world.positions()
     for e, i in np.ndindex(3, 7):

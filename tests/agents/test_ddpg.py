@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from agents import probes
-from agents.probes import forward, layers_of, trained
+from agents.probes import columns_of, forward, layers_of, trained
 
 from marl.agents.core.actor_critic import clip
 from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
-from marl.learning.replay import Batch
+from marl.learning.record import Batch
 from marl.nn.layers import MLP
 from marl.worlds.spaces import Group, Part
 
@@ -33,7 +33,7 @@ def test_the_critic_loss_is_the_one_computed_by_hand(twin):
     """y = r + gamma (1 - terminated) min Q'(o', mu'(o')), everything in numpy."""
     agent = trained(agent_of(twin_critics=twin, tau=0.1, actor_lr=0.05, critic_lr=0.05))
     state, batch = agent.state_dict(), batch_of()
-    o, a, r, o2, terminated = (x[:, 0].numpy() for x in batch["agents"])
+    o, a, r, o2, terminated = (x["agents"][:, 0].numpy() for x in columns_of(batch))
     critics = range(1 + twin)
     next_action = np.tanh(forward(layers_of(state, "agents.target_actor."), o2))
     seen = np.concatenate([o2, next_action], 1)
@@ -118,7 +118,7 @@ def test_gradients_are_clipped_network_by_network():
     for limit in (0.0, 1e-3):
         agent = agent_of(twin_critics=True, gradient_clip=limit)
         agent.update(batch_of())
-        learner = agent._learners["agents"]
+        learner = agent.learners["agents"]
         norms[limit] = gradient_norms([*learner.critics, learner.actor])
     assert min(norms[0.0]) > 1.1e-3
     assert norms[1e-3] == pytest.approx([1e-3] * 3, rel=0.01)

@@ -1,5 +1,7 @@
 """The family of DDPG: what every row computes, against numbers and learners made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from agents.probes import (
     PLANE,
     Probe,
     batch_of,
+    columns_of,
     forward,
     group_of,
     layers_of,
@@ -19,6 +22,7 @@ from torch import nn
 
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
+from marl.learning.record import Batch
 from marl.testing.check_agent import check_agent
 
 TEAM = {"team": group_of(3, 4, 2)}
@@ -98,8 +102,8 @@ def losses_by_hand(before, after, columns, g, rows, acted=None):
 def test_losses_are_those_computed_by_hand(name, groups):
     row = FAMILY[name]
     agent = trained(agent_of(name, groups, tau=0.1, actor_lr=0.05, critic_lr=0.05))
-    batch = batch_of(groups, rows=8, whole_steps=agent.whole_steps)
-    columns = [{g: x[i].numpy() for g, x in batch.items()} for i in range(5)]
+    batch = batch_of(groups, rows=8, draw=agent.draw)
+    columns = [{g: x.numpy() for g, x in column.items()} for column in columns_of(batch)]
     if name == "global":  # one body, with everybody's eyes and limbs
         joined = [lambda v: v.reshape(8, 1, -1)] * 5
         joined[2] = lambda v: v.mean(1, keepdims=True)  # reward
@@ -122,15 +126,14 @@ def test_losses_are_those_computed_by_hand(name, groups):
 @pytest.mark.parametrize("name", [name for name in FAMILY if name != "global"])
 def test_agents_that_have_left_are_left_out(name, groups):
     agent = trained(agent_of(name, groups, tau=0.1, actor_lr=0.05, critic_lr=0.05))
-    batch = batch_of(groups, rows=8, whole_steps=agent.whole_steps)
+    batch = batch_of(groups, rows=8, draw=agent.draw)
     acted = {}
-    for number, (g, x) in enumerate(batch.items()):
+    for number, (g, x) in enumerate([*batch.items()]):
         n = x.reward.shape[1]
-        x.acted = (torch.arange(8)[:, None] + torch.arange(n) + number) % 3 > 0
-        x.acted = x.acted.float()
-        x.terminated[x.acted == 0.0] = 1.0
-        acted[g] = x.acted.numpy()
-    columns = [{g: x[i].numpy() for g, x in batch.items()} for i in range(5)]
+        there = ((torch.arange(8)[:, None] + torch.arange(n) + number) % 3 > 0).float()
+        x.terminated[there == 0.0] = 1.0
+        batch[g], acted[g] = replace(x, present=there), there.numpy()
+    columns = [{g: x.numpy() for g, x in column.items()} for column in columns_of(batch)]
     before = agent.state_dict()
     result = agent.update(batch)
     after = agent.state_dict()
@@ -144,14 +147,13 @@ def test_agents_that_have_left_are_left_out(name, groups):
 
 def test_one_mind_does_nothing_with_bodies_that_have_left():
     """What is stored of them as if they had acted does not matter."""
-    batch = batch_of(TEAM, rows=8, whole_steps=True)["team"]
+    batch = batch_of(TEAM, rows=8, draw="steps")["team"]
     acted = ((torch.arange(8)[:, None] + torch.arange(3)) % 3 > 0).float()
     batch.terminated[acted == 0.0] = 1.0
     losses = []
     for there, stored in [(acted, 1.0), (acted, -5.0), (None, -5.0)]:
         action = torch.where(acted[..., None] > 0, batch.action, batch.action * stored)
-        given = batch._replace(action=action)
-        given.acted = there
+        given = replace(batch, action=action, present=there)
         result = trained(agent_of("global")).update({"team": given})
         losses.append(float(result["critic_loss"]))
     assert losses[0] == losses[1] != losses[2]
@@ -165,8 +167,8 @@ def test_losses_of_groups_that_are_not_alike(team, rivals):
     shape = {"hidden": (8,), "tau": 0.1, "actor_lr": 0.05, "critic_lr": 0.05}
     others = {"rivals": DDPGConfig(name=rivals, **shape)}
     agent = trained(DDPG(UNLIKE, DDPGConfig(name=team, **shape), seed=0, others=others))
-    batch = batch_of(UNLIKE, rows=8, whole_steps=True)
-    columns = [{g: x[i].numpy() for g, x in batch.items()} for i in range(5)]
+    batch = batch_of(UNLIKE, rows=8, draw="steps")
+    columns = [{g: x.numpy() for g, x in column.items()} for column in columns_of(batch)]
     before = agent.state_dict()
     result = agent.update(batch)
     after = agent.state_dict()
@@ -191,11 +193,11 @@ def test_check_agent_of_groups_that_are_not_alike(kinds):
 def test_critics_see_the_other_group(name):
     """What the rivals saw and did changes what the team's critic thinks."""
     agent = trained(agent_of(name, UNLIKE, critic_lr=0.02))
-    state, batch = agent.state_dict(), batch_of(UNLIKE, whole_steps=True)
+    state, batch = agent.state_dict(), batch_of(UNLIKE, draw="steps")
     expected = agent.update(batch)["team.value"]
     for column in ("observation", "action"):
         agent.load_state_dict(state)
-        rivals = batch["rivals"]._replace(**{column: -getattr(batch["rivals"], column)})
+        rivals = replace(batch["rivals"], **{column: -getattr(batch["rivals"], column)})
         assert agent.update(batch | {"rivals": rivals})["team.value"] != expected
 
 
@@ -253,7 +255,7 @@ def follow(target, source, tau):
 def plain_update(learners, batch, c, joint, each, count):
     """`learners` {g: one for each agent, or the same for all}; one loop over agents, as it reads
     in the papers."""
-    o, a, r, o2, terminated = ({g: x[i] for g, x in batch.items()} for i in range(5))
+    o, a, r, o2, terminated = columns_of(batch)
     with torch.no_grad():
         acts = {
             g: [learner.target_actor(o2[g][:, i]).tanh() for i, learner in enumerate(own)]
@@ -309,7 +311,7 @@ def test_the_stack_learns_what_separate_learners_do(name, groups, options):
     row, c = FAMILY[name], agent.config
     learners = {}
     for g, group in groups.items():
-        own = agent._learners[g]
+        own = agent.learners[g]
         for network in (own.actor, own.critics, own.target_actor, own.target_critics):
             network.double()
         for network in (own.actor, *own.critics):  # outputs start near zero; gradients are to clip
@@ -321,12 +323,13 @@ def test_the_stack_learns_what_separate_learners_do(name, groups, options):
         else:
             learners[g] = [Plain(own, 0)] * len(group)
     for count in range(1, 7):
-        batch = batch_of(groups, rows=8, seed=count, whole_steps=True)
-        batch = {g: type(rows)(*[x.double() for x in rows]) for g, rows in batch.items()}
+        batch = batch_of(groups, rows=8, seed=count, draw="steps")
+        doubled = [[x.double() for x in column.values()] for column in columns_of(batch)]
+        batch = {g: Batch(*[column[k] for column in doubled]) for k, g in enumerate(batch)}
         agent.update(batch)
         plain_update(learners, batch, c, row.critic == "all", row.networks == "each", count)
     for g, everybody in learners.items():
-        own = agent._learners[g]
+        own = agent.learners[g]
         for k, learner in enumerate(dict.fromkeys(everybody)):
             stacked = [own.actor, own.target_actor, *own.critics, *own.target_critics]
             for mine, theirs in zip(stacked, learner.networks(), strict=True):
@@ -350,7 +353,7 @@ def same(these, others):
 def test_an_actors_loss_moves_no_other_actor(informed):
     """Only one critic has an opinion; it sees all actions, but only its own agent may follow."""
     agent = agent_of("maddpg")
-    learner, batch = agent._learners["team"], batch_of(TEAM, whole_steps=True)
+    learner, batch = agent.learners["team"], batch_of(TEAM, draw="steps")
     others = [i for i in range(3) if i != informed]
     for parameter in [*learner.critics.parameters(), *learner.target_critics.parameters()]:
         parameter.data[others] = 0.0
@@ -367,16 +370,16 @@ def gradients(agent, batch, k):
     """Of the actor of agent k, at one update; the agent stays as it was."""
     state = agent.state_dict()
     agent.update(batch)
-    found = [p.grad[k].clone() for p in agent._learners["team"].actor.parameters()]
+    found = [p.grad[k].clone() for p in agent.learners["team"].actor.parameters()]
     agent.load_state_dict(state)
     return found
 
 
 def test_in_an_actors_loss_the_others_do_what_they_did():
     agent = trained(agent_of("maddpg", critic_lr=0.02))
-    batch = batch_of(TEAM, whole_steps=True)
+    batch = batch_of(TEAM, draw="steps")
     expected = gradients(agent, batch, 0)
-    for parameter in agent._learners["team"].actor.parameters():
+    for parameter in agent.learners["team"].actor.parameters():
         parameter.data[1:] += 0.5  # what the others would do now is another matter
     assert same(gradients(agent, batch, 0), expected)
     batch["team"].action[:, 1] *= -1.0
@@ -399,7 +402,7 @@ def test_probe_a_reward_that_hangs_on_another_agents_action(name):
         lambda rng, t: {"pair": WHO},
     )
     agent, memory = learn(world, 400, name=name, hidden=(16, 16))
-    batch = memory.sample(1000, whole_steps=True)
+    batch = memory.sample(1000, draw="steps")
     variance = float(batch["pair"].reward[:, 0].var())
     loss = float(agent.update(batch)["critic_loss"]) * (2 if name == "saddpg" else 1)
     assert variance > 0.3
@@ -541,7 +544,7 @@ def test_statistics_change_only_while_exploring_and_travel_with_the_weights():
     observation = {"team": 5.0 + np.random.default_rng(0).normal(size=(9, 3, 4)).astype("f4")}
     fresh = agent.weights()
     agent.act(observation)
-    agent.update(batch_of(TEAM, whole_steps=True))
+    agent.update(batch_of(TEAM, draw="steps"))
     assert not agent.weights()["team.normaliser.count"].any()
     agent.act(observation, explore=True)
     assert (agent.weights()["team.normaliser.count"] == 9).all()
@@ -555,13 +558,13 @@ def test_critics_and_actors_learn_from_normalised_observations():
     agent, plain = agent_of("maddpg", normalise=True), agent_of("maddpg")
     rows = np.random.default_rng(0).normal(3.0, 2.0, size=(90, 3, 4)).astype(np.float32)
     agent.act({"team": rows}, explore=True)
-    batch = batch_of(TEAM, whole_steps=True)
+    batch = batch_of(TEAM, draw="steps")
     mean, deviation = (torch.from_numpy(x) for x in (rows.mean(0), rows.std(0)))
     normal = {
         x: (getattr(batch["team"], x) - mean) / deviation
         for x in ("observation", "next_observation")
     }
-    expected = plain.update({"team": batch["team"]._replace(**normal)})
+    expected = plain.update({"team": replace(batch["team"], **normal)})
     for name, value in agent.update(batch).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
 
@@ -571,10 +574,10 @@ def test_bfloat16_is_nearly_float32(name):
     """Products are rounded to 8 bits, weights, targets and what is logged are not."""
     exact, rough = (agent_of(name, precision=p) for p in ("float32", "bfloat16"))
     for agent in (exact, rough):
-        for learner in agent._learners.values():
+        for learner in agent.learners.values():
             for network in (learner.actor, *learner.critics, *learner.target_critics):
                 network.output.weight.data *= 100.0
-    batch = batch_of(TEAM, rows=64, whole_steps=exact.whole_steps)
+    batch = batch_of(TEAM, rows=64, draw=exact.draw)
     one, two = exact.update(batch), rough.update(batch)
     for key, value in one.items():
         assert two[key].dtype == torch.float32
@@ -596,8 +599,8 @@ def test_shared_weights_fit_any_number_of_agents():
         fits = all(
             small.weights()[k].shape == tensor.shape for k, tensor in large.weights().items()
         )
-        assert small.any_number == large.any_number == fits
-        assert small.whole_steps == (name != "atoc")
+        assert small.size_invariant == large.size_invariant == fits
+        assert small.draw == ("agents" if name == "atoc" else "steps")
 
 
 # --------------------------------------------------------------------------------------- refusals

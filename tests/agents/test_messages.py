@@ -11,9 +11,11 @@ from agents.probes import Probe, group_of
 from torch.nn import functional as F
 
 from marl.agents import messages
+from marl.agents.core.base import View
 from marl.agents.messages import MessagesAgent, MessagesConfig, _claim_loss, percept
 from marl.learning.exploration import ExplorationConfig
-from marl.learning.replay import Batch, Replay
+from marl.learning.record import Batch
+from marl.learning.replay import Replay
 from marl.nn.sets import SHARPNESS
 from marl.rollout import collect
 from marl.testing.check_agent import check_agent
@@ -34,13 +36,18 @@ def agent_of(groups, sigma=0.2, seed=0, **settings):
 
 def lively(agent):
     """Weights that matter from the start."""
-    for learner in agent._learners.values():
+    for learner in agent.learners.values():
         for network in (learner.actor, learner.greedy):
             generator = torch.Generator().manual_seed(3)
             with torch.no_grad():
                 for p in network.parameters():
                     p.copy_(torch.randn(p.shape, generator=generator) / p.shape[-2] ** 0.5)
     return agent
+
+
+def known(agent):
+    """Memory and claim, [E, N, M + 1]."""
+    return agent.state_dict()["known.agents"].numpy()
 
 
 # --------------------------------------------------------------------------------------- the actor
@@ -113,16 +120,16 @@ def test_the_actor_is_the_naive_one(n, rounds):
     claim = [[-1] * n for _ in range(2)]
     for _ in range(4):
         near = world.neighbours(3, 4)
-        actions = agent.act(agent.perceive(observation, near))["agents"]
+        actions = agent.act(agent.perceive(View(observation, None, near)))["agents"]
         for e in range(2):
             expected, memory[e], claim[e] = acted_naively(
-                agent._learners["agents"].actor, observation["agents"][e],
+                agent.learners["agents"].actor, observation["agents"][e],
                 near["agents"].agents[e], near["agents"].landmarks[e], memory[e], claim[e], rounds,
             )  # fmt: skip
             np.testing.assert_allclose(actions[e], expected.detach(), atol=2e-5)
-            known = agent._known["agents"][e]
-            np.testing.assert_allclose(known[:, :4], torch.stack(memory[e]).detach(), atol=2e-5)
-            assert known[:, 4].tolist() == claim[e]
+            now = known(agent)[e]
+            np.testing.assert_allclose(now[:, :4], torch.stack(memory[e]).detach(), atol=2e-5)
+            assert now[:, 4].tolist() == claim[e]
         observation = world.step({"agents": actions}).observation
 
 
@@ -132,11 +139,12 @@ def test_it_learns_as_the_naive_one(n):
     world = world_of(n, 1)
     agent = lively(agent_of(world.groups, rounds=2))
     observation, near = world.reset(), world.neighbours(3, 4)
-    actor = agent._learners["agents"].actor
+    actor = agent.learners["agents"].actor
     weights = torch.randn(n, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
 
     p = percept(
-        agent._layouts["agents"], torch.as_tensor(agent.perceive(observation, near)["agents"])
+        agent.layouts["agents"],
+        torch.as_tensor(agent.perceive(View(observation, None, near))["agents"]),
     )
     found = torch.autograd.grad((actor(p).output[0].tanh() * weights).sum(), [*actor.parameters()])
     actions, _, _ = acted_naively(
@@ -153,9 +161,9 @@ def test_many_agents_act_piece_by_piece(monkeypatch):
     world = world_of(60)
     wholes, pieces = (lively(agent_of(world.groups, rounds=2)) for _ in range(2))
     observation, near = world.reset(), world.neighbours(3, 4)
-    expected = wholes.act(wholes.perceive(observation, near))["agents"]
+    expected = wholes.act(wholes.perceive(View(observation, None, near)))["agents"]
     monkeypatch.setattr(messages, "PIECE", 7)
-    found = pieces.act(pieces.perceive(observation, near))["agents"]
+    found = pieces.act(pieces.perceive(View(observation, None, near)))["agents"]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -193,7 +201,7 @@ def test_news_travels_one_agent_a_round(rounds):
             rows = world.reset(np.zeros(1, bool))["agents"].copy()
             if t == 0:
                 rows[0, 0, 0] += change
-            result = agent.act(agent.perceive({"agents": rows}, line(5)))["agents"]
+            result = agent.act(agent.perceive(View({"agents": rows}, None, line(5))))["agents"]
         return result[0]
 
     for steps in (1, 2):
@@ -223,10 +231,10 @@ def test_new_episodes_begin_with_an_empty_memory():
     world = world_of(worlds=3)
     agent = lively(agent_of(world.groups))
     list(itertools.islice(collect(world, agent), 4))
-    assert (agent._known["agents"][..., :4] != 0).all()
+    assert (known(agent)[..., :4] != 0).all()
     agent.reset(np.array([False, True, False]))
-    assert (agent._known["agents"][1] == [0, 0, 0, 0, -1]).all()
-    assert (agent._known["agents"][[0, 2], :, :4] != 0).all()
+    assert (known(agent)[1] == [0, 0, 0, 0, -1]).all()
+    assert (known(agent)[[0, 2], :, :4] != 0).all()
 
 
 # ---------------------------------------------------------------------------------------- learning
@@ -236,9 +244,9 @@ def test_what_is_privileged_changes_no_action():
     world = world_of()
     agent = lively(agent_of(world.groups))
     observation, near = world.reset(), world.neighbours(3, 4)
-    plain = agent.act(agent.perceive(observation, near))
+    plain = agent.act(agent.perceive(View(observation, None, near)))
     agent.reset()
-    told = agent.perceive(observation, near, None, world.privileged())
+    told = agent.perceive(View(observation, None, near, world.privileged()))
     assert np.array_equal(told["agents"][..., -1], np.ones((2, 5)))
     assert np.array_equal(agent.act(told)["agents"], plain["agents"])
 
@@ -256,9 +264,9 @@ def test_claims_are_learned_where_the_own_landmark_is_in_view():
     world = world_of(12)
     agent = agent_of(world.groups)
     observation, near = world.reset(), world.neighbours(3, 4)
-    rows = agent.perceive(observation, near, None, world.privileged())["agents"]
-    p = percept(agent._layouts["agents"], torch.from_numpy(rows))
-    out = agent._learners["agents"].actor(p)
+    rows = agent.perceive(View(observation, None, near, world.privileged()))["agents"]
+    p = percept(agent.layouts["agents"], torch.from_numpy(rows))
+    out = agent.learners["agents"].actor(p)
     places = observation["agents"][..., 17:].reshape(1, 24, 4, 3)[..., :2]
     gap = np.abs(places - world.privileged()["agents"].reshape(1, 24, 1, 2)).max(-1)
     label, known = gap.argmin(-1), gap.min(-1) < 1e-5
@@ -277,11 +285,13 @@ def test_one_update_is_the_one_computed_by_hand():
     n, rounds = 5, 2
     world = world_of(n)
     agent = lively(agent_of(world.groups, rounds=rounds, twin_critics=True, gamma=0.5))
-    learner = agent._learners["agents"]
+    learner = agent.learners["agents"]
     observation, views, nears = world.reset(), [], []
     for _ in range(3):  # the first fills the memory
         nears.append(world.neighbours(3, 4)["agents"])
-        views.append(agent.perceive(observation, {"agents": nears[-1]}, None, world.privileged()))
+        views.append(
+            agent.perceive(View(observation, None, {"agents": nears[-1]}, world.privileged()))
+        )
         observation = world.step(agent.act(views[-1], explore=True)).observation
     o, o2 = (torch.from_numpy(view["agents"]) for view in views[1:])
     draw = torch.Generator().manual_seed(5)
@@ -394,10 +404,12 @@ def error_after(updates=300, **settings):
     world = Whisper()
     quick = {"gamma": 0.0, "actor_lr": 3e-3, "critic_lr": 5e-3, "tau": 0.05}
     agent = agent_of(world.groups, sigma=0.3, **quick, **settings)
-    memory = Replay(agent.perceives, 4000, torch.Generator().manual_seed(0))
+    memory = Replay(
+        world.groups, 4000, torch.Generator().manual_seed(0), agent.columns(world.groups)
+    )
     for transition, _ in itertools.islice(collect(world, agent, True), updates):
         memory.add(transition)
-        agent.update(memory.sample(32, whole_steps=True))
+        agent.update(memory.sample(32, draw="steps"))
     turns = [turn.transition for turn in itertools.islice(collect(world, agent), 30)]
     return -np.mean([x.reward["g"][:, 1] for x in turns])
 

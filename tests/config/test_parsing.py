@@ -62,8 +62,8 @@ def test_groups_that_are_not_alike():
     assert config.agents["good"].gamma == 0.5
     assert parse_config(json.loads(json.dumps(config.to_json()))) == config
     groups = config.make_world(1, 0).groups
-    assert not config.make_agent(groups, 0).alike
-    assert parse_config(data).make_agent(groups, 0).alike
+    assert not config.make_agent(groups, 0).stackable
+    assert parse_config(data).make_agent(groups, 0).stackable
 
 
 @pytest.mark.parametrize(

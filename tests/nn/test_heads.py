@@ -8,11 +8,11 @@ from agents.probes import EVERYTHING, Probe, learn
 from gymnasium.spaces import Box
 
 from marl.agents.atoc import ATOC, ATOCConfig
+from marl.agents.core.seed_stack import SeedStack
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
 from marl.nn.heads import ActionHead
 from marl.testing.check_agent import check_agent
-from marl.training.parallel_seeds import SeedStack
 from marl.worlds.spaces import Group, Part
 
 MIXED = Group(

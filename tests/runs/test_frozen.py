@@ -69,7 +69,7 @@ def test_it_acts_without_noise(prey):
     greedy, noisy = agent.act(observation), agent.act(observation, explore=True)
     assert np.array_equal(greedy["good"], noisy["good"])
     assert not np.array_equal(greedy["adversaries"], noisy["adversaries"])
-    learner = agent._learners["good"]  # critics of others ask what it would do next
+    learner = agent.learners["good"]  # critics of others ask what it would do next
     for network in (learner.actor, learner.target_actor):
         for name, tensor in network.state_dict().items():
             assert torch.equal(tensor, learner.greedy.state_dict()[name])

@@ -7,7 +7,7 @@ import pytest
 from tiny import TINY
 
 from marl import evaluation
-from marl.agents.core.base import Policy
+from marl.agents.core.base import Needs, Policy
 from marl.cli import main
 from marl.config.parsing import parse_config, with_settings
 from marl.errors import UserError
@@ -39,10 +39,10 @@ class Says(Policy):
     """Every group acts by a number of its own; counts what it is asked."""
 
     def __init__(self, number, knows=(0, 0)):
-        self.number, self.knows, self.resets = number, knows, 0
+        self.number, self.needs, self.resets = number, Needs(knows), 0
 
-    def perceive(self, observation, neighbours=None, begun=None, privileged=None):
-        return {g: np.full_like(x, self.number) for g, x in observation.items()}
+    def perceive(self, view):
+        return {g: np.full_like(x, self.number) for g, x in view.observation.items()}
 
     def act(self, perceived, explore=False):
         return {g: np.full((*x.shape[:2], 2), x[0, 0, 0]) for g, x in perceived.items()}
@@ -68,7 +68,7 @@ def test_every_group_plays_as_its_own_policy():
             "leader": 0.25, "adversaries": 0.25, "good": 0.75,
         }  # fmt: skip
     assert one.resets == other.resets == 2
-    assert Mixed({"a": Says(0, (3, 1)), "b": Says(0, (1, 4))}).knows == (3, 4)
+    assert Mixed({"a": Says(0, (3, 1)), "b": Says(0, (1, 4))}).needs.neighbours == (3, 4)
 
 
 def test_pairings_are_what_their_runs_reach(runs):

@@ -81,7 +81,7 @@ class ExploresOnce(Fake):
 class DriftsWhileExploring(Fake):
     def act(self, observation, explore=False):
         if explore:
-            for parameter in self._learners["agents"].actor.parameters():
+            for parameter in self.learners["agents"].actor.parameters():
                 parameter.data += 0.01
         return super().act(observation, explore)
 
@@ -90,7 +90,7 @@ class ForgetsAtReset(Fake):
     def reset(self, mask=None):
         super().reset(mask)
         if mask is not None:
-            for parameter in self._learners["agents"].actor.parameters():
+            for parameter in self.learners["agents"].actor.parameters():
                 parameter.data += 0.01
 
 
@@ -128,7 +128,7 @@ class ForgetsItsNoise(Fake):
 
 class HandsOutItsWeights(Fake):
     def weights(self):
-        actor = self._learners["agents"].greedy
+        actor = self.learners["agents"].greedy
         return {f"agents.actor.{k}": v.detach() for k, v in actor.state_dict().items()}
 
 

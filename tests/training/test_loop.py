@@ -175,7 +175,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(data, monkeypatch):
 
 def test_weights_that_are_not_finite_stop_the_run(data, monkeypatch):
     def poison(session):
-        session.agent._learners["agents"].actor.output.bias.data[:] = torch.inf
+        session.agent.learners["agents"].actor.output.bias.data[:] = torch.inf
 
     stop_at(monkeypatch, 100, poison)
     with pytest.raises(UserError, match="no longer a finite number at step 120"):
@@ -433,7 +433,7 @@ def test_another_config_than_the_one_that_was_begun_is_refused(data):
 def test_one_that_fails_side_by_side_says_which(data, monkeypatch):
     def spoil(session):
         if session.run.name == "s-1":
-            next(iter(session.agent._learners["agents"].actor.parameters())).data.fill_(math.nan)
+            next(iter(session.agent.learners["agents"].actor.parameters())).data.fill_(math.nan)
 
     with monkeypatch.context() as patch:
         stop_at(patch, 200, spoil)

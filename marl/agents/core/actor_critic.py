@@ -1,14 +1,14 @@
-"""Actor and critic of the DDPG family: how they are improved (Lillicrap et al. 2015, algorithm 1)
-and what can be switched on besides.
+"""Actor and critic of the DDPG family: their losses and targets (Lillicrap et al. 2015), and what
+can be switched on besides.
 
     y   = r + gamma (1 - terminated) min_i Q'_i(o', mu'(o') + smoothing noise)
     Q_i <- minimise mean (Q_i(o, a) - y)^2
     mu  <- maximise mean Q_1(o, mu(o))                     every `actor_delay` updates
-    Q', mu' <- (1 - tau) Q', mu' + tau Q, mu
+    Q', mu' <- (1 - tau) Q', mu' + tau Q, mu               mu' with mu, Q' at every update
 
 Shapes: K stacked networks (K = 1: all share one), [K, rows, size] throughout; the loss is a mean
 over the rows and a sum over the stack, which is what K separate learners would do. Rows of agents
-that had left the game (`acted`, [K, rows, 1], is 0.0 there; None: nobody had) are left out.
+that had left the game (`present`, [K, rows, 1], is 0.0 there; None: nobody had) are left out.
 """
 
 import copy
@@ -24,6 +24,9 @@ from marl.learning.augmentation import Symmetry
 from marl.learning.normalisation import Normaliser
 from marl.nn.heads import ActionHead
 from marl.worlds.spaces import Group
+
+Logged = dict[str, Tensor]
+"""What is worth logging, [K] each."""
 
 
 class ActorCriticConfig(BaseModel):
@@ -71,7 +74,7 @@ class ActorCriticConfig(BaseModel):
 class ActorCritic(Learner):
     """Networks, targets and optimisers of one group of agents."""
 
-    chooses = False  # can learn actions that are choices
+    learns_choices = False  # can learn actions that are choices
 
     def __init__(
         self,
@@ -82,13 +85,13 @@ class ActorCritic(Learner):
         make_critic: Callable[[], nn.Module],
     ) -> None:
         """`group` is as the actor sees it. Raises ValueError where the config does not fit it."""
-        if group.choices and not self.chooses:
+        if group.choices and not self.learns_choices:
             raise ValueError("it acts with numbers only; world.actions can be 'continuous' only")
         if group.choices and config.augment:
             raise ValueError("agent.augment is on, but moves that are choices cannot be turned")
         self.config = config
         self.stack = stack
-        self.doing = ActionHead(group)
+        self.head = ActionHead(group)
         self.actor = actor
         self.critics = nn.ModuleList(make_critic() for _ in range(1 + config.twin_critics))
         self.target_actor, self.target_critics = _frozen(self.actor), _frozen(self.critics)
@@ -125,7 +128,7 @@ class ActorCritic(Learner):
             self.normaliser.observe(rows)
         return self.normaliser(rows).view_as(observation)
 
-    def turned(self, o: Tensor, a: Tensor, o2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def augment(self, o: Tensor, a: Tensor, o2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Observations and actions [B, N, size], turned and reflected if configured."""
         if self._symmetries is None:
             return o, a, o2
@@ -138,92 +141,85 @@ class ActorCritic(Learner):
             return action
         noise = torch.randn(action.shape, generator=generator).clamp(-2.5, 2.5)
         disturbed = (action + self.config.target_smoothing * noise).clamp(-1.0, 1.0)
-        return self.doing.with_choices_of(action, disturbed)
+        return self.head.with_choices_of(action, disturbed)
 
-    def improve_critics(
-        self,
-        o: Tensor,
-        a: Tensor,
-        reward: Tensor,
-        o2: Tensor,
-        a2: Tensor,
-        terminated: Tensor,
-        acted: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """One step towards y; o, a, o2 and a2 as the critics see them. Returns what is worth
-        logging, [K] each."""
-        c = self.config
-        self.updates += 1
+    def target(self, reward: Tensor, terminated: Tensor, o2: Tensor, a2: Tensor) -> Tensor:
+        """y, [K, rows, 1]; o2 and a2 as the critics see them."""
         with torch.no_grad():
             values = [q(o2, a2).to(reward.dtype) for q in self.target_critics.children()]
             value = values[0] if len(values) == 1 else torch.minimum(*values)
-            target = reward + c.gamma * (1.0 - terminated) * value
-        estimates = [q(o, a).to(reward.dtype) for q in self.critics.children()]
-        errors = torch.stack([_each((q - target).square(), acted) for q in estimates])
-        self.descend(self.critics, self.critic_optimiser, errors.sum(1).sum())
-        follow(self.target_critics, self.critics, c.tau)
-        value = _each(estimates[0].detach(), acted)
-        return {"critic_loss": errors.detach().sum(0), "value": value}
+            return reward + self.config.gamma * (1.0 - terminated) * value
+
+    def critic_loss(
+        self, o: Tensor, a: Tensor, y: Tensor, present: Tensor | None = None
+    ) -> tuple[Tensor, Logged]:
+        """Squared error of the critics, [K], and what is worth logging of it."""
+        estimates = [q(o, a).to(y.dtype) for q in self.critics.children()]
+        errors = [mean_of_present((q - y).square(), present) for q in estimates]
+        loss = torch.stack(errors).sum(0)
+        value = mean_of_present(estimates[0].detach(), present)
+        return loss, {"critic_loss": loss.detach(), "value": value}
 
     @property
     def actors_turn(self) -> bool:
-        """Is the actor to be improved after this step of the critics?"""
+        """Is the actor to be improved in this update?"""
         return self.updates % self.config.actor_delay == 0
 
-    def improve_actor(
+    def actor_loss(
         self,
         output: Tensor,
         o: Tensor,
         a: Tensor,
-        result: dict[str, Tensor],
-        besides: Tensor | None = None,
+        present: Tensor | None = None,
         generator: torch.Generator | None = None,
-        acted: Tensor | None = None,
-    ) -> Tensor:
-        """One step up the critic's slope, from what the actor gave before tanh; everybody else's
-        actions, which stand in `a` behind one's own, stay. `besides` is another loss of the actor;
-        choices are drawn by `generator`. Returns the values, [K, rows, 1]."""
-        c = self.config
+    ) -> tuple[Tensor, Tensor, Logged]:
+        """Minus the first critic's value of what the actor's `output` (before tanh) leads to, [K];
+        the values, [K, rows, 1]; and what is worth logging. Everybody else's actions, which stand
+        in `a` behind one's own, stay; choices are drawn by `generator`."""
         output = output.to(a.dtype)
-        own = self.doing(output, generator)
-        values = self.critics[0](o, torch.cat([own, a[..., own.shape[-1] :]], -1)).to(a.dtype)
-        loss = -_each(values, acted)
-        if c.action_penalty:
-            loss = loss + c.action_penalty * _each(output.square(), acted)
-        if besides is not None:
-            loss = loss + besides
-        self.descend(self.actor, self.actor_optimiser, loss.sum())
+        action = self.head(output, generator)
+        values = self.critics[0](o, torch.cat([action, a[..., action.shape[-1] :]], -1)).to(a.dtype)
+        loss = -mean_of_present(values, present)
+        if self.config.action_penalty:
+            loss = loss + self.config.action_penalty * mean_of_present(output.square(), present)
+        logged = {"actor_loss": loss.detach()}
+        saturated = self.head.saturated(action.detach())
+        if saturated is not None:
+            logged["saturated"] = mean_of_present(saturated, present)
+        return loss, values.detach(), logged
+
+    def move_targets(self) -> None:
+        """Move the target networks, and the running average of the actor, one step on."""
+        c = self.config
+        follow(self.target_critics, self.critics, c.tau)
+        if not self.actors_turn:
+            return
         follow(self.target_actor, self.actor, c.tau)
         if c.average:
             # At first what was later counts for more, so that the start does not linger: the n-th
             # actor has the weight n (n + 1) (n + 2) (Shamir & Zhang 2013, with eta = 3).
             n = self.updates // c.actor_delay
             follow(self.greedy, self.actor, max(1.0 - c.average, 4 / (n + 3)))
-        result["actor_loss"] = loss.detach()
-        saturated = self.doing.saturated(own.detach())
-        if saturated is not None:
-            result["saturated"] = _each(saturated, acted)
-        return values.detach()
 
     def descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor) -> None:
-        """One step down the slope of one network, and no other; a part that took none in the loss
-        stays."""
+        """One step down the slope of the losses [K] of one network, and no other; a part that took
+        none in the loss stays."""
         parameters = list(network.parameters())
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        gradients = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         clip(network, self.config.gradient_clip)
         optimiser.step()
 
 
-def _each(x: Tensor, acted: Tensor | None) -> Tensor:
-    """Mean over the rows that count: [K, rows, size] -> [K]."""
-    if acted is None:
+def mean_of_present(x: Tensor, present: Tensor | None) -> Tensor:
+    """Mean over the rows of agents that were there: [K, rows, size] -> [K]."""
+    if present is None:
         return x.mean((1, 2))
-    return (x.mean(2, True) * acted).sum((1, 2)) / acted.sum((1, 2)).clamp(min=1.0)
+    return (x.mean(2, True) * present).sum((1, 2)) / present.sum((1, 2)).clamp(min=1.0)
 
 
-def of_all(result: dict[str, Tensor]) -> dict[str, Tensor]:
+def of_all(result: Logged) -> Logged:
     """What is logged of K networks together: losses are sums, as they were minimised."""
     means = ("value", "saturated")
     return {k: x.mean() if k in means else x.sum() for k, x in result.items()}

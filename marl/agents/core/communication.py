@@ -36,7 +36,7 @@ def sets(parts: Sequence[Part]) -> tuple[Part, Part]:
 
 
 def known(groups: dict[str, Group]) -> tuple[int, int]:
-    """As `Policy.knows`: so many agents and landmarks as there are in view."""
+    """As `Needs.neighbours`: so many agents and landmarks as there are in view."""
     counts = [[part.count for part in sets(x.observation_parts)] for x in groups.values()]
     return max(agents for agents, _ in counts), max(landmarks for _, landmarks in counts)
 
@@ -44,7 +44,7 @@ def known(groups: dict[str, Group]) -> tuple[int, int]:
 def told(neighbours: dict[str, Neighbours] | None) -> dict[str, Neighbours]:
     """Raises ValueError where nobody says who is near whom."""
     if neighbours is None:
-        raise ValueError("agents that talk must be told who is near whom: perceive(..., near)")
+        raise ValueError("agents that talk must be told who is near whom: View.neighbours")
     return neighbours
 
 

@@ -90,39 +90,39 @@ class LearningAgent(Agent, Generic[L]):
         self.exploration = Exploration(
             exploration or ExplorationConfig(), torch.Generator().manual_seed(noise)
         )
-        self._generator = torch.Generator().manual_seed(rest)
+        self.generator = torch.Generator().manual_seed(rest)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(weights)
-            self._learners = {g: make_learner(g) for g in groups}
-        self._noise = {
+            self.learners = {g: make_learner(g) for g in groups}
+        self.noise = {
             g: ParameterNoise(learner.actor, self.exploration)
-            for g, learner in self._learners.items()
+            for g, learner in self.learners.items()
             if self.exploration.config.kind == "psne"
         }
 
     def logged(self, g: str, result: dict[str, Tensor], *seen: Any) -> dict[str, Tensor]:
         """What an update of a group logs, once its parameter noise was adapted to what was seen."""
-        if g in self._noise:
-            if self._learners[g].updates % ADAPT_EVERY == 0:
-                self._noise[g].adapt(*seen)
-            result["parameter_noise"] = self._noise[g].sigma.mean()
-        prefix = f"{g}." if len(self._learners) > 1 else ""
+        if g in self.noise:
+            if self.learners[g].updates % ADAPT_EVERY == 0:
+                self.noise[g].adapt(*seen)
+            result["parameter_noise"] = self.noise[g].sigma.mean()
+        prefix = f"{g}." if len(self.learners) > 1 else ""
         return {f"{prefix}{name}": value for name, value in result.items()}
 
     def anneal(self, progress: float) -> None:
         self.exploration.anneal(progress)
-        for learner in self._learners.values():
+        for learner in self.learners.values():
             learner.scale_rates(1.0 + (learner.config.final_lr - 1.0) * progress)
 
     def weights(self) -> dict[str, Tensor]:
         return {
             f"{g}.{name}": tensor.detach().clone()
-            for g, learner in self._learners.items()
+            for g, learner in self.learners.items()
             for name, tensor in learner.published.state_dict().items()
         }
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        for g, learner in self._learners.items():
+        for g, learner in self.learners.items():
             own = learner.published.state_dict()
             for name, tensor in own.items():
                 stored = weights.get(f"{g}.{name}")
@@ -133,19 +133,19 @@ class LearningAgent(Agent, Generic[L]):
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {f"exploration.{k}": v for k, v in self.exploration.state_dict().items()}
-        state["generator"] = self._generator.get_state()
-        for g, noise in self._noise.items():
+        state["generator"] = self.generator.get_state()
+        for g, noise in self.noise.items():
             state |= {f"noise.{g}.{k}": v for k, v in noise.state_dict().items()}
-        for g, learner in self._learners.items():
+        for g, learner in self.learners.items():
             state |= {f"{g}.{k}": v for k, v in learner.state_dict().items()}
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.exploration.load_state_dict(below("exploration.", state))
-        self._generator.set_state(state["generator"])
-        for g, noise in self._noise.items():
+        self.generator.set_state(state["generator"])
+        for g, noise in self.noise.items():
             noise.load_state_dict(below(f"noise.{g}.", state))
-        for g, learner in self._learners.items():
+        for g, learner in self.learners.items():
             learner.load_state_dict(below(f"{g}.", state))
 
 

@@ -128,7 +128,7 @@ class PettingZooWorld(World):
             self._boards[f"action.{g}"][:] = given
         for e, done in enumerate(self._done):
             done.append({g: self._boards[f"action.{g}"][e].copy() for g in self.groups})
-        acted = self._board("active")
+        present = self._board("active")
         self._play(np.ones(self.num_worlds, bool))
         terminated, active = self._board("terminated"), self._board("active")
         over = np.logical_not(np.concatenate([*active.values()], 1).any(1))
@@ -140,7 +140,7 @@ class PettingZooWorld(World):
             active=active,
             done=over,
             metrics={"return": self._return.astype(np.float32)},
-            acted=acted,
+            present=present,
         )
 
     def state(self) -> np.ndarray:

@@ -151,8 +151,8 @@ def test_agents_that_die_and_spaces():
     assert [s.active["b"][0, 0] for s in steps] == [True, False, False, False]
     assert [s.terminated["b"][0, 0] for s in steps] == [False, True, True, True]
     assert [s.active["a"][0, 0] for s in steps] == [True, True, True, False]
-    assert [s.acted["b"][0, 0] for s in steps] == [True, True, False, False]
-    assert [s.acted["a"][0, 0] for s in steps] == [True, True, True, True]
+    assert [s.present["b"][0, 0] for s in steps] == [True, True, False, False]
+    assert [s.present["a"][0, 0] for s in steps] == [True, True, True, True]
     assert not any(s.terminated["a"].any() for s in steps)
     assert [s.observation["b"][0].any() for s in steps] == [True, True, False, False]
     assert [s.done[0] for s in steps] == [s.truncated[0] for s in steps] == [0, 0, 0, 1]
@@ -167,9 +167,9 @@ def test_agents_that_die_are_remembered_as_gone():
     memory = Replay(world.groups, 8, torch.Generator().manual_seed(0))
     for transition, _ in itertools.islice(collect(world, agent, True), 4):
         memory.add(transition)
-    batch = memory.sample(400, whole_steps=True)
-    assert batch["a"].acted.all()
-    gone = batch["b"].acted == 0.0
+    batch = memory.sample(400, draw="steps")
+    assert batch["a"].present.all()
+    gone = batch["b"].present == 0.0
     assert 0.4 < gone.float().mean() < 0.6  # in two steps of four
     assert not batch["b"].next_observation[gone].any()
     assert batch["b"].next_observation[~gone].any()
@@ -256,6 +256,6 @@ def test_agents_learn_in_it():
     for _ in range(10):
         replay.add(next(turns).transition)
     before = agent.weights()
-    losses = agent.update(replay.sample(8, agent.whole_steps))
+    losses = agent.update(replay.sample(8, agent.draw))
     assert all(torch.isfinite(x) for x in losses.values())
     assert any((before[k] != x).any() for k, x in agent.weights().items())

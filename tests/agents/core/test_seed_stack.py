@@ -1,13 +1,15 @@
 """Agents side by side do and learn what each does and learns alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from agents.probes import EVERYTHING, PLANE, batch_of
 
+from marl.agents.core.seed_stack import SeedStack
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
-from marl.training.parallel_seeds import SeedStack
 from marl.worlds.spaces import Group
 
 SEEDS = 3
@@ -32,14 +34,13 @@ def batches(agent, turn):
     # Not from 0: there a weight has a gradient of almost nothing, whose last bits decide on Adam's
     # first step; which they are differs by processor.
     drawn = [
-        batch_of(agent.groups, 16, 10 * turn + s + 4000, whole_steps=agent.whole_steps)
-        for s in range(SEEDS)
+        batch_of(agent.groups, 16, 10 * turn + s + 4000, draw=agent.draw) for s in range(SEEDS)
     ]
     if turn % 2:  # some have left the game
         for s, batch in enumerate(drawn):
-            for rows in batch.values():
-                rows.acted = (torch.arange(rows.reward.numel()) % (s + 2) > 0).float()
-                rows.acted = rows.acted.view_as(rows.reward)
+            for g, rows in [*batch.items()]:
+                there = (torch.arange(rows.reward.numel()) % (s + 2) > 0).float()
+                batch[g] = replace(rows, present=there.view_as(rows.reward))
     return drawn
 
 

@@ -10,6 +10,7 @@ by the rounding of stacked matrix products.
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,7 @@ from torch import Tensor, nn
 from marl.agents.core.actor_critic import of_all
 from marl.agents.core.base import Policy
 from marl.agents.core.learner import adam
-from marl.agents.ddpg import DDPG, Rows, _Learner
-from marl.learning.replay import Batch
+from marl.learning.record import Batch
 from marl.worlds.base import Arrays
 from marl.worlds.combined import split
 
@@ -27,33 +27,34 @@ NETWORKS = ("actor", "critics", "target_actor", "target_critics", "greedy")
 
 
 class SeedStack(Policy):
-    """S agents as one policy for S times as many worlds, those of the first agent first."""
+    """S agents of the DDPG family as one policy for S times as many worlds, those of the first
+    agent first."""
 
-    def __init__(self, agents: Sequence[DDPG]) -> None:
-        """Raises ValueError where they have not learned equally often, or choose: then each needs
-        its own noise in every update."""
-        if agents[0].chooses:
-            raise ValueError("agents whose actions are choices cannot be trained side by side")
+    def __init__(self, agents: Sequence[Any]) -> None:
+        """Raises ValueError where they cannot be stacked, or have not learned equally often."""
+        if not all(agent.stackable for agent in agents):
+            raise ValueError("these agents cannot be trained side by side")
         self.agents = agents
         self.config = agents[0].config
-        self._learners = {
-            g: _together([agent._learners[g] for agent in agents]) for g in agents[0].groups
+        self.learners = {
+            g: _together([agent.learners[g] for agent in agents]) for g in agents[0].groups
         }
 
-    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
-        parts = split(observation, len(self.agents))
+    def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
+        parts = split(perceived, len(self.agents))
         actions = {}
         with torch.no_grad():
-            for g, learner in self._learners.items():
+            for g, learner in self.learners.items():
                 seen = [agent.seen(g, parts[s], explore) for s, agent in enumerate(self.agents)]
-                if explore and g in self.agents[0]._noise:
-                    does = [agent._noise[g].act(seen[s]) for s, agent in enumerate(self.agents)]
+                if explore and g in self.agents[0].noise:
+                    wanted = [agent.noise[g].act(seen[s]) for s, agent in enumerate(self.agents)]
                 else:
                     actor = learner.actor if explore else learner.greedy
-                    does = list(
-                        learner.output(actor, torch.cat(seen)).tanh().chunk(len(self.agents))
-                    )
-                done = [agent.done(g, does[s], explore) for s, agent in enumerate(self.agents)]
+                    output = learner.output(actor, torch.cat(seen)).tanh()
+                    wanted = list(output.chunk(len(self.agents)))
+                done = [
+                    agent.to_world(g, wanted[s], explore) for s, agent in enumerate(self.agents)
+                ]
                 actions[g] = np.concatenate(done)
         return actions
 
@@ -67,54 +68,56 @@ class SeedStack(Policy):
         for agent in self.agents:
             agent.anneal(progress)
         share = 1.0 + (self.config.final_lr - 1.0) * progress
-        for learner in self._learners.values():
+        for learner in self.learners.values():
             learner.scale_rates(share)
 
     def update(self, batches: Sequence[dict[str, Batch]]) -> list[dict[str, Tensor]]:
         """As `Agent.update`, each agent on its own batch."""
         results: list[dict[str, Tensor]] = [{} for _ in self.agents]
         with self.config.autocast():
-            rows = [
-                {g: agent.rows(g, columns) for g, columns in batch.items()}
+            steps = [
+                {g: agent.prepare(g, own) for g, own in batch.items()}
                 for agent, batch in zip(self.agents, batches, strict=True)
             ]
-            together = {g: _rows_together([own[g] for own in rows]) for g in self._learners}
-            next_actions = {g: self._next_actions(g, together[g]) for g in self._learners}
-            for g, learner in self._learners.items():
-                judged = [
-                    agent.judged(g, rows[s], {h: x[s] for h, x in next_actions.items()})
+            together = {g: _joined([own[g] for own in steps]) for g in self.learners}
+            next_actions = {g: self._next_actions(g, together[g]) for g in self.learners}
+            for g, learner in self.learners.items():
+                inputs = [
+                    agent.critic_inputs(g, steps[s], {h: x[s] for h, x in next_actions.items()})
                     for s, agent in enumerate(self.agents)
                 ]
-                o, a, o2, a2 = (torch.cat(column) for column in zip(*judged, strict=True))
-                result = learner.update(together[g], o, a, o2, a2, self.agents[0]._generator)
+                result = learner.update(together[g], _joined(inputs), self.agents[0].generator)
                 slices = {name: x.chunk(len(self.agents)) for name, x in result.items()}
                 for s, agent in enumerate(self.agents):
-                    own = agent._learners[g]
+                    own = agent.learners[g]
                     own.updates = learner.updates
                     single = of_all({name: x[s] for name, x in slices.items()})
-                    results[s] |= agent.logged(g, single, own.stacked(rows[s][g].seen))
+                    results[s] |= agent.logged(g, single, own.stacked(steps[s][g].seen))
         return results
 
-    def _next_actions(self, g: str, rows: Rows) -> list[Tensor]:
+    def _next_actions(self, g: str, steps: Any) -> list[Tensor]:
         """What each agent's target actor does next, smoothed by its own noise."""
-        learner = self._learners[g]
+        learner = self.learners[g]
         with torch.no_grad():
-            output = learner.output(learner.target_actor, rows.next_seen)
+            output = learner.output(learner.target_actor, steps.next_seen)
             actions = output.tanh().chunk(len(self.agents))
-        smoothed = [
-            learner.smoothed(action, agent._generator)
-            for agent, action in zip(self.agents, actions, strict=True)
-        ]
-        whole = rows.without_those_gone(torch.cat(smoothed))
+        smoothed = torch.cat(
+            [
+                learner.smoothed(action, agent.generator)
+                for agent, action in zip(self.agents, actions, strict=True)
+            ]
+        )
+        whole = smoothed if steps.stays is None else smoothed * steps.stays
         return list(whole.chunk(len(self.agents)))
 
 
-def _rows_together(rows: Sequence[Rows]) -> Rows:
-    columns = zip(*rows, strict=True)
-    return Rows(*[None if column[0] is None else torch.cat(column) for column in columns])  # type: ignore[arg-type]
+def _joined(parts: Sequence[Any]) -> Any:
+    """Named tuples of tensors [N, B, size] as one, [S N, B, size]."""
+    columns = zip(*parts, strict=True)
+    return type(parts[0])(*[None if x[0] is None else torch.cat(x) for x in columns])
 
 
-def _together(learners: Sequence[_Learner]) -> _Learner:
+def _together(learners: Sequence[Any]) -> Any:
     """One learner on the networks of all, of which theirs become slices."""
     if len({learner.updates for learner in learners}) > 1:
         raise ValueError("agents that have not learned equally often cannot go on side by side")

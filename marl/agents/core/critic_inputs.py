@@ -1,0 +1,24 @@
+"""What a critic that sees everybody sees: everybody's numbers {g: [N, B, size]} as one row for each
+critic of a group, [N, B, sum of sizes]."""
+
+import torch
+from torch import Tensor
+
+
+def own_first(x: dict[str, Tensor], g: str) -> Tensor:
+    """An agent's own numbers first, then those of its group in turn, then the other groups'."""
+    n = len(x[g])
+    turn = (torch.arange(n)[:, None] + torch.arange(n)) % n
+    team = x[g][turn].transpose(1, 2).flatten(2)
+    return torch.cat([team, *[_row(v).expand(n, -1, -1) for h, v in x.items() if h != g]], -1)
+
+
+def one_table(x: dict[str, Tensor], g: str) -> Tensor:
+    """The same for every agent of the group: the group in its order, then the other groups."""
+    rows = [_row(x[g]), *[_row(v) for h, v in x.items() if h != g]]
+    return torch.cat(rows, 1).expand(len(x[g]), -1, -1)
+
+
+def _row(x: Tensor) -> Tensor:
+    """[N, B, size] -> [B, N size]."""
+    return x.transpose(0, 1).flatten(1)
