@@ -1,4 +1,4 @@
-"""Which way of controlling N agents learns, and which survives a larger N? Every row of the family.
+"""Which agent of the family learns fastest, and which keeps its score with more agents?
 
     python benchmarks/comparison.py [--sweeps experiments/comparison_4.json ...] [--page]
                                     [--out docs/comparison.md]
@@ -67,7 +67,7 @@ def main() -> None:
         if not options.page:
             marl("sweep", str(file))
         parts += section(compare(file.stem), options.out)
-    parts.append("Made by `make bench-comparison`, which continues where it was interrupted.")
+    parts.append("`make bench-comparison` makes this page; it continues after an interruption.")
     with whole_file(options.out) as unfinished:
         unfinished.write_text("\n\n".join(parts) + "\n", "utf-8")
 

@@ -1,12 +1,12 @@
-"""Errors that are meant for the user: shown in one sentence, without a traceback."""
+"""Errors for the user: one sentence, without a traceback."""
 
 import sys
 from typing import NoReturn
 
 
 class UserError(ValueError):
-    """One sentence that names the field or file and what is allowed. `reason` is why, where the
-    sentence says of what, too."""
+    """One sentence that names the field or file and the allowed values. `reason` is the reason
+    alone, if the sentence also names its subject."""
 
     def __init__(self, sentence: str, reason: str = "") -> None:
         super().__init__(sentence)
@@ -14,23 +14,23 @@ class UserError(ValueError):
 
 
 def does_not_fit(what: object, reason: str) -> UserError:
-    """A policy, by its name or file, that cannot play in a world."""
+    """The error for a policy, by its name or file, that cannot play in a world."""
     return UserError(f"{what} does not fit: {reason}", reason)
 
 
 class RunsFailed(Exception):
-    """Some runs of a sweep failed, though not because the command was wrong: exit status 1."""
+    """Some runs of a sweep failed, although the command was right: exit status 1."""
 
 
 class WorldFailed(RuntimeError):
-    """A world that somebody else wrote failed while it was played in: exit status 1."""
+    """Another package's world failed during play: exit status 1."""
 
 
 INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 
 
 def run_command(command) -> NoReturn:
-    """Call it and exit as every command does: errors that are the user's in one line on stderr."""
+    """Call a function and exit as every command does: a UserError is one line on stderr."""
     status = 2
     try:
         command()

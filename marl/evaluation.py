@@ -1,4 +1,4 @@
-"""Greedy episodes and metrics: what a policy is worth on any number of agents."""
+"""Greedy episodes and their metrics: the score of a policy with any number of agents."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,33 +17,33 @@ from marl.worlds.base import World, WorldConfig
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.scene import Scene
 
-SLOW_EPISODES, SLOW_AT_ONCE = 100, 8  # of slow worlds, unless told otherwise
-AGENTS_AT_ONCE = 1_000  # in a chunk of episodes that run side by side; more would leave the cache
+SLOW_EPISODES, SLOW_AT_ONCE = 100, 8  # defaults of slow worlds
+AGENTS_AT_ONCE = 1_000  # in a chunk of parallel episodes; more would leave the cache
 
-RENAMED = {"distance": "mean_distance"}  # metrics of worlds, where results call them otherwise
+RENAMED = {"distance": "mean_distance"}  # metrics with another name in results
 
 
 def evaluate(
     policy: PolicyMaker, world: WorldConfig, num_agents: int, episodes: int | None, seed: int
 ) -> dict[str, Any]:
-    """Play episodes without exploration and measure.
+    """Play episodes without exploration and measure them.
 
     Args:
         policy: makes the policy for a world and a seed.
-        world: in which it plays, with the number of agents replaced.
+        world: its parameters; the number of agents is replaced.
         num_agents: N.
-        episodes: how many; None: about 20 000 agents' worth, at least 20 and at most 2000,
-            or 100 of slow worlds.
-        seed: of the episodes and of policies that draw.
+        episodes: number of episodes; None: about 20 000 agents' worth, at least 20 and at most
+            2000, or 100 for slow worlds.
+        seed: of the episodes, and of policies that draw random numbers.
 
     Returns:
-        agents, episodes, seed; the world's metrics at the last step (in spread coverage,
-        coverage_015, mean_distance), but its events (collisions, overlapping others per agent)
-        averaged over all steps; for the first of the metrics, NAME_ci95, the ends of its 95 %
-        confidence interval over episodes, or None for a single one; reward per agent and step, and
-        reward_GROUP where there are several; path_length, how far an agent has travelled, in world
-        units; NAME_by_step, the first metric after each step. They depend on nothing but the
-        arguments.
+        A dictionary that depends on nothing but the arguments: agents, episodes, seed; the world's
+        metrics at the last step (in spread coverage, coverage_015, mean_distance), and its events
+        (collisions, overlapping others per agent) averaged over all steps; NAME_ci95 for the first
+        metric, the ends of its 95 % confidence interval over episodes, or None for one episode;
+        reward per agent and step, and reward_GROUP if there are several groups; path_length, the
+        distance that an agent travels, in world units; NAME_by_step, the first metric after each
+        step.
     """
     return averaged(measure(policy, world, num_agents, episodes, seed), num_agents, seed)
 
@@ -51,7 +51,8 @@ def evaluate(
 def measure(
     policy: PolicyMaker, world: WorldConfig, num_agents: int, episodes: int | None, seed: int
 ) -> dict[str, np.ndarray]:
-    """What `evaluate` averages, of each episode: {name: f64[E]}, {NAME_by_step: f64[E, T]}."""
+    """The values of each episode that `evaluate` averages: {name: f64[E]}, {NAME_by_step: f64[E,
+    T]}."""
     scenario = world.with_agents(num_agents)
     if episodes is None:
         episodes = min(max(-(-20_000 // num_agents), 20), 2000)
@@ -67,7 +68,7 @@ def measure(
 
 
 def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """All episodes, [E] or [E, T]; those that were over sooner stay as they were at their end."""
+    """All episodes, [E] or [E, T]. A shorter episode keeps its last value."""
     if parts[0].ndim == 2:
         longest = max(part.shape[1] for part in parts)
         parts = [np.pad(part, ((0, 0), (0, longest - part.shape[1])), "edge") for part in parts]
@@ -75,7 +76,7 @@ def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def averaged(values: dict[str, np.ndarray], num_agents: int, seed: int) -> dict[str, Any]:
-    """The result of `evaluate` from that of `measure`."""
+    """The result of `evaluate`, from that of `measure`."""
     episodes = len(next(iter(values.values())))
     result: dict[str, Any] = {"agents": num_agents, "episodes": episodes, "seed": seed}
     for name, column in values.items():
@@ -89,13 +90,13 @@ def averaged(values: dict[str, np.ndarray], num_agents: int, seed: int) -> dict[
 
 
 def primary_metric(result: dict[str, Any]) -> str | None:
-    """The name of what counts most in an evaluation, its world's first metric, if there is any."""
+    """The name of an evaluation's main metric, its world's first one, if there is any."""
     return next((key.removesuffix("_ci95") for key in result if key.endswith("_ci95")), None)
 
 
 def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
-    """One episode in each of the worlds: {name: f64[E]}, events and rewards as means over steps,
-    the other metrics as they were at the end; {NAME_by_step: f64[E, T]} for the first of them."""
+    """One episode in each of the worlds: {name: f64[E]}. Events and rewards are means over steps;
+    other metrics have their value at the end. {NAME_by_step: f64[E, T]} for the first metric."""
     playing = np.ones(world.num_worlds, bool)
     steps = np.zeros(world.num_worlds)
     sums = {name: np.zeros(world.num_worlds) for name in world.events}
@@ -140,7 +141,8 @@ def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
 
 
 def _interval(values: np.ndarray) -> list[float] | None:
-    """The ends of the 95 % confidence interval of a mean, of fractions within 0 and 1."""
+    """The ends of the 95 % confidence interval of a mean. Those of fractions stay within 0 and
+    1."""
     if len(values) < 2:
         return None
     half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
@@ -157,9 +159,9 @@ def scenes(
     seed: int = 0,
     hands: dict[str, Keyboard] | None = None,
 ) -> Iterator[Scene]:
-    """What one world looks like after each step, with its first metric in the caption; `steps` of
-    them, or one episode. `hands`: of whom plays the agents of these names. Raises UserError, at
-    once, where these cannot be played."""
+    """A scene of one world after each step, with the first metric in the caption: `steps` of them,
+    or one episode. `hands`: keyboards that play the agents of these names. Raises UserError at once
+    if these agents cannot be played."""
     played = world.make_world(1, seed)
     acting = policy(played, seed)
     for agent, keys in (hands or {}).items():
@@ -182,7 +184,7 @@ def _scenes(world: World, policy: Policy, steps: int | None) -> Iterator[Scene]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on one thread, so that sums are always added in one order; as before after that."""
+    """torch on one thread, so that sums are always added in one order. Restores the old number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

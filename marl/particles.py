@@ -1,4 +1,4 @@
-"""The door for authors of scenarios: all that a particle world's rules are written with.
+"""All names that a scenario is written with.
 
 >>> from marl.particles import Body, Part, Scenario, load, store, where
 """

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import pytest
 
+import marl
+import marl.particles
 from marl.cli.main import main, make_parser
 from marl.config.checking import setting_names
 from marl.config.model import SECTIONS
@@ -194,5 +196,9 @@ def test_the_guide(tmp_path):
             "scenario",
             "name",
         )
+    reference = "".join(page for name, page in pages.items() if name.startswith("reference"))
+    for door in (marl, marl.particles):
+        for name in {*door.__all__} - {"__version__"}:
+            assert f'id="{door.__name__}.{name}"' in reference, f"{name} is not in the reference"
     for command in COMMANDS:
         assert f"usage: marl {command} " in pages["commands.html"]

@@ -1,1 +1,1 @@
-"""What a run is, and how JSON and flags become that."""
+"""The settings of a run, made from JSON and flags."""

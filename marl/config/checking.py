@@ -1,6 +1,6 @@
 """One section of a config against its model.
 
-What is wrong is refused in one sentence that names the dotted field, its value and what is allowed.
+A fault is refused with one sentence that names the dotted field, its value and the allowed values.
 """
 
 import difflib
@@ -20,8 +20,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse_section(model: type[Model], section: Any, where: str) -> Model:
-    """Check one section of a config, or another piece of JSON that `where` names: strictly, so that
-    "4" is no number and true is no 1. Raises UserError."""
+    """Check one section of a config, or another piece of JSON; errors call it `where`. The check is
+    strict: "4" is no number, and true is no 1. Raises UserError."""
     try:
         return model.model_validate_json(json.dumps(section), strict=True)
     except ValidationError as error:
@@ -31,9 +31,9 @@ def parse_section(model: type[Model], section: Any, where: str) -> Model:
 
 
 def refusal(error: ValidationError, model: type[BaseModel], where: str) -> UserError:
-    """What is wrong with a section, in one sentence."""
+    """The fault of a section, in one sentence."""
     problem = _telling(error)
-    kinds = ("constrained-", "dict[")  # which of several kinds of value it was taken for
+    kinds = ("constrained-", "dict[")  # which of several kinds of value pydantic tried
     path = [str(part) for part in problem["loc"] if not str(part).startswith(kinds)]
     dotted = ".".join([where, *path])
     if problem["type"] == "extra_forbidden" and len(path) > 1:
@@ -48,14 +48,14 @@ def refusal(error: ValidationError, model: type[BaseModel], where: str) -> UserE
 
 
 def _telling(error: ValidationError) -> Any:
-    """The first problem; of a field that takes a number or an object, that of the kind it has."""
+    """The first problem. If a field takes a number or an object, the problem of the given kind."""
     first, *others = error.errors()
     of_field = [x for x in (first, *others) if x["loc"][:1] == first["loc"][:1]]
     return next((x for x in of_field if x["type"] not in ("float_type", "dict_type")), first)
 
 
 def unknown(key: str, known: Sequence[str], where: str) -> str:
-    """The sentence for a key that does not exist, with the nearest one that does."""
+    """The sentence for an unknown key, with the nearest known one."""
     dotted = f"{where}.{key}" if where else key
     if dotted in setting_names():
         return f"{dotted} is a setting of another kind of {where}; known here are {one_of(known)}"
@@ -67,7 +67,7 @@ def unknown(key: str, known: Sequence[str], where: str) -> str:
 
 
 def guess(name: Any, known: Sequence[str], prefix: str = "") -> str:
-    """The question whether the nearest of the known names was meant, if one is near."""
+    """The question whether the nearest known name was meant, if there is a near one."""
     near = difflib.get_close_matches(str(name), known, n=1)
     return f"; did you mean {prefix}{near[0]}?" if near else ""
 
@@ -86,7 +86,7 @@ def setting_names() -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """A value as JSON, cut short where it is long."""
+    """A value as JSON, cut short if it is long."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -1,4 +1,4 @@
-"""What a run is: every setting with its type, its default and one line that describes it."""
+"""The settings of a run: each with its type, its default and one line of description."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class TrainingConfig(BaseModel):
     )
 
     def kinds(self) -> list[tuple[dict[str, Any], int]]:
-        """The parameters in which worlds differ (`vary`), and how many worlds have these."""
+        """The parameters in which worlds differ (`vary`), and the number of worlds with each."""
         kinds: list[dict[str, Any]] = []
         counts: list[int] = []
         for world in range(self.num_worlds):
@@ -84,7 +84,7 @@ class TrainingConfig(BaseModel):
 
 
 class EvaluationConfig(BaseModel):
-    """What `marl evaluate` does unless told otherwise."""
+    """The defaults of `marl evaluate`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,12 +110,12 @@ class EvaluationConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Config:
-    """All settings of a run, checked, with all defaults; make one with `parse_config` or
+    """All settings of a run, checked, with all defaults. Make one with `parse_config` or
     `load_config`.
 
-    `world` and `agent` are of the models that go with their names; `agents` has the settings of
-    groups that are not as `agent` says. `evaluation_world` is `world` with what `evaluation.world`
-    replaces.
+    `world` and `agent` are instances of the models that belong to their names. `agents` has the
+    settings of groups that differ from `agent`. `evaluation_world` is `world` with the replacements
+    in `evaluation.world`.
     """
 
     scenario: str  # the name by which `world` is found
@@ -156,8 +156,8 @@ class Config:
         return self.world.make_world(num_worlds, seed, staggered)
 
     def make_training_world(self, seed: int) -> World:
-        """What is trained in: with islands where there are to be several numbers of agents, side by
-        side where the worlds differ in something else."""
+        """The training world: with islands if it has several numbers of agents, concatenated if the
+        worlds differ in something else."""
         t = self.training
         if not (t.vary or t.num_agents):
             return self.make_world(t.num_worlds, seed, t.staggered)
@@ -172,7 +172,7 @@ class Config:
         return MixedSizes([cast(ParticleWorld, world) for world in worlds])
 
     def make_agent(self, groups: dict[str, Group], seed: int) -> Agent:
-        """An untrained agent for these groups. Raises UserError where they do not fit it."""
+        """An untrained agent for these groups. Raises UserError if the groups do not fit it."""
         more = {"others": self.agents} if self.agents else {}
         try:
             kind = find_agent(self.agent_name).agent

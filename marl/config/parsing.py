@@ -1,7 +1,7 @@
-"""JSON and flags become a config: every setting checked, with all defaults filled in.
+"""A config from JSON and flags: every setting checked, with all defaults filled in.
 
-Precedence: defaults < the config named in `base` < JSON < flags that were typed. What is wrong is
-refused in one sentence (`UserError`) that names the dotted field, its value and what is allowed.
+Precedence: defaults < the config named in `base` < JSON < typed flags. A fault raises `UserError`
+with one sentence that names the dotted field, its value and the allowed values.
 """
 
 import copy
@@ -31,14 +31,14 @@ BASE = "base"  # the key that names the config from which a JSON states its diff
 def load_config(path: str | Path, settings: Sequence[str] = ()) -> Config:
     """The config in a JSON file, with flags ("world.num_agents=6") on top.
 
-    Raises UserError for a file that cannot be read and for settings that are not allowed.
+    Raises UserError for an unreadable file and for settings that are not allowed.
     """
     return parse_config(with_settings(read_config(Path(path)), settings))
 
 
 def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The JSON of a config, on top of that of its base if it names one. `above` are the files that
-    led to this one. Raises UserError where one cannot be read, or leads back to itself."""
+    """The JSON of a config, on top of its base if it names one. `above` are the files that led to
+    this one. Raises UserError if a file cannot be read, or is its own base."""
     data = read_json(path)
     if not isinstance(data, dict):
         raise UserError(f"{path} holds no JSON object with the sections {', '.join(SECTIONS)}")
@@ -55,8 +55,8 @@ def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def merged(base: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:
-    """A config's JSON on top of another: sections are merged key by key, and a value replaces the
-    one before, even where both are objects."""
+    """A config's JSON on top of another. Sections are merged key by key; a new value replaces the
+    old one, even if both are objects."""
     result = dict(base)
     for name, section in differences.items():
         before = result.get(name)
@@ -67,7 +67,7 @@ def merged(base: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_config(name: str) -> Path:
-    """The file of a config given by path or by name ("spread")."""
+    """The file of a config, given by path or by name ("spread")."""
     path = Path(name)
     if path.is_file() or path.suffix or len(path.parts) > 1:
         return path
@@ -78,12 +78,12 @@ def find_config(name: str) -> Path:
 
 
 def config_names() -> list[str]:
-    """Every config that can be given by name."""
+    """The names of all configs."""
     return sorted({path.stem for folder in data_folders() for path in folder.glob("json/*.json")})
 
 
 def read_json(path: str | Path) -> Any:
-    """What a JSON file holds. Raises UserError where there is none."""
+    """The content of a JSON file. Raises UserError if there is none."""
     path = Path(path)
     try:
         return _parse_json(path.read_text("utf-8"))
@@ -123,7 +123,7 @@ def with_settings(data: dict[str, Any], settings: Sequence[str]) -> dict[str, An
 
 
 def _parse_json(text: str) -> Any:
-    """JSON, with 1e6 as the whole number that it is, and refusing keys that stand there twice."""
+    """JSON. 1e6 is read as a whole number; a key that appears twice is refused."""
 
     def number(digits: str) -> int | float:
         value = float(digits)
@@ -172,7 +172,7 @@ def parse_config(data: dict[str, Any]) -> Config:
 
 
 def check_sections(data: dict[str, Any]) -> None:
-    """Raise UserError for sections that there are not and for numbers that are not finite."""
+    """Raise UserError for unknown sections and for numbers that are not finite."""
     for dotted, value in _leaves(data, ""):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{dotted} is {value}, but should be a finite number")
@@ -182,14 +182,14 @@ def check_sections(data: dict[str, Any]) -> None:
 
 
 class NamedWorld(NamedTuple):
-    """The section `world` of a config: parameters, and the scenario that they are for."""
+    """The section `world` of a config: the name of the scenario, and its parameters."""
 
     scenario: str
     world: WorldConfig
 
 
 def parse_world(section: Any, where: str) -> NamedWorld:
-    """The section {"scenario": name, parameters}; `where` is how errors call it."""
+    """The section {"scenario": name, parameters}; errors call it `where`."""
     parameters = named_section(section, where, "scenario", scenario_names(), "spread")
     scenario = parameters.pop("scenario")
     try:
@@ -200,7 +200,7 @@ def parse_world(section: Any, where: str) -> NamedWorld:
 
 
 def replace_parameters(world: WorldConfig, replaced: dict[str, Any], where: str) -> WorldConfig:
-    """A world with some parameters replaced, from JSON that `where` names."""
+    """A world with some parameters replaced from JSON; errors call the JSON `where`."""
     return parse_section(type(world), {**world.model_dump(mode="json"), **replaced}, where)
 
 
@@ -266,7 +266,7 @@ def parse_evaluation(section: Any) -> EvaluationConfig:
 
 
 def _check_sizes(key: str, numbers: tuple[int, ...], world: WorldConfig) -> None:
-    """Raise UserError where a scenario cannot have so many agents."""
+    """Raise UserError if a scenario cannot have so many agents."""
     if "num_agents" not in type(world).model_fields:
         raise UserError(
             f"training.{key} has no place here: the scenario has {world.agent_count} agents, always"
@@ -277,7 +277,7 @@ def _check_sizes(key: str, numbers: tuple[int, ...], world: WorldConfig) -> None
 
 
 def _check_kinds(training: TrainingConfig, world: WorldConfig) -> None:
-    """Raise UserError where worlds of `training.vary` cannot be side by side."""
+    """Raise UserError if worlds of `training.vary` cannot be side by side."""
     if training.num_agents:
         raise UserError("training.vary and training.num_agents cannot be set together")
     for kind, _ in training.kinds():
@@ -292,8 +292,7 @@ def _check_kinds(training: TrainingConfig, world: WorldConfig) -> None:
 def named_section(
     section: Any, where: str, key: str, known: tuple[str, ...], default: str
 ) -> dict[str, Any]:
-    """A section in which `key` names the kind of thing that the other settings are for, with that
-    name filled in."""
+    """A section whose `key` names its kind, with the name filled in."""
     if not isinstance(section, dict):
         raise UserError(f"{where} is {shown(section)}, but should be an object")
     name = section.get(key, default)

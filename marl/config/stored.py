@@ -1,4 +1,4 @@
-"""Configs that come out of files. To look at a file must not run code that it names."""
+"""Configs in files. Reading a file must not run code that it names."""
 
 import sys
 from collections.abc import Collection
@@ -26,8 +26,8 @@ from marl.worlds.registry import SCENARIOS, scenario_names
 
 @dataclass(frozen=True)
 class StoredConfig:
-    """The config in a file that we wrote, or that says so. A scenario or agent that is not marl's
-    own is not imported: its settings are as they were stored, and are checked by `resolve`."""
+    """The config in a weights or state file. Scenarios and agents that are not marl's own are not
+    imported: their settings are as stored, and `resolve` checks them."""
 
     path: Path = field(compare=False)
     data: dict[str, Any]  # as `Config.to_json`, with all defaults of what is marl's own
@@ -48,11 +48,10 @@ class StoredConfig:
         return {key: name for key, name in names.items() if name not in known}
 
     def resolve(self, trusted: Collection[str] = ()) -> Config:
-        """The config, for which the code that it names is imported.
+        """The config. This imports the code that it names.
 
         `trusted` are settings ("world.scenario") whose code may be imported in any case. Raises
-        UserError where a file that is not among our own runs names other code, unless that was
-        imported before.
+        UserError if a file outside our own runs names other code that was not imported before.
         """
         code = {key: name for key, name in self.foreign.items() if key not in trusted}
         modules = {_module(name) for name in code.values()}
@@ -68,15 +67,14 @@ class StoredConfig:
 
 
 def _module(name: str) -> str:
-    """Which module a scenario or agent "module:NAME", or "pettingzoo:FAMILY/NAME", comes from."""
+    """The module of a scenario or agent "module:NAME", or "pettingzoo:FAMILY/NAME"."""
     if name.startswith(PREFIX):
         return module_of(name.removeprefix(PREFIX))
     return name.partition(":")[0]
 
 
 def parse_stored_config(path: Path, data: dict[str, Any]) -> StoredConfig:
-    """The config that the file at `path` holds. Raises UserError where it is none of this
-    version."""
+    """The config in the file at `path`. Raises UserError if it is not a config of this version."""
     check_sections(data)
     world = named_section(data.get("world", {}), "world", "scenario", scenario_names(), "spread")
     agent = named_section(data.get("agent", {}), "agent", "name", agent_names(), "atoc")

@@ -1,1 +1,1 @@
-"""Our worlds for other people's learners."""
+"""marl's worlds for other libraries."""

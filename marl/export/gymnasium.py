@@ -1,12 +1,12 @@
-"""Our worlds for learners that know one agent only, as Gymnasium's environments: the team is one
-agent, which observes all that its members observe and acts for all of them.
+"""marl's worlds for single-agent learners, as Gymnasium's environments: the team is one agent, with
+the observations and actions of all its members.
 
 >>> import gymnasium, marl
 >>> envs = gymnasium.make_vec("marl/spread-v0", num_envs=64, num_agents=3)
 
-Observations of all agents stand one after another, group by group, as do their actions:
-Box(-1, 1), or MultiDiscrete where all are choices (`actions="discrete"`). The reward is the agents'
-mean. What a world measures stands in the infos.
+Observations of all agents are concatenated, group by group, and so are their actions. Actions are
+Box(-1, 1), or MultiDiscrete if all are choices (`actions="discrete"`). The reward is the mean over
+the agents. The infos hold the world's metrics.
 """
 
 from typing import Any
@@ -28,10 +28,10 @@ VECTOR_METADATA = {**METADATA, "autoreset_mode": AutoresetMode.NEXT_STEP}
 
 
 class Team:
-    """The agents of a world seen as one, in E worlds."""
+    """The agents of a world as one agent, in E worlds."""
 
     def __init__(self, world: World) -> None:
-        """Raises ValueError where some actions are numbers and others choices."""
+        """Raises ValueError if some actions are numbers and others choices."""
         groups = self._groups = world.groups
         spaces = [(len(group), group.observation_space) for group in groups.values()]
         low, high = (
@@ -76,8 +76,8 @@ def _made(scenario: str, num_worlds: int, render_mode: str | None, **parameters:
 
 
 class TeamVectorEnv(VectorEnv):
-    """E worlds, stepped together. A world whose episode is over begins anew in the step after that,
-    which does not act in it and has no reward (AutoresetMode.NEXT_STEP)."""
+    """E worlds, stepped together. A world whose episode is over resets in the next step, without
+    acting and without reward (AutoresetMode.NEXT_STEP)."""
 
     metadata = VECTOR_METADATA
 
@@ -102,8 +102,8 @@ class TeamVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | list[int] | None = None, options: dict | None = None
     ) -> tuple[np.ndarray, dict]:
-        """Begin new episodes: everywhere, or in the worlds of `options["reset_mask"]`, bool[E].
-        Seeds are those of the single worlds; from an int they count up."""
+        """Start new episodes: in all worlds, or in those of `options["reset_mask"]`, bool[E]. Each
+        world has its own seed; from an int the seeds count up."""
         mask = (options or {}).get("reset_mask")
         if seed is not None:
             seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
@@ -115,7 +115,7 @@ class TeamVectorEnv(VectorEnv):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
-        """Act; [E] each, observations [E, O]."""
+        """Act. Results are [E], observations [E, O]."""
         begun = self._over
         step = self.world.step(self._team.actions(np.asarray(actions)))
         observation = self.world.reset(begun) if begun.any() else step.observation
@@ -155,7 +155,7 @@ class TeamEnv(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict | None = None
     ) -> tuple[np.ndarray, dict]:
-        """Begin a new episode; there are no `options`."""
+        """Start a new episode. There are no `options`."""
         super().reset(seed=seed)
         if seed is not None:
             self.world.reseed([seed])

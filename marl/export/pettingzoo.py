@@ -1,10 +1,10 @@
-"""Our worlds for other people's learners, as PettingZoo's parallel environments.
+"""marl's worlds for other libraries, as PettingZoo's parallel environments.
 
->>> from marl import pettingzoo
->>> env = pettingzoo.parallel_env("tag", num_adversaries=4, max_cycles=50)
+>>> import marl
+>>> env = marl.parallel_env("tag", num_adversaries=4, max_cycles=50)
 
-Names of agents, spaces and the meaning of actions are those of MPE2's environments of that name
-(simple_tag and so on), so that what learns there learns here.
+Names of agents, spaces and actions are those of MPE2's environment of the same name (simple_tag and
+so on). So a learner for MPE2 works here unchanged.
 """
 
 from typing import Any
@@ -37,17 +37,17 @@ def parallel_env(
     render_mode: str | None = None,
     **parameters: Any,
 ) -> "WorldEnv":
-    """One of our worlds.
+    """One of marl's worlds as a PettingZoo environment.
 
     Args:
         scenario: its name, or "module:Class".
         max_cycles: steps after which every agent is truncated; None: the scenario's own.
-        continuous_actions: Box(0, 1) of 5 numbers (none, left, right, down, up: forces are
-            differences) and those of a message, instead of Discrete: move + 5 x letter. Where a
-            scenario has no choice of `actions`, they are Box(-1, 1) in any case.
+        continuous_actions: False: actions are Discrete, move + 5 x letter. True: Box(0, 1) of 5
+            numbers (none, left, right, down, up; a force is a difference) and of the numbers of a
+            message. A scenario without the setting `actions` has Box(-1, 1) in any case.
         render_mode: "rgb_array" (u8[H, W, 3]), "human" (a live window) or None.
-        parameters: the scenario's other parameters. `observation="everything"` makes of spread what
-            MPE2 has.
+        parameters: the scenario's other parameters. With `observation="everything"` spread has
+            MPE2's observations.
 
     Raises ValueError for an unknown name, parameter or mode.
     """
@@ -64,17 +64,17 @@ def parallel_env(
 
 
 def env(scenario: str = "spread", **settings: Any) -> AECEnv:
-    """As `parallel_env`, with agents that act one after the other."""
+    """The AEC version of `parallel_env`: agents act one after the other."""
     return OrderEnforcingWrapper(parallel_to_aec(parallel_env(scenario, **settings)))
 
 
 class WorldEnv(ParallelEnv[str, np.ndarray, Any]):
-    """A `World` as a PettingZoo environment. Agents that are no longer active are gone; what a
-    world measures stands in the infos of each step. Actions that are choices only are Discrete, or,
-    with `continuous_actions`, as many numbers as there are to choose from; others are Box(-1, 1).
+    """A `World` as a PettingZoo environment. It has one world (num_worlds 1).
 
-    A reset without a seed goes on with the random stream of the world, of which there must be one
-    (num_worlds 1).
+    Agents that are no longer active are removed. The infos of each step hold the world's metrics.
+    Actions that are only choices are Discrete or, with `continuous_actions`, one number for each
+    option; other actions are Box(-1, 1). A reset without a seed continues the random stream of the
+    world.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class WorldEnv(ParallelEnv[str, np.ndarray, Any]):
             for name, (g, _) in self._places.items()
         }
 
-    # PettingZoo's own of these two warn that they are only there for older environments.
+    # PettingZoo's own versions of these two warn that they are only for older environments.
 
     def observation_space(self, agent: str) -> Space:
         return self.observation_spaces[agent]
@@ -123,11 +123,11 @@ class WorldEnv(ParallelEnv[str, np.ndarray, Any]):
 
     @property
     def state_space(self) -> Box:
-        """Of `state`."""
+        """The space of `state`."""
         return Box(-np.inf, np.inf, self.state().shape, np.float32)
 
     def state(self) -> np.ndarray:
-        """f32[S]: everything there is to know about the world."""
+        """f32[S]: the full state of the world."""
         if not self.agents:
             self._world.reset(np.zeros(1, bool))
         return self._world.state()[0]
@@ -135,7 +135,7 @@ class WorldEnv(ParallelEnv[str, np.ndarray, Any]):
     def reset(
         self, seed: int | None = None, options: dict | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
-        """Start a new episode; there are no `options`."""
+        """Start a new episode. There are no `options`."""
         if seed is not None:
             self._world.reseed([seed])
         observation = self._world.reset()
@@ -153,8 +153,8 @@ class WorldEnv(ParallelEnv[str, np.ndarray, Any]):
         dict[str, bool],
         dict[str, dict],
     ]:
-        """Act; whose episode has ended is no longer among `agents`. Raises ValueError where
-        somebody's action is missing or not in its space."""
+        """Act. An agent whose episode has ended is removed from `agents`. Raises ValueError if an
+        action is missing or not in its space."""
         if not self.agents:
             raise RuntimeError("the episode is over: call reset() before step()")
         step = self._world.step(self._stacked(actions))
@@ -174,7 +174,7 @@ class WorldEnv(ParallelEnv[str, np.ndarray, Any]):
         return {name: arrays[g][0, i] for name, (g, i) in places.items()}
 
     def _stacked(self, actions: dict[str, Any]) -> dict[str, np.ndarray]:
-        """f32[1, N, A] for each group; zeros for those that are gone."""
+        """f32[1, N, A] for each group; zeros for removed agents."""
         groups = self._world.groups
         stacked = {
             g: np.zeros((1, len(group), *group.action_space.shape), np.float32)
@@ -188,7 +188,7 @@ class WorldEnv(ParallelEnv[str, np.ndarray, Any]):
         return stacked
 
     def render(self) -> np.ndarray | None:
-        """The picture, u8[H, W, 3], in the mode "rgb_array"; shows it in the mode "human"."""
+        """The picture, u8[H, W, 3], in the mode "rgb_array". In the mode "human" it is shown."""
         if self.render_mode is None:
             return None
         scene = self._world.scene()
@@ -206,7 +206,7 @@ class WorldEnv(ParallelEnv[str, np.ndarray, Any]):
 
 
 def _copy(space: Box) -> Box:
-    """A space of one's own, to be seeded alone."""
+    """A copy of a space, which can be seeded separately."""
     return Box(space.low, space.high, dtype=np.float32)
 
 
@@ -218,7 +218,7 @@ def _action_space(group: Group, continuous: bool) -> Space:
 
 
 def _action(group: Group, space: Space, name: str, action: Any) -> np.ndarray:
-    """f32[A], as the world takes it."""
+    """An action in the form of the world, f32[A]."""
     if not isinstance(space, Discrete):
         action = np.asarray(action, np.float32)
         if action.shape != space.shape:

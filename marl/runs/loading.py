@@ -24,10 +24,10 @@ from marl.worlds.particles.world import ParticleWorld
 
 @dataclass(frozen=True)
 class FoundPolicy:
-    """Something to evaluate or render: how to make its policy, and in which world it is looked at.
+    """A policy to evaluate or render, with its world.
 
-    `agents` are the numbers of agents to look at unless told otherwise: the config's, but only its
-    own for a policy tied to that, which `tied` says in words.
+    `agents` are the default numbers of agents: those of the config, or only the policy's own number
+    if the policy is tied to it. `tied` says that in words.
     """
 
     name: str
@@ -39,7 +39,7 @@ class FoundPolicy:
     tied: str = ""
 
     def world_for(self, num_agents: int) -> WorldConfig:
-        """The world with N agents. Raises UserError where the policy or the scenario is tied to
+        """The world with N agents. Raises UserError if the policy or the scenario is tied to
         another number."""
         if self.tied and num_agents != self.agents[0]:
             raise does_not_fit(self.name, self.tied)
@@ -52,11 +52,11 @@ class FoundPolicy:
 
 
 def find_policy(name: str, settings: Sequence[str] = ()) -> FoundPolicy:
-    """A run, a .safetensors file or a built-in policy, by name. `settings` ("world.KEY=VALUE") come
-    on top of the world in which the run wants to be evaluated; those of a trained agent
-    ("agent.rounds=3"), on top of what it was trained with, if its weights fit still. A file from
-    elsewhere whose scenario or agent is code to be imported is refused unless they name that, too
-    ("world.scenario=module:NAME")."""
+    """A run, a .safetensors file or a built-in policy, by name. `settings` of the world
+    ("world.KEY=VALUE") come on top of the evaluation world of the run. Settings of a trained agent
+    ("agent.rounds=3") come on top of those in training, if the weights still fit. A file from
+    elsewhere may name code to import, a scenario or an agent; it is refused unless `settings` name
+    that code, too ("world.scenario=module:NAME")."""
     return _find_builtin(name, settings) if name in BUILTIN else _find_trained(name, settings)
 
 
@@ -135,8 +135,8 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
     >>> policy = load_policy("spread")
     >>> actions = policy.act(world.reset())
 
-    Raises UserError for a file that cannot be used, for one from elsewhere whose scenario is not
-    imported yet, and where its network does not fit the world.
+    Raises UserError for a file that cannot be used, for a file from elsewhere whose scenario is not
+    imported yet, and if the network does not fit the world.
     """
     if path_or_name in BUILTIN:
         if world is None:
@@ -149,7 +149,7 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
 
 
 def _trained(config: Config, weights: Mapping[str, np.ndarray], path: Path, world: World) -> Agent:
-    """The agent that these weights, from the file at `path`, make in a world."""
+    """The agent with these weights, from the file at `path`, in a world."""
     agent = config.make_agent(world.groups, 0)
     try:
         agent.load_weights(as_tensors(weights))
@@ -159,9 +159,8 @@ def _trained(config: Config, weights: Mapping[str, np.ndarray], path: Path, worl
 
 
 def _misfit(config: Config, agent: Agent, world: World) -> str:
-    """Why an agent's weights do not fit a world, in words: its number of agents, or the parameters
-    that make its observations other than those of the training; empty where neither is the
-    reason."""
+    """Why the weights of an agent do not fit a world, in words: the number of agents, or parameters
+    that change the observations since training. Empty if neither is the reason."""
     if not isinstance(world, ParticleWorld):
         return ""
     kind = type(config.world)
@@ -187,7 +186,7 @@ def _misfit(config: Config, agent: Agent, world: World) -> str:
 
 
 def _tied(config: Config) -> str:
-    """That a policy plays with its own number of agents only."""
+    """The sentence that a policy is tied to its number of agents."""
     return (
         f"the agent {config.agent_name!r} was trained as {config.world.agent_count} agents and is "
         "tied to that number: only policies that all agents share can be applied to another"

@@ -1,1 +1,1 @@
-"""What authors of worlds and agents run."""
+"""Checks for worlds and agents of your own."""

@@ -1,4 +1,4 @@
-"""Does a world keep what `World` promises? Run this on your own before training in it."""
+"""A check that a world keeps the promises of `World`. Run it on your own world before training."""
 
 import copy
 import math
@@ -14,15 +14,15 @@ STEPS = 25
 
 
 def check_world(world: World) -> None:
-    """Play a few steps in a world and compare what it does with what `World` promises.
+    """Play a few steps in a world and check the promises of `World`.
 
-    Checks groups and spaces; keys, shapes, dtypes and finite values of everything returned; that
-    done is truncated or all terminated; that reset(mask) leaves the other worlds as they are; that
-    arrays handed out are not changed later; that state_dict continues bit for bit, chance
-    included; that worlds do not feel each other; and that scenes can be drawn. The world is left
-    somewhere in an episode.
+    The checks are: groups and spaces; keys, shapes, dtypes and finite values of all results; `done`
+    is truncated or all terminated; `reset(mask)` leaves the other worlds as they are; returned
+    arrays are not changed later; `state_dict` continues bit for bit, including random numbers;
+    worlds do not affect each other; scenes can be drawn. The world is left in the middle of an
+    episode.
 
-    Raises AssertionError with one sentence that says what is wrong.
+    Raises AssertionError with one sentence that names the fault.
     """
     _require(world.num_worlds >= 1, f"num_worlds is {world.num_worlds}; at least 1 is needed")
     _require(len(world.groups) >= 1, "groups is empty; at least one group is needed")
@@ -128,7 +128,7 @@ def _check_reset_of_nothing(world: World, observation: Arrays) -> None:
 
 
 def _check_play(world: World, observation: Arrays) -> None:
-    """Some steps and resets, with a look at everything handed out."""
+    """Some steps and resets, with checks of all results."""
     rng = np.random.default_rng(0)
     kept: list[tuple[str, Arrays, Arrays]] = []
     names = None
@@ -154,7 +154,7 @@ def _check_play(world: World, observation: Arrays) -> None:
 
 
 def _check_reset(world: World, observation: Arrays, mask: np.ndarray) -> Arrays:
-    """Start new episodes in some worlds; the others must not notice."""
+    """Start new episodes in some worlds; the others must not change."""
     before, state = _copied(observation), world.state().copy()
     after = world.reset(mask)
     _check_observation(world, after, "reset(mask)")
@@ -183,7 +183,7 @@ def _check_step(world: World, step: Step) -> None:
 
 
 def _check_state_dict(world: World) -> None:
-    """Play on from a stored state twice; what happens must be the same to the last bit."""
+    """Continue from a stored state twice; the results must be equal to the last bit."""
     state = world.state_dict()
     for name, array in state.items():
         _require(
@@ -209,7 +209,7 @@ def _check_state_dict(world: World) -> None:
 
 
 def _history(world: World) -> list[dict[str, Arrays]]:
-    """Copies of what happens in some steps and resets, the same ones in every call."""
+    """Copies of the results of some steps and resets, the same ones in every call."""
     rng = np.random.default_rng(1)
     history = []
     for _ in range(STEPS):
@@ -230,8 +230,7 @@ def _history(world: World) -> list[dict[str, Arrays]]:
 
 
 def _check_apart(world: World) -> None:
-    """Until somewhere an episode ends, what happens in the first world must not depend on what is
-    done in the others."""
+    """The first world must not depend on the actions in the others, until an episode ends."""
     if world.num_worlds < 2:
         return
     stored, rng = world.state_dict(), np.random.default_rng(2)

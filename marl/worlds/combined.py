@@ -12,7 +12,7 @@ from marl.worlds.scene import Scene
 
 
 class ConcatenatedWorlds(World):
-    """Several worlds, of E_1, E_2... each, as one of all: those of the first come first."""
+    """Several worlds of E_1, E_2... as one of E_1 + E_2 + ...; those of the first come first."""
 
     def __init__(self, worlds: Sequence[World]) -> None:
         self.worlds = worlds
@@ -71,7 +71,7 @@ def load_states(worlds: Sequence[World], state: dict[str, Any]) -> None:
 
 
 def split(whole: Any, parts: int | Sequence[int]) -> list[Any]:
-    """Arrays whose first axis are worlds, also in dictionaries and named tuples, in so many equal
+    """Arrays whose first axis is the world, also in dictionaries and named tuples, in so many equal
     parts, or cut before the worlds of these numbers."""
     count = parts if isinstance(parts, int) else len(parts) + 1
     if isinstance(whole, np.ndarray):
@@ -84,7 +84,7 @@ def split(whole: Any, parts: int | Sequence[int]) -> list[Any]:
 
 
 def joined(parts: Sequence[Any], axis: int = 0) -> Any:
-    """What `split` undoes; or arrays put together along another axis."""
+    """The inverse of `split`; or arrays concatenated along another axis."""
     first = parts[0]
     if isinstance(first, np.ndarray):
         return np.concatenate(parts, axis)
@@ -94,8 +94,8 @@ def joined(parts: Sequence[Any], axis: int = 0) -> Any:
 
 
 class MixedSizes(World):
-    """E worlds, each with one of these islands, which differ in their numbers of agents and
-    landmarks only; the agents of the first island come first. Metrics are means over the agents."""
+    """E worlds, each made of these islands. Islands differ only in their numbers of agents and
+    landmarks. The agents of the first island come first. Metrics are means over the agents."""
 
     def __init__(self, islands: Sequence[ParticleWorld]) -> None:
         self.islands = islands
@@ -160,5 +160,5 @@ class MixedSizes(World):
 
 
 def _numbered(numbers: np.ndarray, first: int) -> np.ndarray:
-    """Numbers that begin with `first` instead of 0; -1 stays."""
+    """Numbers that begin with `first` instead of 0; -1 stays -1."""
     return np.where(numbers < 0, numbers, numbers + first)

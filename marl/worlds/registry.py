@@ -1,4 +1,4 @@
-"""Names of worlds: what `world.scenario` in a config may be."""
+"""Names of worlds: the values of `world.scenario` in a config."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ ENTRY_POINTS = "marl.scenarios"  # of packages that offer scenarios
 
 
 def scenario_names() -> tuple[str, ...]:
-    """All that are known by name, those of installed packages included."""
+    """All known names, including those of installed packages."""
     return tuple(dict.fromkeys([*SCENARIOS, *offered(ENTRY_POINTS)]))
 
 
@@ -48,10 +48,9 @@ def register_scenario(name: str, scenario: type[WorldConfig]) -> None:
 
 
 def find_scenario(name: str) -> type[WorldConfig]:
-    """The scenario of that name: a registered one, one that an installed package offers,
-    "pettingzoo:FAMILY/NAME" for an environment of PettingZoo, or "module:Class" for one of your own
-    that can be imported (from the current folder, too). Raises ValueError with one sentence
-    otherwise."""
+    """The scenario of that name: a registered one, one of an installed package,
+    "pettingzoo:FAMILY/NAME" for an environment of PettingZoo, or "module:Class" for your own
+    (Python also looks in the current folder). Raises ValueError with one sentence otherwise."""
     if name in SCENARIOS:
         return SCENARIOS[name]
     if name.startswith(PREFIX):
@@ -71,15 +70,15 @@ def find_scenario(name: str) -> type[WorldConfig]:
 
 
 def new_seed() -> int:
-    """One that nobody has chosen."""
+    """A random seed."""
     return int(np.random.SeedSequence().generate_state(1)[0])
 
 
 def make(
     scenario: str, *, num_worlds: int = 1, seed: int = 0, num_threads: int = 1, **parameters: Any
 ) -> Any:
-    """A world by name; `parameters` are the scenario's own. A `ParticleWorld` can use several
-    threads.
+    """A world by name. `parameters` are the parameters of the scenario. Only a `ParticleWorld` can
+    use several threads.
 
     >>> world = make("spread", num_agents=80, num_worlds=16, seed=0)
 

@@ -1,4 +1,4 @@
-"""What a world looks like at one moment: the only thing that worlds hand to `marl.rendering`."""
+"""A picture of a world at one moment, as data. Worlds hand it to `marl.rendering`."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Scene:
-    """What one world looks like at one moment. Lengths in world units; y points up; drawn in order.
+    """A picture of one world at one moment. Lengths are in world units; y points up; discs are
+    drawn in order.
 
     A disc with a position that is not finite is not drawn.
     """

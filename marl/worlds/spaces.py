@@ -1,4 +1,5 @@
-"""What agents see and do: groups of agents with the same spaces, and the parts of their vectors."""
+"""Observations and actions: groups of agents with the same spaces, and the parts of their
+vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +11,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of an observation or action: `count` items of `vectors` plane vectors (x, y) each,
-    then `scalars` plain numbers.
+    """A stretch of an observation or action: `count` items. An item has `vectors` plane vectors (x,
+    y), then `scalars` plain numbers.
 
-    Where `masked`, the last scalar of an item says whether the item is there (1.0) or only padding
-    (0.0, as are all its numbers). Where `choice`, one of the scalars of an item is 1.0 and the
-    others are 0.0: the number of what was chosen. `sizes` tells how large the numbers of an item
-    typically are, where that is known. Networks read from all this which numbers belong together,
-    symmetry augmentation which numbers turn with the plane, normalisation what is large.
+    With `masked`, the last scalar of an item is 1.0 if the item is there. If it is padding, all its
+    numbers are 0.0. With `choice`, the scalars of an item are one-hot: 1.0 at the chosen number.
+    `sizes` are the typical sizes of an item's numbers, if the world knows them. Networks learn from
+    the parts which numbers belong together, symmetry augmentation which numbers rotate with the
+    plane, and normalisation how large the numbers are.
     """
 
     name: str
@@ -41,8 +42,8 @@ class Part:
 class Group:
     """Agents with the same spaces and role.
 
-    `observation_parts` and `action_parts` describe the layout of the vectors; empty where it is
-    unknown, which rules out what needs it (set networks, symmetry augmentation) and nothing else.
+    `observation_parts` and `action_parts` describe the layout of the vectors. They are empty if the
+    layout is unknown; then set networks and symmetry augmentation are not possible.
     """
 
     names: tuple[str, ...]
@@ -56,7 +57,7 @@ class Group:
 
     @property
     def choices(self) -> list[slice]:
-        """Where in an action something is chosen: one of these numbers is 1.0, the others 0.0."""
+        """The slices of an action that are choices: one number is 1.0, the others 0.0."""
         found, start = [], 0
         for part in self.action_parts:
             for item in range(start, start + part.size, max(part.item_size, 1)):
@@ -66,7 +67,7 @@ class Group:
         return found
 
     def random_actions(self, rng: np.random.Generator, *shape: int) -> np.ndarray:
-        """f32[*shape, A]: numbers anywhere from -1 to 1, and choices, all equally likely."""
+        """f32[*shape, A]: numbers drawn uniformly from -1 to 1, and uniformly drawn choices."""
         size = (*shape, *self.action_space.shape)
         actions = rng.uniform(-1, 1, size).astype(np.float32)
         for piece in self.choices:
@@ -75,7 +76,7 @@ class Group:
 
 
 def one_hot(chosen: np.ndarray, count: int) -> np.ndarray:
-    """f32[..., count]: 1.0 at the number chosen (i64[...]), 0.0 elsewhere."""
+    """f32[..., count]: 1.0 at the chosen number (i64[...]), 0.0 elsewhere."""
     return (chosen[..., None] == np.arange(count)).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Other ways to look at a world's agents."""
+"""Other views of the agents of a world."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from marl.worlds.spaces import Group
 
 
 class JointView:
-    """All agents of a group seen as one: a single body with everybody's eyes and limbs, one agent
-    after the other. Works on NumPy arrays and torch tensors alike."""
+    """All agents of a group as one agent, with the observations and actions of all, one after the
+    other. Works with NumPy arrays and torch tensors."""
 
     def __init__(self, group: Group) -> None:
         n = len(group)

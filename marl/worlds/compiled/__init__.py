@@ -1,1 +1,1 @@
-"""What every compiled world shares."""
+"""The common parts of all compiled worlds."""

@@ -1,9 +1,9 @@
-"""Compiled kernels kept on disk between runs.
+"""Compiled kernels on disk, kept between runs.
 
-numba looks only at the file that holds a cached function, not at what the function calls, so a
-stale kernel could outlive a change. Here the folder's name is a hash of the sources of all worlds,
-which may use each other's functions: whatever changes, a new folder is used.
-(The source of a scenario's own module, wherever it is, is part of its numba type.)
+numba checks only the file of a cached function, not the functions that it calls, so a stale kernel
+could survive a change. Here the folder's name is a hash of the sources of all worlds, which may use
+each other's functions. Any change leads to a new folder. (The source of a scenario's own module,
+wherever it is, is part of its numba type.)
 """
 
 import hashlib
@@ -16,13 +16,13 @@ import numba
 
 
 def _parents() -> list[Path]:
-    """Where folders of kernels may be, best first."""
+    """Candidate parent folders for kernels, best first."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return [Path(home) / "marl", Path(tempfile.gettempdir()) / f"marl-{os.getuid()}"]
 
 
 def _folder() -> Path | None:
-    """Where kernels are kept, or None where no folder can be written."""
+    """The folder of the kernels, or None if no folder is writable."""
     sources = b"".join(
         path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py"))
     )
@@ -42,7 +42,7 @@ _FOLDER = _folder()
 
 
 def kernel(function: Callable) -> Callable:
-    """Compile `function` without the interpreter lock held, cached in our own folder unless
+    """Compile `function` without the interpreter lock, cached in our own folder unless
     NUMBA_CACHE_DIR names another."""
     if _FOLDER is None:
         return numba.njit(nogil=True)(function)

@@ -1,8 +1,8 @@
 """Counter-based random numbers, one stream per world.
 
-A number depends on the seed, the world's place in the batch and how many numbers that world has
-drawn, and on nothing else: not on threads, nor on how many other worlds run beside. The mixing
-function is the finaliser of SplitMix64 (Steele, Lea & Flood 2014).
+A number depends only on the seed, the world's place in the batch, and the count of numbers that the
+world has drawn. It does not depend on threads or on the number of worlds. The mixing function is
+the finaliser of SplitMix64 (Steele, Lea & Flood 2014).
 """
 
 from collections import namedtuple
@@ -47,5 +47,5 @@ def uniform(random, low, high):
 
 @njit
 def choice(random, count):
-    """One of 0, 1 ... count - 1, all equally likely, as a float64 for this world."""
+    """One of 0, 1 ... count - 1 with equal probability, as a float64 for this world."""
     return np.floor(uniform(random, 0.0, count))

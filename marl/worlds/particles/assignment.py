@@ -1,4 +1,4 @@
-"""Optimal assignment: who goes where so that the sum of distances is smallest."""
+"""Optimal assignment: agents to landmarks with the smallest sum of distances."""
 
 import numpy as np
 from numba import njit
@@ -12,8 +12,8 @@ def assign(cost):
     """Minimum-cost matching of rows to columns, by shortest augmenting paths with potentials
     (Hungarian method; O(rows^2 * columns)).
 
-    cost: [rows, columns], rows <= columns. Returns i64[rows], each row's column; some matching
-    where a cost is not a finite number.
+    cost: [rows, columns], rows <= columns. Returns i64[rows], the column of each row. If a cost is
+    not finite, the matching is arbitrary.
     """
     rows, columns = cost.shape
     row_price = np.zeros(rows)
@@ -60,7 +60,7 @@ def assign(cost):
 @njit
 def assigned_distances(agents, landmarks, distance):
     """For each agent, the distance to its landmark under the assignment with the smallest sum, into
-    distance [n] + lanes; 0 for agents left over where there are fewer landmarks."""
+    distance [n] + lanes. If there are fewer landmarks, agents without one have 0."""
     n, m = agents.position.shape[0], landmarks.position.shape[0]
     few, many = min(n, m), max(n, m)
     cost = np.empty((few, many))
@@ -82,7 +82,7 @@ def assigned_distances(agents, landmarks, distance):
 
 @njit
 def match(agents, landmarks):
-    """i64[n]: each agent's landmark under the optimal assignment, -1 for agents left over."""
+    """i64[n]: each agent's landmark under the optimal assignment, -1 for agents without one."""
     n, m = len(agents), len(landmarks)
     cost = np.empty((min(n, m), max(n, m)))
     for i in range(n):
@@ -103,7 +103,7 @@ def match(agents, landmarks):
 
 @njit
 def matched(agents, landmarks):
-    """i64[E, n]: as `match`, in each of E worlds."""
+    """i64[E, n]: `match` in each of E worlds."""
     landmark = np.empty(agents.shape[:2], np.int64)
     for e in range(len(agents)):
         landmark[e] = match(agents[e], landmarks[e])

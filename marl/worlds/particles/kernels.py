@@ -1,4 +1,4 @@
-"""What is compiled of a particle world: step, look, reset, neighbours."""
+"""The compiled kernels of a particle world: step, observe, reset, neighbours."""
 
 from collections import namedtuple
 from collections.abc import Callable
@@ -61,10 +61,10 @@ def _sort(cells, position):
 def step_blocks(
     scenario, state, moving, chosen, actions, observations, reward, metrics, first, last
 ):
-    """In those blocks first..last - 1 that are chosen: act, move and score, if moving; observe.
+    """In the chosen blocks of first..last - 1: act, move and score if `moving`; then observe.
 
-    actions, observations: a tuple of [E, n_g, size] for the groups; reward [E, 1, n]; metrics
-    [M, blocks] + lanes. (One kernel for steps and for looks after a reset, so that it compiles
+    actions, observations: a tuple of [E, n_g, size] for the groups; reward [E, 1, n]; metrics [M,
+    blocks] + lanes. (Steps and observations after a reset share one kernel, so that it compiles
     once.)
     """
     force, near = np.empty_like(state.agents.position[0]), _near(state.agents)
@@ -99,7 +99,7 @@ def step_blocks(
 
 @inline
 def _act(actions, b, state, action, world, force):
-    """Turn actions, clipped to what is allowed, into forces and messages."""
+    """Turn actions, clipped to their bounds, into forces and messages."""
     discrete = state.discrete
     force[:] = 0.0
     i = 0
@@ -142,8 +142,8 @@ def _look(scenario, world, b, out, observations):
 
 @kernel
 def find_neighbours(agents, others, alike, numbers):
-    """The numbers, as floats, of those of `others` that are nearest to each agent: [E, n, count];
-    `alike`: the others are the agents themselves, and nobody is near itself."""
+    """The numbers, as floats, of the `others` nearest to each agent: [E, n, count]. `alike`: the
+    others are the agents themselves, and no agent is its own neighbour."""
     near, count = _near(agents), numbers.shape[2]
     out = np.zeros((NEAR_ROWS,) + agents.position.shape[3:], agents.position.dtype)
     for b in range(agents.position.shape[0]):
@@ -187,15 +187,15 @@ def _of_world(bodies, e):
 
 
 class Compiled:
-    """One kernel, called without looking its types up again: they never change for a world."""
+    """One kernel, called without looking up its types again: they never change for a world."""
 
     def __init__(self, dispatcher: Any) -> None:
         self._dispatcher = dispatcher
         self._entry: Callable[..., None] | None = None
 
     def prepare(self, *args: Any) -> Callable[..., None]:
-        """Compile for arguments of these types, or load what was compiled before; return what is
-        to be called."""
+        """Compile for arguments of these types, or load the compiled kernel. Returns the function
+        to call."""
         entry = self._entry
         if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
             entry = self._dispatcher

@@ -1,7 +1,8 @@
-"""Lanes in arrays: load and store them, take one lane out, bring them into rows and back.
+"""Lanes in arrays: load and store them, take one lane, move them to rows and back.
 
 Arrays keep the lanes on their last axis: `load(a, (i, c))` on `a[n, 2, WIDTH]` gives all lanes, on
-`a[n, 2]` the single lane, so the same source serves both."""
+`a[n, 2]` the single lane. So the same source serves both.
+"""
 
 import numpy as np
 from llvmlite import ir
@@ -17,7 +18,7 @@ def _index_types(index):
 
 
 def _loaded(array, index) -> Lanes:
-    """What `array[index]` holds: WIDTH lanes if the last axis is left over, else one."""
+    """The type of `array[index]`: WIDTH lanes if the last axis is left, else one."""
     missing = array.ndim - len(_index_types(index))
     if missing not in (0, 1):
         raise TypeError("an index names every axis of an array except, perhaps, the lanes")
@@ -25,7 +26,7 @@ def _loaded(array, index) -> Lanes:
 
 
 def _pointer(context, builder, array_type, array, index_type, index, lanes):
-    """Where the lanes of `array[index]` begin, as a pointer to their LLVM type."""
+    """A pointer to the lanes of `array[index]`, of their LLVM type."""
     kinds = _index_types(index_type)
     values = (
         cgutils.unpack_tuple(builder, index) if isinstance(index_type, types.BaseTuple) else [index]
@@ -70,7 +71,7 @@ def load(array, index):
 
 
 def store(array, index, value):
-    """Put lanes, or one number for all lanes, at `array[index]`."""
+    """Write lanes, or one number for all lanes, to `array[index]`."""
     array[index] = value
 
 
@@ -96,9 +97,8 @@ def _borrow(typingctx, array):
 
 
 def borrow(array):
-    """The same array without a count of its users, which numba would otherwise raise and lower, by
-    atomic instructions, whenever the array is handed on. Only for arrays that someone else keeps
-    alive."""
+    """The same array without a reference count. numba would raise and lower the count by atomic
+    instructions at every call. Only for arrays that a caller keeps alive."""
     return array
 
 
@@ -125,7 +125,7 @@ def _ol_one_world(array, world):
 
 
 def element(array, index, w):
-    """The number of lane `w` at `array[index]`."""
+    """The number in lane `w` at `array[index]`."""
     return np.atleast_1d(array[index])[w]
 
 
@@ -139,7 +139,7 @@ def _ol_element(array, index, w):
 
 
 def put_element(array, index, w, value):
-    """Put a number into lane `w` at `array[index]`."""
+    """Write a number into lane `w` at `array[index]`."""
     array[index if np.ndim(array[index]) == 0 else (*np.atleast_1d(index), w)] = value
 
 
@@ -164,8 +164,8 @@ def _ol_put_element(array, index, w, value):
 
 
 def gather(array, index, c, otherwise):
-    """`array[index, c]` with an index of its own in each lane (a float holding a whole number);
-    `otherwise` where the index is negative."""
+    """`array[index, c]`, where each lane has its own index (a float with a whole number);
+    `otherwise` if the index is negative."""
     index = np.asarray(index)
     safe = np.maximum(index, 0).astype(int)
     found = array[safe, c, np.arange(WIDTH)] if index.ndim else array[safe, c]
@@ -214,7 +214,7 @@ def _ol_gather(array, index, c, otherwise):
 
 @intrinsic
 def _from_worlds(typingctx, array, first, i, c):
-    """The lanes array[first + w, i, c] of WIDTH worlds that are all there."""
+    """The lanes array[first + w, i, c] of WIDTH worlds, all of which exist."""
     lanes = Lanes(array.dtype, WIDTH)
 
     def codegen(context, builder, signature, args):
@@ -232,8 +232,8 @@ def _from_worlds(typingctx, array, first, i, c):
 
 @intrinsic
 def _tile_to_worlds(typingctx, rows, at, array, first, a):
-    """array[first + w, a, at + c] = rows[at + c, w] for WIDTH worlds w and the next WIDTH numbers
-    c, or as many as there are: a transposition in log2(WIDTH) rounds of interleaving."""
+    """array[first + w, a, at + c] = rows[at + c, w] for WIDTH worlds w and up to WIDTH numbers c: a
+    transposition in log2(WIDTH) rounds of interleaving."""
     lanes = Lanes(array.dtype, WIDTH)
     half = WIDTH // 2
 
@@ -281,8 +281,8 @@ def _tile_to_worlds(typingctx, rows, at, array, first, a):
 
 
 def from_worlds(array, b, a, out, i):
-    """Bring row `a` of block b's worlds into lanes: out[i, c] holds array[b * WIDTH + w, a, c] in
-    lane w, or array[b, a, c] where `out` has no lanes."""
+    """Copy row `a` of the worlds of block b to lanes: out[i, c] holds array[b * WIDTH + w, a, c] in
+    lane w, or array[b, a, c] if `out` has no lanes."""
     if out.ndim == 2:
         out[i] = array[b, a]
     else:
@@ -313,9 +313,9 @@ def _ol_from_worlds(array, b, a, out, i):
 
 
 def to_worlds(rows, array, b, a):
-    """Bring lanes into row `a` of block b's worlds: array[b * WIDTH + w, a, c] is lane w of
-    rows[c], or array[b, a, c] is rows[c] where there are no lanes. The number of rows must be
-    rounded up to a multiple of WIDTH."""
+    """Copy lanes to row `a` of the worlds of block b: array[b * WIDTH + w, a, c] is lane w of
+    rows[c], or array[b, a, c] is rows[c] if there are no lanes. The number of rows must be rounded
+    up to a multiple of WIDTH."""
     if rows.ndim == 1:
         array[b, a] = rows[: array.shape[2]]
     else:

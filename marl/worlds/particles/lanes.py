@@ -1,14 +1,14 @@
-"""Numbers that stand for many worlds at once.
+"""Numbers that hold one value for each of many worlds.
 
-A lane is one world. `Lanes(dtype, width)` is a number type for numba: sixteen worlds' values in one
-SIMD register, or the value of a single world (width 1). Code written with `load`, `store`, `where`,
+A lane is one world. `Lanes(dtype, width)` is a number type for numba: the values of sixteen worlds
+in one SIMD register, or the value of a single world (width 1). Code with `load`, `store`, `where`,
 `minimum`... reads like code for one world, and the compiler turns every operation into one vector
-instruction. There is one rule to remember: no `if` on a value that differs between worlds; use
-`where` (or `anywhere(condition)`, to skip work that no lane needs).
+instruction. There is one rule: no `if` on a value that differs between worlds. Use `where`, or
+`anywhere(condition)` to skip work that no lane needs.
 
 Arrays keep the lanes on their last axis: `load(a, (i, c))` on `a[n, 2, WIDTH]` gives all lanes, on
-`a[n, 2]` the single lane, so the same source serves both. Arithmetic never leaves the array's dtype
-and is done per lane in the same order at either width: results are equal to the last bit.
+`a[n, 2]` the single lane. So the same source serves both. Arithmetic keeps the dtype of the array
+and has the same order in each lane at either width, so results are equal to the last bit.
 
 Uncompiled (NUMBA_DISABLE_JIT=1), the same functions work on numpy arrays, for a debugger.
 """
@@ -259,12 +259,12 @@ def _ol_where(condition, a, b):
 
 
 def minimum(a, b):
-    """The smaller in each lane; a NaN in `a` stays."""
+    """The smaller value in each lane; a NaN in `a` stays."""
     return np.where(b < a, b, a)
 
 
 def maximum(a, b):
-    """The larger in each lane; a NaN in `a` stays."""
+    """The larger value in each lane; a NaN in `a` stays."""
     return np.where(b > a, b, a)
 
 
@@ -292,7 +292,7 @@ def _anywhere(typingctx, mask):
 
 
 def anywhere(mask):
-    """Does the condition hold in any lane?"""
+    """Whether the condition holds in any lane."""
     return bool(np.any(mask))
 
 

@@ -1,5 +1,4 @@
-"""How the bodies of a world lie in memory, as compiled code sees them; and what a world needs of
-its rules to lay them out."""
+"""The memory layout of the bodies of a world for compiled code, and the interface of its rules."""
 
 from collections import namedtuple
 from typing import ClassVar, Protocol
@@ -28,9 +27,9 @@ MOVES = 5  # discrete actions: stay, left, right, down, up
 
 Square = namedtuple("Square", "agents landmarks messages goals near half_size")
 """One block of worlds as compiled code sees it. agents, landmarks: Bodies; messages
-[n, message_size] + lanes: what each agent said in this step, zeros if it cannot speak; goals
-[num_goals, 1] + lanes: what was chosen when the episode began; near [rows, 2] + lanes: scratch for
-`nearest`; half_size of the spawn square."""
+[n, message_size] + lanes: each agent's message in this step, zeros if it cannot speak; goals
+[num_goals, 1] + lanes: the numbers chosen at the start of the episode; near [rows, 2] + lanes:
+scratch for `nearest`; half_size of the spawn square."""
 
 
 class Body(BaseModel):
@@ -40,16 +39,16 @@ class Body(BaseModel):
 
     radius: float = 0.05
     mass: float = 1.0
-    acceleration: float = 5.0  # force for an action of 1
+    acceleration: float = 5.0  # force of an action of 1
     max_speed: float = float("inf")
     collides: bool = True
-    movable: bool = True  # of an agent; landmarks never move
+    movable: bool = True  # for agents; landmarks never move
     colour: tuple[int, int, int, int] = (64, 64, 64, 255)
 
 
 class Rules(Protocol):
-    """What `ParticleWorld` needs of a scenario, beside its compiled methods reset, observe and
-    score; see `Scenario`."""
+    """The part of a scenario that `ParticleWorld` needs beside the compiled methods reset, observe
+    and score; see `Scenario`."""
 
     metrics: ClassVar[tuple[str, ...]]
     events: ClassVar[frozenset[str]]

@@ -1,10 +1,9 @@
-"""Who is near whom: nearest bodies, closest distance, overlaps.
+"""Nearest bodies, closest distances, overlaps.
 
-Two ways to search, one answer to the last bit. Small worlds compare everybody with everybody, in
-lanes. Large ones sort their bodies into square cells over the spawn square and look only into the
-cells around; a body outside the square counts to the nearest cell on the border, which never brings
-it nearer than it is, so the search stays exact wherever the bodies go. Equal distances are ordered
-by index.
+There are two searches with equal results to the last bit. Small worlds compare all pairs, in lanes.
+Large worlds sort their bodies into square cells over the spawn square and search only the cells
+around. A body outside the square belongs to the nearest cell on the border. That never brings it
+nearer than it is, so the search is exact everywhere. Equal distances are ordered by index.
 """
 
 import numpy as np
@@ -31,7 +30,7 @@ def new_cells(count: int, half_size: float, dtype: np.dtype) -> Cells:
 
 @inline
 def block(bodies, b):
-    """The bodies of block b of [blocks, n, 2] + lanes, as arrays that are cheap to hand on."""
+    """The bodies of block b of [blocks, n, 2] + lanes, as arrays without reference counts."""
     return Bodies(
         borrow(bodies.position)[b],
         borrow(bodies.velocity)[b],
@@ -94,10 +93,10 @@ def fill_cells(cells, position):
 
 @inline
 def nearest(bodies, x, y, skip, k, near):
-    """Find the k bodies nearest to (x, y), leaving out number `skip` (-1: nobody).
+    """Find the k bodies nearest to (x, y), without number `skip` (-1: none is left out).
 
-    Row by row, nearest first, near[row, 0] becomes the squared distance and near[row, 1] the body's
-    number; inf and -1 where there are fewer than k.
+    In each row, nearest first, near[row, 0] is the squared distance and near[row, 1] the number of
+    the body; inf and -1 if there are fewer than k.
     """
     for row in range(k):
         store(near, (row, 0), np.inf)
@@ -119,7 +118,7 @@ def _nearest(bodies, cells, x, y, skip, k, near):
 
 @inline
 def _insert(near, k, squared, number):
-    """Put one body into the sorted rows, behind its equals; later rows move down by one."""
+    """Insert one body into the sorted rows, behind equal ones; later rows move down by one."""
     index = full_like(squared, number)
     moving = squared < 0.0  # nowhere yet
     for row in range(k):
@@ -134,7 +133,7 @@ def _insert(near, k, squared, number):
 
 @inline
 def _nearest_in_cells(cells, x, y, skip, k, near):
-    """Search the three by three cells around (x, y), then ring after ring of cells, until nothing
+    """Search the three by three cells around (x, y), then ring after ring of cells, until no body
     outside them can be nearer."""
     side = cells.side
     column, row = _cell(cells, x), _cell(cells, y)
@@ -157,7 +156,7 @@ def _nearest_in_cells(cells, x, y, skip, k, near):
 
 @inline
 def _distance_to_unseen(cells, column, row, ring, x, y):
-    """How far (x, y) is from the nearest cell outside the rings searched so far."""
+    """The distance from (x, y) to the nearest cell outside the searched rings."""
     free = np.inf
     if column - ring > 0:
         free = min(free, x + cells.half_size - (column - ring) * cells.edge)
@@ -172,7 +171,7 @@ def _distance_to_unseen(cells, column, row, ring, x, y):
 
 @inline
 def _scan(cells, first, last, x, y, skip, k, near):
-    """Insert the bodies of the cells first..last, which lie side by side."""
+    """Insert the bodies of the cells first..last, which are adjacent in memory."""
     for place in range(cells.start[first], cells.start[last + 1]):
         dx = cells.position[place, 0] - x
         dy = cells.position[place, 1] - y
@@ -194,7 +193,7 @@ def _scan(cells, first, last, x, y, skip, k, near):
 
 @inline
 def closest(bodies, x, y, near):
-    """Distance from (x, y) to the closest body; uses the first row of `near`."""
+    """The distance from (x, y) to the closest body; uses the first row of `near`."""
     return sqrt(_closest(bodies, bodies.cells, x, y, near))
 
 
@@ -217,7 +216,8 @@ def _closest(bodies, cells, x, y, near):
 
 @inline
 def overlaps(bodies, i):
-    """How many other bodies overlap body i (distance below the sum of radii), in each lane."""
+    """The number of other bodies that overlap body i (distance below the sum of radii), in each
+    lane."""
     return _overlaps(bodies, bodies.cells, i)
 
 
@@ -240,14 +240,15 @@ def _overlaps(bodies, cells, i):
 
 @inline
 def overlap(bodies, i, others, j):
-    """1.0 where body i and other j overlap (distance below the sum of their radii), else 0.0."""
+    """1.0 if body i and body j of `others` overlap (distance below the sum of their radii), else
+    0.0."""
     reach = bodies.radius[i] + others.radius[j]
     return where(squared_distance(bodies, i, others, j) < reach * reach, 1.0, 0.0)
 
 
 @inline
 def squared_distance(bodies, i, others, j):
-    """Of body i from other j, in each lane."""
+    """The squared distance of body i from body j of `others`, in each lane."""
     dx = load(others.position, (j, 0)) - load(bodies.position, (i, 0))
     dy = load(others.position, (j, 1)) - load(bodies.position, (i, 1))
     return dx * dx + dy * dy
@@ -255,13 +256,13 @@ def squared_distance(bodies, i, others, j):
 
 @inline
 def distance(bodies, i, others, j):
-    """Of body i from other j, in each lane."""
+    """The distance of body i from body j of `others`, in each lane."""
     return sqrt(squared_distance(bodies, i, others, j))
 
 
 @inline
 def distance_to(bodies, i, others, number):
-    """Of body i from the other whose number each lane says."""
+    """The distance of body i from a body of `others`; each lane has its own number."""
     dx = gather(others.position, number, 0, 0.0) - load(bodies.position, (i, 0))
     dy = gather(others.position, number, 1, 0.0) - load(bodies.position, (i, 1))
     return sqrt(dx * dx + dy * dy)
@@ -269,7 +270,7 @@ def distance_to(bodies, i, others, number):
 
 @inline
 def around(cells, x, y, reach):
-    """List in cells.found the bodies of every cell within `reach` of (x, y); return how many."""
+    """List in cells.found the bodies of all cells within `reach` of (x, y); return their number."""
     left, right = _cell(cells, x - reach), _cell(cells, x + reach)
     count = 0
     for r in range(_cell(cells, y - reach), _cell(cells, y + reach) + 1):

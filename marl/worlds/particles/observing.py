@@ -1,6 +1,6 @@
-"""What agents see: numbers written into an observation, one after another.
+"""Functions that write an observation, one number after another.
 
-Every function writes into out[at], out[at + 1]... and returns the place after.
+Every function writes into out[at], out[at + 1]... and returns the next place.
 """
 
 from marl.worlds.particles.lane_arrays import gather, load, store
@@ -9,7 +9,7 @@ from marl.worlds.particles.lanes import inline, where
 
 @inline
 def put_vector(out, at, array, i):
-    """array[i], a plane vector."""
+    """Write array[i], a plane vector."""
     store(out, at, load(array, (i, 0)))
     store(out, at + 1, load(array, (i, 1)))
     return at + 2
@@ -17,8 +17,8 @@ def put_vector(out, at, array, i):
 
 @inline
 def put_relative(out, at, array, number, x, y):
-    """array[number] - (x, y), a plane vector, with a number of its own in each lane; zeros where it
-    is -1."""
+    """Write array[number] - (x, y), a plane vector; zeros if `number` is -1. Each lane has its own
+    number."""
     store(out, at, gather(array, number, 0, x) - x)
     store(out, at + 1, gather(array, number, 1, y) - y)
     return at + 2
@@ -26,14 +26,14 @@ def put_relative(out, at, array, number, x, y):
 
 @inline
 def put_presence(out, at, number):
-    """1.0, or 0.0 where `number` is -1."""
+    """Write 1.0, or 0.0 if `number` is -1."""
     store(out, at, where(number >= 0.0, 1.0, 0.0))
     return at + 1
 
 
 @inline
 def put_places(out, at, bodies, first, last, skip, x, y):
-    """Where bodies first..last - 1 are, relative to (x, y), leaving out number `skip`."""
+    """Write the positions of bodies first..last - 1 relative to (x, y), without number `skip`."""
     for j in range(first, last):
         if j != skip:
             store(out, at, load(bodies.position, (j, 0)) - x)
@@ -44,7 +44,7 @@ def put_places(out, at, bodies, first, last, skip, x, y):
 
 @inline
 def put_velocities(out, at, bodies, first, last, skip):
-    """How fast bodies first..last - 1 move, leaving out number `skip`."""
+    """Write the velocities of bodies first..last - 1, without number `skip`."""
     for j in range(first, last):
         if j != skip:
             at = put_vector(out, at, bodies.velocity, j)
@@ -53,7 +53,7 @@ def put_velocities(out, at, bodies, first, last, skip):
 
 @inline
 def put_message(out, at, messages, i):
-    """What agent i says."""
+    """Write the message of agent i."""
     for c in range(messages.shape[1]):
         store(out, at + c, load(messages, (i, c)))
     return at + messages.shape[1]
@@ -61,7 +61,7 @@ def put_message(out, at, messages, i):
 
 @inline
 def put_one_of(out, at, number, count, low, high):
-    """`count` numbers that are `low` but for the one of this number, which is `high`."""
+    """Write `count` numbers: `high` at place `number`, `low` elsewhere."""
     for c in range(count):
         store(out, at + c, where((number >= c) & (number <= c), high, low))
     return at + count

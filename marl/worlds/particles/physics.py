@@ -1,11 +1,11 @@
-"""MPE's physics: soft contacts, damping, Euler's integration in one of two orders.
+"""MPE's physics: soft contacts, damping, Euler integration in one of two orders.
 
 Constants and order of operations are those of MPE2 1.1.1 (mpe2/_mpe_utils/core.py): forces are
-gathered at the old positions, positions move, velocities are damped and pushed; in float64 the
-trajectories are MPE2's to the last bit. Positions move with the old velocities in MPE2, and in
-PettingZoo since May 2023 (explicit Euler); they moved with the new ones in the original MPE of Lowe
-et al. 2017 (semi-implicit Euler). It matters: explicit steps feed energy into contacts, so that
-agents bounce off each other, and an action moves its agent one step later. Time in seconds.
+computed at the old positions, positions move, velocities are damped and pushed. In float64 the
+trajectories equal MPE2's to the last bit. Positions move with the old velocities in MPE2, and in
+PettingZoo since May 2023 (explicit Euler). They moved with the new velocities in the original MPE
+of Lowe et al. 2017 (semi-implicit Euler). The order matters: explicit steps add energy to contacts,
+so agents bounce off each other, and an action moves its agent one step later. Time is in seconds.
 """
 
 import math
@@ -36,7 +36,8 @@ ACCELERATION = 5.0  # force for an action of 1
 
 @inline
 def advance(agents, landmarks, force, semi_implicit):
-    """Move the agents by one time step; `force` [n, 2] + lanes holds their own and is added to."""
+    """Move the agents by one time step. `force` [n, 2] + lanes holds their own forces; contacts are
+    added to it."""
     # Beyond this gap a contact, softened by the margin, has faded below the last bit.
     gap = -CONTACT_MARGIN * math.log(np.finfo(force.dtype).eps)
     _add_contacts(agents, agents.cells, gap, force)
@@ -70,7 +71,7 @@ def _move(position, i, vx, vy):
 @inline
 def _add_contacts(agents, cells, gap, force):
     """Agents push each other apart. Every agent's sum runs over the others in ascending order, with
-    cells and without, so both ways round alike."""
+    and without cells, so both searches give equal sums."""
     if cells is None:
         for i in range(agents.position.shape[0]):
             for j in range(i + 1, agents.position.shape[0]):
@@ -91,7 +92,7 @@ def _add_contacts(agents, cells, gap, force):
 
 @inline
 def _add_obstacles(agents, landmarks, gap, force):
-    """Landmarks that collide are obstacles: they push agents and never move."""
+    """Landmarks that collide push agents and never move."""
     for j in range(landmarks.position.shape[0]):
         if landmarks.collides[j]:
             for i in range(agents.position.shape[0]):
@@ -101,8 +102,8 @@ def _add_obstacles(agents, landmarks, gap, force):
 
 @inline
 def _push(bodies, i, others, j, gap, force, both):
-    """Add the contact force between body i and other j to force[i] and, if both, minus it to
-    force[j]."""
+    """Add the contact force between body i and body j of the other bodies to force[i] and, if both
+    move, minus it to force[j]."""
     dx = load(bodies.position, (i, 0)) - load(others.position, (j, 0))
     dy = load(bodies.position, (i, 1)) - load(others.position, (j, 1))
     touch = bodies.radius[i] + others.radius[j]

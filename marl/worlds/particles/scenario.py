@@ -1,11 +1,11 @@
-"""What a scenario is: parameters, and a few plain functions that say what the game is.
+"""The base class of scenarios: parameters, and a few plain functions that define the game.
 
-A scenario is one class in one file: its fields are the scenario's parameters, `reset`, `observe`
-and `score` describe the game for one world and are compiled; everything else is ordinary Python.
-The compiled methods may read `self.field`. Numbers (fields annotated `int` or `float`) are read
-when the world runs; bools, strings and the numbers named in `constants` are known to the compiler,
-which makes loops over them faster, and worlds that differ in them are compiled separately. Class
-variables are constants, too. Other fields, such as those that may be None, cannot be read.
+A scenario is one class in one file. Its fields are its parameters. `reset`, `observe` and `score`
+define the game for one world and are compiled; everything else is ordinary Python. The compiled
+methods may read `self.field`. Numbers (fields annotated `int` or `float`) are read when the world
+runs. Bools, strings and the numbers named in `constants` are constants to the compiler. This makes
+loops over them faster, and worlds with other values are compiled separately. Class variables are
+constants, too. Other fields, such as those that may be None, cannot be read.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ def steps(count: int) -> Any:
 
 
 class Scenario(WorldConfig):
-    """A particle world's rules; see `scenarios/spread.py` for a complete one."""
+    """The rules of a particle world; see `scenarios/spread.py` for a complete one."""
 
     constants: ClassVar[frozenset[str]] = frozenset()
 
@@ -69,13 +69,12 @@ class Scenario(WorldConfig):
     # ------------------------------------------------------------------------------ ordinary Python
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Made anew: what was derived from the old values, and kept, is derived again."""
+        """A new instance, so that cached values are derived again."""
         return type(self)(**{**self.model_dump(), **(update or {})})
 
     @cached_property
     def packed(self) -> bytes:
-        """The numbers that are read when the world runs, 8 bytes each, as compiled code takes
-        them."""
+        """The numbers that are read when the world runs, 8 bytes each, for compiled code."""
         numbers = _numbers(type(self))
         formats = "".join("q" if kind is int else "d" for kind in numbers.values())
         return struct.pack("=" + formats, *[getattr(self, name) for name in numbers])
@@ -95,12 +94,12 @@ class Scenario(WorldConfig):
 
     @property
     def message_size(self) -> int:
-        """Numbers in a message."""
+        """The length of a message."""
         return 0
 
     @property
     def num_goals(self) -> int:
-        """Numbers that `reset` chooses and that stay for the episode."""
+        """How many numbers `reset` chooses for an episode and writes to `world.goals`."""
         return 0
 
     def group(
@@ -111,10 +110,13 @@ class Scenario(WorldConfig):
         moves: bool = True,
         speaks: bool = False,
     ) -> Group:
-        """Agents that see this and that act as `actions` says: an action holds a force (2 numbers
-        from -1 to 1, pushing with up to `Body.acceleration`) or one of five moves (stay, left,
-        right, down, up), where they move; then, where they speak, a message (`message_size` numbers
-        from -1 to 1, heard as 0 to 1) or one of as many letters."""
+        """A group of agents with this observation, that act as the setting `actions` says.
+
+        Continuous: an agent that moves has a force (2 numbers from -1 to 1, up to
+        `Body.acceleration`). An agent that speaks has a message (`message_size` numbers from -1 to
+        1; others observe 0 to 1). Discrete: one of five moves (stay, left, right, down, up), and
+        one of `message_size` letters. An agent that does both has the move first.
+        """
         discrete = self.actions == "discrete"
         if discrete:
             parts = [Part("move", scalars=MOVES, choice=True)] * moves
@@ -133,22 +135,22 @@ class Scenario(WorldConfig):
 
     @property
     def half_size(self) -> float:
-        """Half the edge of the square in which things happen, in world units."""
+        """Half the edge of the spawn square, in world units."""
         return 1.0
 
     def colours(
         self, agents: np.ndarray, landmarks: np.ndarray, goals: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """RGBA of agents and landmarks, u8[n, 4] and u8[m, 4], that are at f[n, 2] and f[m, 2]; the
-        goals are f[num_goals]."""
+        """RGBA of agents and landmarks, u8[n, 4] and u8[m, 4], for positions f[n, 2] and f[m, 2],
+        and goals f[num_goals]."""
         return (
             np.array([body.colour for body in self.agents], np.uint8).reshape(-1, 4),
             np.array([body.colour for body in self.landmarks], np.uint8).reshape(-1, 4),
         )
 
     def privileged(self, agents: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """f[E, n, X]: what agents at f[E, n, 2], with landmarks at f[E, m, 2], cannot know, but may
-        be told while they learn."""
+        """f[E, n, X]: numbers that agents cannot observe, for training only. Agents are at f[E, n,
+        2], landmarks at f[E, m, 2]."""
         raise NotImplementedError(
             f"the scenario {type(self).__name__} has nothing to tell agents while they learn"
         )
@@ -156,11 +158,11 @@ class Scenario(WorldConfig):
     # ------------------------------------------------------------------------------------- compiled
 
     def reset(self, world, random):
-        """Place everything at the start of an episode. One world, no lanes."""
+        """Place everything at the start of an episode, for one world without lanes."""
         raise NotImplementedError
 
     def observe(self, world, i, out):
-        """Write what agent i sees into out[0], out[1]..."""
+        """Write the observation of agent i into out[0], out[1]..."""
         raise NotImplementedError
 
     def score(self, world, reward, metrics):
@@ -170,7 +172,8 @@ class Scenario(WorldConfig):
 
 @njit
 def anywhere_in_square(bodies, random, half_size):
-    """Put the bodies of one world anywhere in the square from -half_size to half_size."""
+    """Put the bodies of one world at random positions in the square from -half_size to
+    half_size."""
     for i in range(bodies.position.shape[0]):
         store(bodies.position, (i, 0), uniform(random, -half_size, half_size))
         store(bodies.position, (i, 1), uniform(random, -half_size, half_size))
@@ -186,8 +189,8 @@ def _numbers(scenario: type[Scenario]) -> dict[str, Any]:
 
 
 def _constants(scenario: type[Scenario]) -> set[str]:
-    """Names of the fields that are known to the compiler; those of every scenario are read by the
-    world."""
+    """Names of the fields that are constants to the compiler. The world itself reads those of the
+    base class."""
     return {
         name
         for name, field in scenario.model_fields.items()
@@ -198,8 +201,8 @@ def _constants(scenario: type[Scenario]) -> set[str]:
 
 
 def _source(scenario: type[Scenario]) -> str:
-    """What tells compiled code of one version of a scenario from that of another: the source of its
-    module; where there is none, as in a notebook, that of the class, or else the bytecode of the
+    """The text that distinguishes versions of compiled code: the source of the scenario's module.
+    If there is none, as in a notebook, the source of the class, or else the bytecode of the
     compiled methods."""
     try:
         return inspect.getsource(sys.modules[scenario.__module__])
@@ -225,8 +228,8 @@ class _ScenarioType(types.Type):
         super().__init__(name=f"{type(scenario).__qualname__}({constants}, source={digest})")
 
     def __getstate__(self) -> dict:
-        """For numba's cache: the name says all, and nobody need import the scenario's module to
-        read what was cached for others."""
+        """For numba's cache. The name identifies the type, so reading the cache need not import the
+        scenarios of other modules."""
         return {key: value for key, value in self.__dict__.items() if key != "scenario"}
 
     def constant(self, name: str):

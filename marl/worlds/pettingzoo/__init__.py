@@ -1,1 +1,1 @@
-"""Any PettingZoo parallel environment as a world of ours."""
+"""PettingZoo parallel environments as worlds of marl."""

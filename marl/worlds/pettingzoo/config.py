@@ -69,15 +69,14 @@ def _wrapped(module: str, options: dict[str, Any], wrappers: Sequence[Sequence[A
 
 
 def module_of(name: str) -> str:
-    """The module of "sisl/multiwalker_v9", or, of another package, "mpe2/simple_tag_v3"."""
+    """The module of "sisl/multiwalker_v9", or of "mpe2/simple_tag_v3" in another package."""
     dotted = name.replace("/", ".")
     return f"pettingzoo.{dotted}" if dotted.partition(".")[0] in FAMILIES else dotted
 
 
 @cache
 def environment(name: str) -> type[PettingZooConfig]:
-    """The section `world` for the environment of that name. Raises ValueError where there is
-    none."""
+    """The section `world` for the environment of that name. Raises ValueError if there is none."""
     module = module_of(name)
     if not all(part.isidentifier() for part in module.split(".")):
         raise ValueError(f"{PREFIX}{name} should be as {PREFIX}sisl/multiwalker_v9")

@@ -52,7 +52,8 @@ class Kind(NamedTuple):
 
 
 def find_kinds(env: Any, groups: Mapping[str, Sequence[str]] | None) -> dict[str, Kind]:
-    """The groups of an environment. Raises ValueError, in one sentence, for what cannot be one."""
+    """The groups of an environment. Raises ValueError with one sentence if agents cannot form
+    one."""
     spaces = {a: (env.observation_space(a), env.action_space(a)) for a in env.possible_agents}
     if groups is None:
         found: dict[tuple, list[str]] = {}

@@ -21,7 +21,7 @@ def make_environment(make_env: Callable[..., Any] | str, options: dict[str, Any]
 
 
 class Boards:
-    """Arrays that all processes read and write: {name: [E, ...]}."""
+    """Shared arrays that all processes read and write: {name: [E, ...]}."""
 
     def __init__(self, kinds: Mapping[str, Kind], num_worlds: int, shared: bool) -> None:
         groups = {g: kind.group for g, kind in kinds.items()}
@@ -56,7 +56,7 @@ class Boards:
 
 
 class _Worlds:
-    """Some of the copies, `mine`, in one process."""
+    """The copies `mine`, in one process."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class _Worlds:
             self._show(e, observation, {}, {})
 
     def step(self, worlds: Sequence[int]) -> None:
-        """Act as the board says."""
+        """Act with the actions on the board."""
         boards = self._boards
         for e in worlds:
             env, actions = self._envs[e], {}
@@ -108,7 +108,7 @@ class _Worlds:
             boards[f"terminated.{g}"][e, i] |= bool(terminated.get(agent, False))
 
     def picture(self, worlds: Sequence[int]) -> Any:
-        """Of the first of them, u8[H, W, 3], or None."""
+        """A picture of the first copy, u8[H, W, 3], or None."""
         return self._envs[worlds[0]].render()
 
     def close(self, worlds: Sequence[int]) -> None:
@@ -123,7 +123,7 @@ def _serve(
     boards: Boards,
     mine: range,
 ) -> None:
-    """Do what is asked for through the pipe: (what, worlds); answer (result, error)."""
+    """Answer requests (what, worlds) from the pipe with (result, error)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks will say when to end
     try:
         worlds = _Worlds(make_env, kinds, boards, mine)
@@ -163,7 +163,7 @@ class Process:
 
 
 class Here:
-    """The same in this process."""
+    """The same interface in this process."""
 
     def __init__(self, *args: Any) -> None:
         self._worlds = _Worlds(*args)

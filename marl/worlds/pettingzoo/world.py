@@ -1,15 +1,14 @@
-"""Any PettingZoo parallel environment as a world of ours: E copies side by side, stepped in worker
-processes.
+"""Any PettingZoo parallel environment as a world of marl: E copies, stepped in worker processes.
 
 >>> world = PettingZooWorld("pettingzoo.sisl.multiwalker_v9:parallel_env", num_worlds=8, seed=0)
 
-Agents with the same spaces whose names differ in the number at the end are a group, called as what
-is before the number. Observations of any space are flattened to numbers. Actions: a bounded Box is
--1 to 1, scaled to its bounds; Discrete and MultiDiscrete are choices. Agents that are gone see and
-earn zeros, are not `active`, and have `terminated`, unless their time ran out.
+A group is the agents with the same spaces whose names differ only in the number at the end; it is
+named by the part before the number. Observations of any space are flattened to numbers. A bounded
+Box of actions is scaled to -1 to 1; Discrete and MultiDiscrete are choices. Agents that have left
+observe zeros, get reward zero, are not `active`, and are `terminated`, unless their time ran out.
 
-Every episode begins with a seed of its own, so that it can be played again: what is stored of a
-world is which episode it is in and what was done since that began.
+Every episode has its own seed, so it can be replayed: the stored state of a world is its episode's
+number and the actions since its start.
 """
 
 import itertools
@@ -34,13 +33,12 @@ class PettingZooWorld(World):
     """E copies of an environment; see the top of this file.
 
     Parameters: make_env, called with the `options`: a function, or "module:NAME" of one, as it must
-    be where other processes are to call it and it is not what a module calls so (such as MPE2's);
-    num_worlds E; seed; processes, over which the copies are shared out (None: as many as there are
-    cores; 0: none but this one; results do not depend on it); groups {name: agents}, where they
-    shall be others than those inferred. With `render_mode="rgb_array"` among its options it can be
-    drawn.
+    be where other processes are to call it and the module has it under another name (such as
+    MPE2's); num_worlds E; seed; processes, over which the copies are distributed (None: one a core;
+    0: this process alone; results do not depend on it); groups {name: agents}, instead of the
+    inferred ones. With `render_mode="rgb_array"` among its options it can be drawn.
 
-    Its metric is the return of an episode: rewards summed over the steps so far, the mean over the
+    Its metric is the return of an episode: rewards summed over the steps so far, averaged over the
     agents.
     """
 
@@ -56,7 +54,7 @@ class PettingZooWorld(World):
         processes: int | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Raises ValueError where groups, spaces or numbers do not fit."""
+        """Raises ValueError if groups, spaces or numbers do not fit."""
         if num_worlds < 1:
             raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         make = partial(make_environment, make_env, dict(options or {}))
@@ -99,7 +97,7 @@ class PettingZooWorld(World):
         return self._board("observation")
 
     def _begin(self, worlds: np.ndarray) -> None:
-        """Begin the episodes whose numbers stand in `_episode`."""
+        """Begin the episodes whose numbers are in `_episode`."""
         for e in np.flatnonzero(worlds):
             entropy = (*self._streams[e], int(self._episode[e]))
             self._boards["seed"][e] = np.random.SeedSequence(entropy).generate_state(1)[0] % 2**31
@@ -114,7 +112,7 @@ class PettingZooWorld(World):
         self._episode[:] = 0
 
     def _play(self, worlds: np.ndarray) -> None:
-        """Act in some of the worlds, as the board says."""
+        """Act in some of the worlds, with the actions on the board."""
         self._all("step", worlds)
         reward = np.concatenate([*self._board("reward").values()], 1)
         self._return[worlds] += reward[worlds].mean(1, dtype=np.float64)
@@ -144,7 +142,7 @@ class PettingZooWorld(World):
         )
 
     def state(self) -> np.ndarray:
-        """What everybody observes."""
+        """The observations of all agents."""
         seen = self._board("observation").values()
         return np.concatenate([x.reshape(self.num_worlds, -1) for x in seen], 1)
 
@@ -183,7 +181,7 @@ class PettingZooWorld(World):
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Plays the episodes again as far as they had come."""
+        """Replay the episodes up to the stored step."""
         self._streams = [(int(a), int(b)) for a, b in state["streams"]]
         self._episode[:] = state["episode"]
         elapsed = np.asarray(state["elapsed"])
@@ -199,7 +197,7 @@ class PettingZooWorld(World):
             self._play(going)
 
     def close(self) -> None:
-        """End the processes, of which some may have failed. (They end with this one, too.)"""
+        """End the processes, some of which may have failed. (They end with this one, too.)"""
         with suppress(WorldFailed):
             self._all("close", np.ones(self.num_worlds, bool))
 

@@ -1,1 +1,1 @@
-"""Tennis for two: one ball, two rackets, seen from the side."""
+"""Tennis for two: one ball and two rackets, seen from the side."""

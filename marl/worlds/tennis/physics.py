@@ -1,14 +1,15 @@
-"""The game of Unity's Tennis, as the deep-reinforcement-learning course had it, in two dimensions.
+"""The game of Unity's Tennis, in the version of the deep reinforcement learning course, in two
+dimensions.
 
-A step is five ticks of 0.02 s. In each tick, in this order: rackets do as they are told, the ball
-is slowed to at most 9 m/s along either axis, gravity, rackets hit the ball, everything moves, and
-then it is seen what that led to. Metres, seconds, kilogrammes; x to the right, y up. Numbers are
-those of the prefab and scripts of Unity-Technologies/ml-agents (2018), checked against transitions
-of the original that were printed; what they leave open is said at `zone` in world.py. The racket's
-material would let it bounce from floor and walls, but rackets that were printed rest there.
+A step is five ticks of 0.02 s. Each tick has this order: rackets follow their actions, the ball is
+slowed to at most 9 m/s along either axis, gravity acts, rackets hit the ball, everything moves, and
+the rules are applied. Units are metres, seconds, kilogrammes; x points right, y up. The numbers are
+those of the prefab and scripts of Unity-Technologies/ml-agents (2018), checked against printed
+transitions of the original. One number is open: see `zone` in world.py. The racket's material would
+let it bounce from floor and walls, but printed rackets rest there.
 
-Player 0 is on the left. Wherever something is the same for both it is computed in the player's own
-frame: x is mirrored for player 1, so the net is always ahead, at x = 0.
+Player 0 is on the left. Quantities that are the same for both players are computed in the player's
+own frame: x is mirrored for player 1, so the net is always ahead, at x = 0.
 """
 
 import math
@@ -48,9 +49,9 @@ OVER, FAULT = 0.1, -0.01  # rewards
 
 @njit
 def collide(racket, ball, side):
-    """Let one racket hit the ball, if they touch; say whether they do. `side` is 1.0 on the left,
-    -1.0 on the right; racket and ball are [x, y, vx, vy]. Elastic, without friction; rackets do
-    not turn."""
+    """Let one racket hit the ball if they touch; return whether they do. `side` is 1.0 on the left,
+    -1.0 on the right; racket and ball are [x, y, vx, vy]. The collision is elastic, without
+    friction; rackets do not turn."""
     nx, ny = NORMAL
     # The ball in the frame of the box: along the normal and along the face.
     x = side * (ball[0] - racket[0]) + BEHIND * nx
@@ -88,7 +89,8 @@ def collide(racket, ball, side):
 
 @njit
 def steer(racket, run, jump, side):
-    """Run at `run` of full speed towards the net; jump, if `jump` and on the floor."""
+    """Run at `run` of full speed towards the net; jump if `jump` is set and the racket is on the
+    floor."""
     racket[0] = side * min(side * racket[0], FRONT)
     racket[2] = side * RUN * run
     if jump and racket[1] < CAN_JUMP:
@@ -97,7 +99,7 @@ def steer(racket, run, jump, side):
 
 @njit
 def move(racket, side):
-    """For one tick. Floor and wall stop a racket."""
+    """Move for one tick. Floor and wall stop a racket."""
     racket[0] += racket[2] * TICK
     racket[1] += racket[3] * TICK
     if racket[1] < REST:
@@ -108,7 +110,7 @@ def move(racket, side):
 
 @njit
 def touches_net(ball):
-    """Whether the ball does."""
+    """Whether the ball touches the net."""
     up = max(ball[1] - NET_TOP, 0.0)
     aside = max(abs(ball[0]) - NET_HALF, 0.0)
     return up * up + aside * aside < RADIUS * RADIUS
@@ -116,7 +118,7 @@ def touches_net(ball):
 
 @njit
 def fault(ball, last):
-    """Whose fault it is that the ball is where it is: 0, 1 or, while play goes on, -1."""
+    """The player at fault for the position of the ball: 0, 1 or, while play goes on, -1."""
     if ball[1] < FLOOR + RADIUS:
         return 0 if ball[0] < 0.0 else 1
     if abs(ball[0]) > WALL - RADIUS or touches_net(ball):
@@ -126,13 +128,14 @@ def fault(ball, last):
 
 @njit
 def above_net(ball, zone):
-    """Whether the ball is where it will have been played over when it leaves."""
+    """Whether the ball is above the net, so that it will have crossed the net when it leaves."""
     return abs(ball[0]) < zone and NET_TOP - RADIUS < ball[1] < 9.0 + RADIUS
 
 
 @njit
 def serve(rackets, ball, random):
-    """Drop the ball on the side of one player; both stand somewhere around the middle of theirs."""
+    """Drop the ball on the side of one player. Both players stand near the middle of their
+    sides."""
     for player in range(2):
         side = 1.0 - 2.0 * player
         rackets[player, 0] = -side * uniform(random, 6.0, 8.0)
@@ -146,8 +149,8 @@ def serve(rackets, ball, random):
 
 @njit
 def play(rackets, ball, last, over, actions, reward, legacy, zone):
-    """One step of one court. Returns who hit last (-1: nobody), whether the ball is above the net,
-    and whether the rally is over."""
+    """One step of one court. Returns the last player that hit the ball (-1: none), whether the ball
+    is above the net, and whether the rally is over."""
     reward[:] = 0.0
     for _ in range(TICKS):
         for player in range(2):
@@ -169,7 +172,7 @@ def play(rackets, ball, last, over, actions, reward, legacy, zone):
 
         was, over = over, above_net(ball, zone)
         if was and not over:
-            if legacy:  # whoever hit it, and whichever way it leaves
+            if legacy:  # for any hitter, and either way that it leaves
                 reward[0 if last == 0 else 1] += OVER
                 last = 0
             elif last >= 0 and (ball[0] > 0.0) == (last == 0):
@@ -184,9 +187,8 @@ def play(rackets, ball, last, over, actions, reward, legacy, zone):
 
 @njit
 def look(rackets, ball, frames, legacy):
-    """Put what both players see now behind what they saw before, frames f32[2, F, 8]: racket x, y,
-    vx, vy and ball x, y, vx, vy, x ahead; with `legacy` the racket's velocity stands in both
-    places."""
+    """Append the current observations of both players to frames f32[2, F, 8]: racket x, y, vx, vy
+    and ball x, y, vx, vy, with x ahead. With `legacy` the racket's velocity is in both places."""
     last = frames.shape[1] - 1
     for player in range(2):
         for f in range(last):
@@ -214,9 +216,9 @@ def reset_courts(rackets, ball, last, over, frames, keys, draws, begin, legacy):
 
 @kernel
 def step_courts(rackets, ball, last, over, frames, ended, actions, reward, legacy, zone):
-    """One step of all courts on which play goes on, in place: rackets f64[E, 2, 4] and ball f64[E,
-    4], each x, y, vx, vy; last i8[E]; over, ended bool[E]; frames f32[E, 2, F, 8]; actions f32[E,
-    2, 2], reward f32[E, 2]."""
+    """One step of all courts with a rally, in place: rackets f64[E, 2, 4] and ball f64[E, 4], each
+    x, y, vx, vy; last i8[E]; over, ended bool[E]; frames f32[E, 2, F, 8]; actions f32[E, 2, 2],
+    reward f32[E, 2]."""
     for court in range(len(ball)):
         if ended[court]:
             reward[court] = 0.0

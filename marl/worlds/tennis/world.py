@@ -1,4 +1,4 @@
-"""Tennis as a world: E courts, two players, a rally is an episode; see physics.py."""
+"""Tennis as a world: E courts with two players each. A rally is an episode; see physics.py."""
 
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -21,19 +21,19 @@ PLACES = ("rackets", "ball", "last", "over", "frames")  # what a kernel moves
 
 
 class Tennis(WorldConfig):
-    """Two rackets keep a ball in the air, over a net. Each player earns 0.1 for a ball that it
-    plays over, and loses 0.01 when the rally ends by its fault: the ball fell on its side, or it
-    played it into the net or against a wall.
+    """Two rackets play a ball over a net. A player earns 0.1 for a ball that it plays over the net.
+    It loses 0.01 if the rally ends by its fault: the ball fell on its side, or it played the ball
+    into the net or against a wall.
 
-    Observation, float32[24]: what a player saw in each of the last 3 steps, oldest first, zeros
-    where there was none yet: racket x, y, vx, vy, ball x, y, vx, vy, all in its own frame, in which
-    the net is ahead. Actions, float32[2]: run to the net (1) or back (-1), at up to 30 m/s; jump
-    where it is above 0.5. The score of an episode is the larger of the two players' sums.
+    Observation, float32[24]: the last 3 steps, oldest first, zeros before the first step. Each has
+    racket x, y, vx, vy and ball x, y, vx, vy, in the player's own frame with the net ahead.
+    Actions, float32[2]: the first runs to the net (1) or back (-1), at up to 30 m/s; the second
+    jumps if it is above 0.5. The score of an episode is the larger of the two players' sums.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("score",)
     outcomes: ClassVar[frozenset[str]] = frozenset({"score"})
-    # Player 1 looks to the left; and who runs as fast as it can overruns the ball.
+    # Player 1 faces left. A player at full speed would overrun the ball.
     reaches = MappingProxyType({"player_0": (0.3, 1.0), "player_1": (-0.3, 1.0)})
     solved_at: ClassVar[float | None] = 0.5
 
@@ -43,8 +43,8 @@ class Tennis(WorldConfig):
         description="as in the original: players see their racket's velocity twice and the ball's "
         "never, and a ball that has crossed the net counts as player 0's, whoever hit it",
     )
-    # The original's is a plane that a ball of radius 0.5 no longer touches; how thick it is, is not
-    # known. Between 0.1 and 1.0 this makes no difference to who knows how to play.
+    # The original has a plane that a ball of radius 0.5 no longer touches. The thickness of the
+    # plane is unknown. A good player scores the same with any value from 0.1 to 1.0.
     zone: float = Field(
         0.55, gt=0, le=1, description="m: how far from the net a ball has been played over"
     )
@@ -63,7 +63,7 @@ class Tennis(WorldConfig):
         }
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> "TennisWorld":
-        """Rallies end when they end; there is nothing to stagger."""
+        """Rallies end at different times anyway, so `staggered` changes nothing."""
         return TennisWorld(self, num_worlds, seed)
 
 
