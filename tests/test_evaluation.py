@@ -163,15 +163,20 @@ def test_the_set_network_sees_wider(data):
     assert load_policy("a", world).act(world.reset())["agents"].shape == (1, 4, 2)
 
 
-@pytest.fixture(params=["world.scenario", "agent.name"])
+@pytest.fixture(
+    params=["world.scenario", "agent.name", "agents.agents.name", "agents.agents.agent.name"]
+)
 def foreign(request, data, tmp_path, monkeypatch):
     """The setting of a run, and of a copy of its weights, that names code in a file beside them; it
     would leave a trace when imported."""
     train(parse_config({**TINY, "training": {**TINY["training"], "steps": 40}}), "a")
     own = read_checkpoint(Run("a").weights)
-    section, key = request.param.split(".")
+    section, *keys = request.param.split(".")
     stored = own.config.data
-    changed = {**stored, section: {**stored[section], key: "evil:Evil"}}
+    evil = {**stored["world" if section == "world" else "agent"], keys[-1]: "evil:Evil"}
+    frozen = {"frozen": "a", "agent": evil}
+    group = {"agents": frozen if "agent" in keys else evil}
+    changed = {**stored, section: group if section == "agents" else evil}
     config = SimpleNamespace(to_json=lambda: changed)
     for path in (Run("a").weights, tmp_path / "x.safetensors"):
         write_checkpoint(path, "weights", config, own.step, own.tensors)
@@ -219,8 +224,7 @@ def test_no_code_is_imported_merely_because_a_file_names_it(foreign, capsys):
 
 def test_code_named_by_a_run_in_our_own_folder_is_imported_when_it_is_used(foreign):
     setting, trace = foreign
-    section, key = setting.split(".")
-    assert find_policy("a").config.to_json()[section][key] == "evil:Evil"
+    assert find_policy("a").config.flat()[setting] == "evil:Evil"
     assert trace.exists()
 
 

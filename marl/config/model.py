@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from marl.agents import Agent, find_agent
-from marl.agents.ddpg import DDPGConfig
+from marl.agents import Agent
+from marl.config.players import BuiltinPlayer, make_agent, name_of
 from marl.errors import UserError
 from marl.learning.exploration import ExplorationConfig
 from marl.worlds.base import World, WorldConfig
@@ -113,15 +113,15 @@ class Config:
     """All settings of a run, checked, with all defaults. Make one with `parse_config` or
     `load_config`.
 
-    `world` and `agent` are instances of the models that belong to their names. `agents` has the
-    settings of groups that differ from `agent`. `evaluation_world` is `world` with the replacements
-    in `evaluation.world`.
+    `world` and `agent` are instances of the models that belong to their names. `agents` says who
+    plays the groups that `agent` does not play as it is. `evaluation_world` is `world` with the
+    replacements in `evaluation.world`.
     """
 
     scenario: str  # the name by which `world` is found
     world: WorldConfig
     agent: BaseModel
-    agents: Mapping[str, DDPGConfig]
+    agents: Mapping[str, BaseModel]
     exploration: ExplorationConfig
     training: TrainingConfig
     evaluation: EvaluationConfig
@@ -130,7 +130,7 @@ class Config:
     @property
     def agent_name(self) -> str:
         """The name by which the agent is found."""
-        return cast(Any, self.agent).name
+        return name_of(self.agent)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON from which `parse_config` makes this config."""
@@ -171,12 +171,13 @@ class Config:
             return ConcatenatedWorlds(worlds)
         return MixedSizes([cast(ParticleWorld, world) for world in worlds])
 
-    def make_agent(self, groups: dict[str, Group], seed: int) -> Agent:
-        """An untrained agent for these groups. Raises UserError if the groups do not fit it."""
-        more = {"others": self.agents} if self.agents else {}
+    def make_agent(self, groups: dict[str, Group], seed: int, world: World | None = None) -> Agent:
+        """An untrained agent for these groups, of `world` if built-in policies are to look at it.
+        Raises UserError where they do not fit it."""
         try:
-            kind = find_agent(self.agent_name).agent
-            return kind(groups, self.agent, self.exploration, seed, **more)  # type: ignore[call-arg]
+            if world is None and any(isinstance(x, BuiltinPlayer) for x in self.agents.values()):
+                world = self.make_world(1, seed)
+            return make_agent(self.agent, self.agents, self.exploration, groups, seed, world)
         except (ValueError, RuntimeError) as error:
             raise UserError(f"the agent cannot be built: {error}") from error
 

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from marl.agents import agent_names, find_agent
-from marl.agents.ddpg import FAMILY, DDPGConfig
 from marl.config.checking import guess, one_of, parse_section, shown, unknown
 from marl.config.model import SECTIONS, Config, EvaluationConfig, TrainingConfig
+from marl.config.players import BuiltinPlayer, FrozenPlayer, name_of
 from marl.errors import UserError
 from marl.folders import data_folders
 from marl.learning.exploration import ExplorationConfig
+from marl.policies.builtin import BUILTIN
 from marl.worlds.base import WorldConfig
 from marl.worlds.registry import find_scenario, scenario_names
 
@@ -213,33 +214,48 @@ def parse_agent(section: Any) -> BaseModel:
     except ValueError as error:
         raise UserError(f"agent.name: {error}") from error
     agent = parse_section(kind.config, settings, "agent")
-    if name in FAMILY and settings.get("frozen"):  # others may have a setting of that name
+    if kind.agent.settings_per_group and settings.get("frozen"):
         raise UserError("agent.frozen has no place there: set agents.GROUP.frozen")
     return agent
 
 
 def parse_groups(
     section: Any, shared: dict[str, Any], agent: BaseModel, world: WorldConfig
-) -> dict[str, DDPGConfig]:
-    """The section `agents`, {group: name or settings}; the settings come on top of those that are
-    `shared`, the section `agent`, from which `agent` was made."""
+) -> dict[str, BaseModel]:
+    """The section `agents`, {group: who plays it}: the name of an agent or of a built-in policy, or
+    settings. Those of an agent that plays together with `agent` come on top of those that are
+    `shared`, the section `agent`."""
     if not isinstance(section, dict):
         raise UserError(f"agents is {shown(section)}, but should be an object of groups")
-    name = str(getattr(agent, "name", ""))
     found = {}
-    for g, differences in section.items():
+    for g, given in section.items():
         if g not in world.groups:
             raise UserError(f"agents.{g} is no group; the groups are {', '.join(world.groups)}")
-        if not isinstance(differences, dict):
-            differences = {"name": differences}
-        settings = named_section(
-            {**shared, **differences}, f"agents.{g}", "name", tuple(FAMILY), name
-        )
-        if name not in FAMILY or settings["name"] not in FAMILY:
-            family = one_of(tuple(FAMILY))
-            raise UserError(f"agents.{g} has no place here: only {family} can differ")
-        found[g] = parse_section(DDPGConfig, settings, f"agents.{g}")
+        found[g] = _parse_player(f"agents.{g}", given, shared, agent)
     return found
+
+
+def _parse_player(where: str, given: Any, shared: dict[str, Any], agent: BaseModel) -> BaseModel:
+    if isinstance(given, str) and given in BUILTIN and given not in agent_names():
+        given = {"policy": given}
+    settings = given if isinstance(given, dict) else {"name": given}
+    if "policy" in settings:
+        if settings["policy"] not in BUILTIN:
+            policy, known = settings["policy"], tuple(BUILTIN)
+            raise UserError(f"{where}.policy is {shown(policy)}, but should be {one_of(known)}")
+        return parse_section(BuiltinPlayer, settings, where)
+    mixes = find_agent(name_of(agent)).agent.settings_per_group
+    if "frozen" in settings and ("agent" in settings or not ("name" in settings or mixes)):
+        return parse_section(FrozenPlayer, settings, where)
+    known = tuple(dict.fromkeys([*agent_names(), *BUILTIN]))
+    settings = named_section(settings, where, "name", known, name_of(agent))
+    try:
+        kind = find_agent(settings["name"])
+    except ValueError as error:
+        raise UserError(f"{where}.name: {error}") from error
+    if mixes and kind.agent is find_agent(name_of(agent)).agent:
+        settings = {**shared, **settings}
+    return parse_section(kind.config, settings, where)
 
 
 def parse_training(section: Any) -> TrainingConfig:

@@ -43,6 +43,7 @@ class StoredConfig:
         names = {
             "world.scenario": self.data["world"]["scenario"],
             "agent.name": self.data["agent"]["name"],
+            **_named(self.data["agents"]),
         }
         known = (*scenario_names(), *agent_names())
         return {key: name for key, name in names.items() if name not in known}
@@ -66,6 +67,19 @@ class StoredConfig:
         )
 
 
+def _named(agents: Any) -> dict[str, str]:
+    """The settings of a section `agents` that name agents: those of groups, and of frozen ones."""
+    names = {}
+    for g, player in agents.items() if isinstance(agents, dict) else ():
+        settings = player if isinstance(player, dict) else {"name": player}
+        trained = settings.get("agent")
+        if isinstance(trained, dict) and "name" in trained:
+            names[f"agents.{g}.agent.name"] = str(trained["name"])
+        if "name" in settings:
+            names[f"agents.{g}.name"] = str(settings["name"])
+    return names
+
+
 def _module(name: str) -> str:
     """The module of a scenario or agent "module:NAME", or "pettingzoo:FAMILY/NAME"."""
     if name.startswith(PREFIX):
@@ -78,7 +92,8 @@ def parse_stored_config(path: Path, data: dict[str, Any]) -> StoredConfig:
     check_sections(data)
     world = named_section(data.get("world", {}), "world", "scenario", scenario_names(), "spread")
     agent = named_section(data.get("agent", {}), "agent", "name", agent_names(), "atoc")
-    if world["scenario"] in SCENARIOS and agent["name"] in REGISTRY:
+    others = _named(data.get("agents", {})).values()
+    if world["scenario"] in SCENARIOS and {agent["name"], *others} <= {*REGISTRY}:
         config = parse_config(data)
         return StoredConfig(path, config.to_json(), config.training)
     if agent["name"] in REGISTRY:

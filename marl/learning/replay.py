@@ -28,15 +28,17 @@ class Replay:
         generator: torch.Generator,
         columns: Columns | None = None,
     ) -> None:
-        """`columns`: see `Agent.columns`; None: those from which every agent can learn."""
+        """`columns`: see `Agent.columns`; None: those from which every agent can learn. Groups that
+        have none are not stored."""
         self.capacity = capacity
         self.size = 0
         self._next = 0
         self._generator = generator
-        self._agents = {g: len(group) for g, group in groups.items()}
+        columns = columns_of(groups) if columns is None else columns
+        self._agents = {g: len(groups[g]) for g in columns}
         self._tables: dict[str, dict[str, Tensor]] = {}
         self._apart: dict[str, dict[str, Tensor]] = {}  # what comes after a step, if kept apart
-        for g, own in (columns or columns_of(groups)).items():
+        for g, own in columns.items():
             self._tables[g] = {
                 name: torch.zeros(
                     capacity, self._agents[g], *column.shape, dtype=getattr(torch, column.dtype)

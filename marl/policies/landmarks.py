@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import torch
 from numba import njit
+from torch import Tensor
 
 from marl.agents.auction import AuctionConfig, Auctions
 from marl.agents.core.base import Policy, View
@@ -76,6 +77,12 @@ class Assignment(Policy):
         new = matched(agents[mask].astype(np.float64), landmarks[mask].astype(np.float64))
         self._match[mask] = new
 
+    def state_dict(self) -> dict[str, Tensor]:
+        return {} if self._match is None else {"match": torch.from_numpy(self._match.copy())}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self._match = state["match"].numpy().copy() if "match" in state else None
+
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
         if self._match is None:
             self.reset()
@@ -109,6 +116,13 @@ class Claims(Policy):
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         self._auctions.reset(mask)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self._auctions.state_dict() | {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self._auctions.load_state_dict(state)
+        self._generator.set_state(state["generator"])
 
 
 def _items(group: Group, name: str, rows: np.ndarray) -> np.ndarray:

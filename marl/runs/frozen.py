@@ -1,12 +1,13 @@
 """Groups that play by the weights of another run and do not learn: `agents.GROUP.frozen`."""
 
 from dataclasses import replace
-from typing import cast
+from typing import Any
 
+from marl.agents import find_agent
 from marl.agents.core.base import Agent
-from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.config.checking import parse_section
 from marl.config.model import Config
+from marl.config.players import FrozenPlayer
 from marl.errors import UserError
 from marl.runs.checkpoint import Checkpoint, as_tensors, read_checkpoint
 from marl.runs.paths import find_weights
@@ -17,12 +18,17 @@ def resolve_frozen(config: Config) -> Config:
     says all that there is to know without the other run. Raises UserError where that cannot be
     used."""
     agents = {}
+    kind = find_agent(config.agent_name).agent
     for g, settings in config.agents.items():
         agents[g] = settings
-        if settings.frozen:
-            stored = _checkpoint(g, settings.frozen).config.data
-            trained = {**stored["agents"].get(g, stored["agent"]), "frozen": settings.frozen}
-            agents[g] = parse_section(DDPGConfig, trained, f"agents.{g}")
+        if name := getattr(settings, "frozen", ""):
+            trained = _trained(g, name)
+            found = find_agent(trained["name"])
+            if kind.settings_per_group and found.agent is kind:
+                trained = {**trained, "frozen": name}
+                agents[g] = parse_section(found.config, trained, f"agents.{g}")
+            else:
+                agents[g] = FrozenPlayer(frozen=name, agent=trained)
     return replace(config, agents=agents)
 
 
@@ -30,24 +36,32 @@ def freeze(agent: Agent, config: Config) -> None:
     """Give the frozen groups of a new agent their weights. Raises UserError where they do not
     fit."""
     for g, settings in config.agents.items():
-        if settings.frozen:
-            tensors = as_tensors(_checkpoint(g, settings.frozen).tensors)
+        if name := getattr(settings, "frozen", ""):
+            tensors = as_tensors(_checkpoint(g, name).tensors)
             try:
-                cast(DDPG, agent).freeze(g, tensors)
+                agent.freeze(g, tensors)
             except ValueError as error:
                 raise UserError(
-                    f"agents.{g}.frozen is {settings.frozen!r}, which does not fit: {error}"
+                    f"agents.{g}.frozen is {name!r}, which does not fit: {error}"
                 ) from error
+
+
+def _trained(g: str, name: str) -> dict[str, Any]:
+    """The settings with which that run trained the agent of a group. Code that they name is
+    imported, as far as the run is trusted."""
+    stored = _checkpoint(g, name).config
+    stored.resolve()
+    player = stored.data["agents"].get(g, stored.data["agent"])
+    if "policy" in player:
+        raise UserError(
+            f"agents.{g}.frozen is {name!r}, where the group is played by {player['policy']!r}; "
+            f"set agents.{g}.policy"
+        )
+    return player.get("agent", player)
 
 
 def _checkpoint(g: str, name: str) -> Checkpoint:
     checkpoint = read_checkpoint(find_weights(name))
-    kind = checkpoint.config.data["agent"]["name"]
-    if kind not in FAMILY:
-        raise UserError(
-            f"agents.{g}.frozen is {name!r}, a run of the agent {kind!r}, but should be one of "
-            f"{', '.join(FAMILY)}"
-        )
     if not any(key.startswith(f"{g}.") for key in checkpoint.tensors):
         raise UserError(f"agents.{g}.frozen is {name!r}, which has no group {g!r}")
     return checkpoint

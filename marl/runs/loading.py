@@ -14,6 +14,7 @@ from marl.agents.core.base import PolicyMaker
 from marl.config.checking import refusal
 from marl.config.model import Config, world_to_json
 from marl.config.parsing import parse_config, parse_world, with_settings
+from marl.config.players import BuiltinPlayer
 from marl.errors import UserError, does_not_fit
 from marl.policies.builtin import BUILTIN, HOMES
 from marl.runs.checkpoint import as_tensors, read_checkpoint
@@ -97,7 +98,9 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
     title = path.parent.name if path.name == WEIGHTS else path.stem
 
     def maker(world: World, seed: int) -> Policy:
-        return _trained(config, checkpoint.tensors, path, world)
+        # Built-in opponents play otherwise each time. What gets lost of messages stays the same.
+        builtin = any(isinstance(x, BuiltinPlayer) for x in config.agents.values())
+        return _trained(config, checkpoint.tensors, path, world, seed if builtin else 0)
 
     world = _with_world_settings(config, settings)
     return FoundPolicy(title, maker, config.scenario, world, config, agents, tied)
@@ -148,9 +151,11 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
     return _trained(config, checkpoint.tensors, path, world or config.make_world(1, 0))
 
 
-def _trained(config: Config, weights: Mapping[str, np.ndarray], path: Path, world: World) -> Agent:
+def _trained(
+    config: Config, weights: Mapping[str, np.ndarray], path: Path, world: World, seed: int = 0
+) -> Agent:
     """The agent with these weights, from the file at `path`, in a world."""
-    agent = config.make_agent(world.groups, 0)
+    agent = config.make_agent(world.groups, seed, world)
     try:
         agent.load_weights(as_tensors(weights))
     except ValueError as error:

@@ -209,7 +209,8 @@ def _check_recorded(agent: Agent, groups: dict[str, Group], observation: Arrays)
     for g, columns in agent.columns(groups).items():
         added = {name: column for name, column in columns.items() if name not in standard[g]}
         _require(
-            set(recorded) == set(added), "recorded() must have the columns that columns() adds"
+            {name for name, arrays in recorded.items() if g in arrays} == set(added),
+            "recorded() must have the columns that columns() adds",
         )
         for name, column in added.items():
             shape = (*observation[g].shape[:2], *column.shape)

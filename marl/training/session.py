@@ -46,7 +46,7 @@ class Session:
         streams = np.random.SeedSequence(t.seed).generate_state(4)
         world_seed, agent_seed, replay_seed, self._evaluation_seed = map(int, streams)
         self.world = config.make_training_world(world_seed)
-        self.agent = config.make_agent(self.world.groups, agent_seed)
+        self.agent = config.make_agent(self.world.groups, agent_seed, self.world)
         for key in ("num_agents", "evaluate_agents"):
             if getattr(t, key) and not self.agent.size_invariant:
                 raise UserError(
@@ -150,7 +150,7 @@ class Session:
         weights = self.agent.weights()
 
         def copy(world: World, seed: int) -> Agent:
-            agent = self.config.make_agent(world.groups, seed)
+            agent = self.config.make_agent(world.groups, seed, world)
             agent.load_weights(weights)
             return agent
 

@@ -72,7 +72,7 @@ def test_groups_that_are_not_alike():
         ({"prey": "ddpg"}, "agents.prey is no group; the groups are adversaries, good"),
         ({"good": "ddppg"}, "did you mean ddpg?"),
         ({"good": {"gama": 0.5}}, "did you mean agents.good.gamma?"),
-        ({"good": "messages"}, 'agents.good.name is "messages", but should be ddpg or global'),
+        ({"good": {"policy": "ddpg"}}, 'agents.good.policy is "ddpg", but should be random'),
         ({"good": 3}, "agents.good.name is 3, but should be ddpg or global"),
         ("ddpg", 'agents is "ddpg", but should be an object of groups'),
     ],
@@ -81,8 +81,6 @@ def test_groups_that_cannot_be(agents, sentence):
     with pytest.raises(UserError) as caught:
         parse_config({"world": {"scenario": "tag"}, "agents": agents})
     assert sentence in str(caught.value)
-    with pytest.raises(UserError, match=r"agents\.agents has no place here: only ddpg or global"):
-        parse_config({"agent": {"name": "messages"}, "agents": {"agents": "ddpg"}})
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_it_resumes(prey, monkeypatch):
             r"agents.good.frozen is 'prey', which does not fit: weight good\.\S+ has shape",
         ),
         (["agents.good.frozen=spread"], "'spread', which has no group 'good'"),
-        (["agents.good.frozen=spread_auction"], "'spread_auction', a run of the agent 'auction'"),
+        (["agents.good.frozen=spread_auction"], "'spread_auction', which has no group 'good'"),
     ],
 )
 def test_what_cannot_be_is_said(prey, settings, said):

@@ -65,6 +65,14 @@ class Policy(ABC):
         an agent adds: {name: {g: [E, N_g, ...]}}."""
         return NOTHING
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that later actions depend on, beside the world: a flat dictionary of
+        tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (most have no memory)
+        """Continue from what `state_dict` returned."""
+
 
 class WrappedPolicy(Policy):
     """Another policy, of which a subclass changes something; all else is as it does it."""
