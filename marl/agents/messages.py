@@ -23,11 +23,10 @@ the step after it, so that what is said in one is judged by what it leads others
 Shapes: E worlds (or B steps) of N agents lie one after another as R = E N rows, [1, R, size].
 """
 
-from typing import Literal, NamedTuple, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,12 +34,11 @@ from torch.nn import functional as F
 from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, Logged, of_all
 from marl.agents.core.base import Needs, View
 from marl.agents.core.communication import HearingConfig, heard, known, sets, told
-from marl.agents.core.learner import PIECE, LearningAgent, below
+from marl.agents.core.learner import LearningAgent, below
+from marl.agents.messages_actor import Actor, Layout, Outcome, Percept, percept
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch, Columns, Draw, columns_of
-from marl.nn.layers import StackedLinear
-from marl.nn.pooling import max_pool, pair_max_pool
-from marl.nn.sets import SHARPNESS, SetNetwork
+from marl.nn.sets import SetNetwork
 from marl.worlds.base import Arrays
 from marl.worlds.spaces import Group, Part, pieces
 
@@ -58,148 +56,6 @@ class MessagesConfig(ActorCriticConfig, HearingConfig):
     claim_loss: float = Field(
         0.0, ge=0, description="weight of learning claims from the best assignment"
     )
-
-
-class Layout(NamedTuple):
-    """How what is perceived is laid out: what is observed, who is heard, what was known before."""
-
-    observed: Group
-    rounds: int
-    memory: int
-
-    @property
-    def sizes(self) -> list[int]:
-        """Of: observation, numbers of those heard (round by round), numbers of the landmarks in
-        view, memory, own claim, place of the own landmark in the best assignment and whether that
-        is told."""
-        agents, landmarks = sets(self.observed.observation_parts)
-        (observations,) = self.observed.observation_space.shape
-        return [observations, self.rounds * agents.count, landmarks.count, self.memory, 1, 3]
-
-    @property
-    def group(self) -> Group:
-        """With the spaces of what is perceived."""
-        g = self.observed
-        space = Box(-np.inf, np.inf, (sum(self.sizes),), np.float32)
-        _, heard, seen, memory, claim, _ = self.sizes
-        parts = (
-            *g.observation_parts,
-            Part("neighbours", scalars=heard + seen),
-            Part("memory", vectors=memory // 2),
-            Part("claim", scalars=claim),
-            Part("assigned", 1, 1, 1, True),
-        )
-        return Group(g.names, space, g.action_space, parts, g.action_parts)
-
-
-class Percept(NamedTuple):
-    """What R agents perceive, [1, R, ...]."""
-
-    own: Tensor  # [.., O'] what is observed of oneself
-    agents: Tensor  # [.., K, item + 1] with their distance
-    landmarks: Tensor  # [.., L, item + 1]
-    heard: Tensor  # i64[.., rounds, K] rows of those who are heard; R: nobody
-    seen: Tensor  # [.., L] numbers of the landmarks
-    memory: Tensor  # [.., M]
-    claim: Tensor  # [.., 1] number of a landmark; -1: none
-    assigned: Tensor  # [.., 3]
-
-
-class Actor(nn.Module):
-    """What all agents share; see the top of this file."""
-
-    def __init__(self, layout: Layout, actions: int, config: MessagesConfig) -> None:
-        super().__init__()
-        agents, landmarks = sets(layout.observed.observation_parts)
-        w, m = config.width, config.memory
-        own = layout.sizes[0] - agents.size - landmarks.size
-        agent, landmark = agents.item_size + 1, landmarks.item_size + 1
-        self.pair_landmark = StackedLinear(1, landmark, w, bias=False)
-        self.pair_agent = StackedLinear(1, agent + m, w, bias=False)
-        self.pair_both = StackedLinear(1, 2, w, bias=False)
-        self.token = StackedLinear(1, landmark + own + m + w + 1, w)
-        self.score = StackedLinear(1, w, 1, bias=False)
-        z = own + m + landmark + w
-        self.write = StackedLinear(1, z, 2 * m)
-        self.trunk = StackedLinear(1, z, w)
-        self.output = StackedLinear(1, w, actions).small()
-        self.direct = StackedLinear(1, own + landmark, actions, bias=False).small()
-
-    def forward(self, p: Percept, said: list[tuple[Tensor, Tensor]] | None = None) -> "Outcome":
-        """All rounds of a step. `said`: what is heard in each round instead of what was just
-        said, memories and claims of all rows."""
-        scores, spoken = [], []
-        there = p.landmarks[..., -2].amax(-1, keepdim=True) > 0
-        for r in range(p.heard.shape[2]):
-            spoken.append((p.memory, p.claim))
-            z, score, direct = self._round(p, r, spoken[r] if said is None else said[r])
-            keep, new = self.write(z).chunk(2, -1)
-            keep = keep.sigmoid()
-            best = score.argmax(-1, keepdim=True)
-            scores.append(score)
-            p = p._replace(
-                memory=keep * p.memory + (1.0 - keep) * new.tanh(),
-                claim=torch.where(there, p.seen.gather(-1, best), -1.0),
-            )
-        output = self.output(F.relu(self.trunk(z))) + self.direct(direct)
-        return Outcome(output, p.memory, p.claim, scores, spoken)
-
-    def _round(self, p: Percept, r: int, said: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        """z, scores [1, R, L] and what the direct term of the action sees, after hearing what
-        everybody `said`; piece by piece where there are many rows."""
-        memories = torch.cat([said[0], said[0].new_zeros(1, 1, said[0].shape[-1])], 1)[0]
-        claims = torch.cat([said[1], said[1].new_full((1, 1, 1), -1.0)], 1)[0, :, 0]
-        rows = p.own.shape[1]
-        if torch.is_grad_enabled() or rows <= PIECE:
-            return self._listen(p, p.heard[:, :, r], memories, claims)
-        parts = [
-            Percept(*[x[:, first : first + PIECE] for x in p]) for first in range(0, rows, PIECE)
-        ]
-        done = [self._listen(part, part.heard[:, :, r], memories, claims) for part in parts]
-        return tuple(torch.cat(columns, 1) for columns in zip(*done, strict=True))
-
-    def _listen(
-        self, p: Percept, heard: Tensor, memories: Tensor, claims: Tensor
-    ) -> tuple[Tensor, ...]:
-        """`heard` [1, R, K]: rows of `memories` and `claims`."""
-        count = p.landmarks.shape[2]
-        there = p.landmarks[..., -2:-1]
-        agents = torch.cat([p.agents, memories[heard]], -1)
-        gap = torch.linalg.vector_norm(
-            p.landmarks[:, :, :, None, :2] - p.agents[:, :, None, :, :2], dim=-1
-        )
-        claimed = (p.seen[..., None] == claims[heard][:, :, None]).float()
-        pair = pair_max_pool(
-            self._each(self.pair_landmark, p.landmarks),
-            self._each(self.pair_agent, agents),
-            [gap, claimed],
-            self.pair_both.weight,
-            [p.landmarks[..., -2], p.agents[..., -2]],
-        )
-        mine = (p.seen == p.claim)[..., None].float()
-        own = torch.cat([p.own, p.memory], -1)
-        spread = own[:, :, None].expand(-1, -1, count, -1)
-        token = torch.cat([p.landmarks, spread, pair, mine], -1)
-        token = F.relu(self._each(self.token, token)) * there
-        score = SHARPNESS * self._each(self.score, token)[..., 0] + (there[..., 0] - 1.0) * 1e9
-        picked = (score.softmax(-1)[..., None] * p.landmarks).sum(2)
-        z = torch.cat([own, picked, max_pool(token)], -1)
-        return z, score, torch.cat([p.own, picked], -1)
-
-    @staticmethod
-    def _each(layer: nn.Module, x: Tensor) -> Tensor:
-        """A layer on every item of every row."""
-        return layer(x.flatten(1, -2)).view(*x.shape[:-1], -1)
-
-
-class Outcome(NamedTuple):
-    """What comes of a step's rounds."""
-
-    output: Tensor  # [1, R, A] the action before tanh
-    memory: Tensor  # [1, R, M]
-    claim: Tensor  # [1, R, 1]
-    scores: list[Tensor]  # [1, R, L] of every round
-    spoken: list[tuple[Tensor, Tensor]]  # memories and claims that were said in every round
 
 
 class MessagesAgent(LearningAgent["_Learner"]):
@@ -335,35 +191,6 @@ def _nothing(shape: tuple[int, ...]) -> np.ndarray:
     return known
 
 
-def percept(layout: Layout, rows: Tensor) -> Percept:
-    """What was perceived, [B, N, P], taken apart."""
-    worlds, n, _ = rows.shape
-    observed, heard, seen, memory, claim, assigned = rows.flatten(0, 1)[None].split(
-        layout.sizes, -1
-    )
-    agents, landmarks = sets(layout.observed.observation_parts)
-    items = pieces(layout.observed.observation_parts, observed)
-
-    def with_distance(part: Part) -> Tensor:
-        x = items.pop(part.name)
-        return torch.cat([x, torch.linalg.vector_norm(x[..., :2], dim=-1, keepdim=True)], -1)
-
-    seen_agents, seen_landmarks = with_distance(agents), with_distance(landmarks)
-    first = n * torch.arange(worlds).repeat_interleave(n)[:, None]
-    numbers = heard[0].long()
-    numbers = torch.where(numbers < 0, worlds * n, numbers + first)
-    return Percept(
-        torch.cat([x.flatten(2) for x in items.values()], -1),
-        seen_agents,
-        seen_landmarks,
-        numbers.view(1, worlds * n, layout.rounds, -1),
-        seen,
-        memory,
-        claim,
-        assigned,
-    )
-
-
 class _Learner(ActorCritic):
     """The learner of one group."""
 
@@ -383,7 +210,7 @@ class _Learner(ActorCritic):
             norm = "critic" in config.layer_norm
             return SetNetwork(1, parts, inputs, actions, 1, (), config.width, norm)
 
-        super().__init__(config, layout.group, 1, Actor(layout, actions, config), critic)
+        super().__init__(config, layout.group, 1, Actor(layout, actions, config.width), critic)
         self.layout = layout
         self.claim_loss = config.claim_loss
 
@@ -417,7 +244,7 @@ class _Learner(ActorCritic):
             output = torch.cat([first.output, second.output], 1)
             loss, _, logged = self.actor_loss(output, torch.cat([s, s2], 1), torch.cat([a, a], 1))
             if self.claim_loss:
-                claims = torch.stack([_claim_loss(now, first), _claim_loss(then, second)]).mean()
+                claims = torch.stack([claim_loss(now, first), claim_loss(then, second)]).mean()
                 loss = loss + self.claim_loss * claims
                 logged |= {"claim_loss": claims.detach(), "actor_loss": loss.detach()}
             self.descend(self.actor, self.actor_optimiser, loss)
@@ -427,7 +254,7 @@ class _Learner(ActorCritic):
         return result
 
 
-def _claim_loss(p: Percept, out: Outcome) -> Tensor:
+def claim_loss(p: Percept, out: Outcome) -> Tensor:
     """Cross entropy of the scores of all rounds to the landmark that is one's own in the best
     assignment, where it is in view."""
     gap = (p.landmarks[..., :2] - p.assigned[:, :, None, :2]).abs().amax(-1)

@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from marl.config.model import Config
 from marl.config.parsing import parse_config, with_settings
@@ -116,13 +115,6 @@ def _learn(sessions: Sequence["Session"]) -> None:
         for session in sessions:
             session.share = 1 / len(sessions)
 
-    def update() -> list[dict[str, Tensor]]:
-        batches = [
-            session.replay.sample(t.batch_size, session.agent.draw, session.agent.window)
-            for session in sessions
-        ]
-        return agent.update(batches) if len(sessions) > 1 else [agent.update(batches[0])]
-
     with one_thread(), interruptible() as stop, ExitStack() as open_logs:
         for session in sessions:
             open_logs.enter_context(session)
@@ -148,8 +140,7 @@ def _learn(sessions: Sequence["Session"]) -> None:
                     due = session.advance(own.step, t.num_worlds)
                 if first.step >= t.learning_starts:
                     for _ in range(due(t.update_every) * t.updates):
-                        for session, result in zip(sessions, update(), strict=True):
-                            session.learnt(result)
+                        _update(agent, sessions)
                 finished = first.step >= t.steps
                 evaluating = due(t.evaluate_every) or (finished and t.evaluate_every)
                 logging, saving = due(t.log_every) or finished, due(t.checkpoint_every)
@@ -169,6 +160,17 @@ def _learn(sessions: Sequence["Session"]) -> None:
             plot_run(session.run.name, session.config.world.solved_at)
             for sentence in session.shortfalls():
                 display.say(sentence)
+
+
+def _update(agent: Any, sessions: Sequence["Session"]) -> None:
+    """One update of each session's agent, on a batch of its own."""
+    batches = []
+    for session in sessions:
+        own, size = session.agent, session.config.training.batch_size
+        batches.append(session.replay.sample(size, own.draw, own.window))
+    results = agent.update(batches) if len(sessions) > 1 else [agent.update(batches[0])]
+    for session, result in zip(sessions, results, strict=True):
+        session.updated(result)
 
 
 def _save(sessions: Sequence["Session"]) -> None:

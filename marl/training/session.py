@@ -106,7 +106,7 @@ class Session:
             self._metrics.setdefault(name, []).append(values[counted])
         return lambda every: self.step // every - before // every if every else 0
 
-    def learnt(self, result: dict[str, Tensor]) -> None:
+    def updated(self, result: dict[str, Tensor]) -> None:
         self.updates += 1
         self._losses.append(result)
 

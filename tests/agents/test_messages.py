@@ -10,9 +10,10 @@ from agents import probes
 from agents.probes import Probe, group_of
 from torch.nn import functional as F
 
-from marl.agents import messages
+from marl.agents import messages_actor
 from marl.agents.core.base import View
-from marl.agents.messages import MessagesAgent, MessagesConfig, _claim_loss, percept
+from marl.agents.messages import MessagesAgent, MessagesConfig, claim_loss
+from marl.agents.messages_actor import percept
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch
 from marl.learning.replay import Replay
@@ -162,7 +163,7 @@ def test_many_agents_act_piece_by_piece(monkeypatch):
     wholes, pieces = (lively(agent_of(world.groups, rounds=2)) for _ in range(2))
     observation, near = world.reset(), world.neighbours(3, 4)
     expected = wholes.act(wholes.perceive(View(observation, None, near)))["agents"]
-    monkeypatch.setattr(messages, "PIECE", 7)
+    monkeypatch.setattr(messages_actor, "PIECE", 7)
     found = pieces.act(pieces.perceive(View(observation, None, near)))["agents"]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -272,10 +273,10 @@ def test_claims_are_learned_where_the_own_landmark_is_in_view():
     label, known = gap.argmin(-1), gap.min(-1) < 1e-5
     assert 5 < known.sum() < 24
     equal = torch.zeros(1, 24, 4)
-    assert float(_claim_loss(p, out._replace(scores=[equal]))) == pytest.approx(np.log(4))
+    assert float(claim_loss(p, out._replace(scores=[equal]))) == pytest.approx(np.log(4))
     right = 50.0 * F.one_hot(torch.from_numpy(label), 4)
-    assert float(_claim_loss(p, out._replace(scores=[right]))) == pytest.approx(0, abs=1e-6)
-    both = float(_claim_loss(p, out._replace(scores=[right, equal])))
+    assert float(claim_loss(p, out._replace(scores=[right]))) == pytest.approx(0, abs=1e-6)
+    both = float(claim_loss(p, out._replace(scores=[right, equal])))
     assert both == pytest.approx(np.log(4) / 2)
 
 
