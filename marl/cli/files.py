@@ -1,4 +1,4 @@
-"""Commands about what lies on the disk: export-stats, clean, list."""
+"""Commands about files: export-stats, clean, list."""
 
 import sys
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def export_stats(names: Sequence[str], out: Path) -> None:
 
 
 def clean(yes: bool) -> None:
-    """Say what can be removed, ask, remove."""
+    """List removable files, ask, remove."""
     from marl.runs.cleanup import leftovers, remove
 
     found = leftovers()
@@ -56,7 +56,7 @@ def clean(yes: bool) -> None:
 
 
 def show_list() -> None:
-    """Show what can be named in configs and commands."""
+    """Show the names for configs and commands."""
     from marl.agents import agent_names
     from marl.config.parsing import config_names
     from marl.policies.builtin import BUILTIN

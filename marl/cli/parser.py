@@ -1,4 +1,4 @@
-"""What the commands' flags are made of."""
+"""The parts of the commands' flags."""
 
 import argparse
 from collections.abc import Callable

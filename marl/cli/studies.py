@@ -80,7 +80,7 @@ def add_crossplay(add: Add) -> None:
 
 
 def sweep(file: Path, name: str | None, workers: int | None, ray: str | None) -> None:
-    """Train what is not finished of a sweep, here or on a Ray cluster."""
+    """Train the unfinished runs of a sweep, here or on a Ray cluster."""
     import os
     from contextlib import ExitStack
 
@@ -115,7 +115,7 @@ def compare(
     workers: int | None,
     out: Path | None,
 ) -> None:
-    """Measure runs alike and write what they say."""
+    """Measure runs alike and write the comparison."""
     import os
 
     from marl.folders import data_root
@@ -149,7 +149,7 @@ def scale(
     out: Path | None,
     settings: Sequence[str],
 ) -> None:
-    """Measure policies with more and more agents, and write what that says."""
+    """Measure policies with more and more agents, and write the study."""
     import os
 
     from marl.folders import data_root
@@ -212,5 +212,5 @@ def crossplay(
 
 
 def _title(names: Sequence[str]) -> str:
-    """What a folder of results on these is called."""
+    """The name of a folder of results on these."""
     return "-".join(names) if len(names) < 4 else f"{names[0]}-and-{len(names) - 1}-more"

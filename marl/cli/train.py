@@ -47,7 +47,7 @@ def train(
     settings: Sequence[str],
     seeds: int | None = None,
 ) -> str:
-    """Train a new run, or the best of several; its name is returned."""
+    """Train a new run, or the best of several; return its name."""
     from marl.config.parsing import find_config, load_config
     from marl.training import loop as training
 
@@ -64,7 +64,7 @@ def train(
 
 
 def _train_seeds(config: "Config", name: str, count: int) -> None:
-    """Train several seeds, let them play, and keep the best under this name."""
+    """Train several seeds, let them play, and keep the best one under this name."""
     import os
 
     from marl.studies.tables import print_table
