@@ -12,11 +12,11 @@ def add_commands(add: Add) -> None:
     command = add("export-stats", export_stats, "write the logs of runs as one table")
     command.add_argument("names", metavar="RUN_OR_SWEEP", nargs="+", help="see `marl list`")
     command.add_argument(
-        "--out", type=Path, metavar="FILE.csv|.parquet", required=True, help="what to write"
+        "--out", type=Path, metavar="FILE.csv|.parquet", required=True, help="file to write"
     )
 
     command = add("clean", clean, "remove what nobody needs, after saying what that is")
-    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.add_argument("--yes", action="store_true", help="remove without asking")
 
     add("list", show_list, "show agents, scenarios, policies, configs and runs")
 

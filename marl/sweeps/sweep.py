@@ -42,7 +42,7 @@ class Base(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: str = Field(description="a file, or a name from `marl list`")
-    settings: dict[str, Any] = Field({}, description="dotted keys and values")
+    settings: dict[str, Any] = Field({}, description="dotted keys and values, for this config")
 
 
 class SweepFile(BaseModel):
@@ -52,8 +52,8 @@ class SweepFile(BaseModel):
 
     base: dict[str, Base] = Field(description="configs by name: files, or names from `marl list`")
     settings: dict[str, Any] = Field({}, description="dotted keys and values, for every run")
-    grid: dict[str, list[Any]] = Field({}, description="dotted keys and the values to combine")
-    seeds: int | list[int] = Field(1, description="a list, or how many from 0")
+    grid: dict[str, list[Any]] = Field({}, description="dotted keys and values to combine")
+    seeds: int | list[int] = Field(1, description="a list of seeds, or their number, from 0 on")
     seeds_per_process: int = Field(1, ge=1, description="seeds that are trained side by side")
 
     @field_validator("base", mode="before")
