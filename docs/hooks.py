@@ -1,5 +1,5 @@
-"""What the guide shows beside its pages: references made from the program, and files of the
-repository to which pages link. Nothing of it is stored, so nothing can go stale.
+"""References of the guide that are made from the program, and files of the repository to which
+pages link. Nothing of it is stored, so nothing can go stale.
 
     <!-- settings: SECTION -->    a table of every setting of that section of a config
     <!-- commands -->             the help of every command

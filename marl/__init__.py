@@ -53,7 +53,8 @@ _HOMES = {
 
 
 def __getattr__(name: str):
-    """Import on first use: torch and numba take seconds, which `marl --help` need not wait for."""
+    """Import on first use: torch and numba take seconds, and `marl --help` should not wait for
+    them."""
     if name not in _HOMES:
         raise AttributeError(f"module 'marl' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""Where runs are written, and where configs and models are looked for."""
+"""The folders of runs, configs and models."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def data_root() -> Path:
-    """Where runs are written: ./data, or what the variable MARL_DATA names."""
+    """The folder of runs: ./data, or the folder in the variable MARL_DATA."""
     return Path(os.environ.get("MARL_DATA") or "data")
 
 
 def data_folders() -> list[Path]:
-    """Where configs and trained models are looked for: the root, then what the package brought."""
+    """The folders of configs and trained models: the root, then the package's own."""
     return [data_root(), PACKAGE.parent / "data", PACKAGE / "data"]

@@ -1,5 +1,5 @@
-"""Scenarios and agents of one's own: what "module:NAME" means in a config, and what installed
-packages offer by name."""
+"""Your own scenarios and agents: "module:NAME" in a config, and the names that installed packages
+offer."""
 
 import importlib
 import os
@@ -10,8 +10,8 @@ from typing import Any
 
 
 def imported(name: str) -> Any:
-    """What "module:NAME" names; the module may lie in the current folder, too. Raises ValueError
-    where it cannot be imported."""
+    """The object "module:NAME". Python also looks for the module in the current folder. Raises
+    ValueError if it cannot be imported."""
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), attribute]):
         raise ValueError(f"{name!r} should be 'module:NAME', as Python imports them")
@@ -25,13 +25,13 @@ def imported(name: str) -> Any:
 
 @cache
 def offered(group: str) -> dict[str, EntryPoint]:
-    """What installed packages offer in a group of entry points, "marl.scenarios" or "marl.agents",
-    by name; nothing is imported."""
+    """The offers of installed packages in a group of entry points, "marl.scenarios" or
+    "marl.agents", by name. Nothing is imported."""
     return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def loaded(group: str, name: str) -> Any:
-    """What one of them is. Raises ValueError where it cannot be imported."""
+    """One of these offers, imported. Raises ValueError if it cannot be imported."""
     entry = offered(group)[name]
     try:
         return entry.load()

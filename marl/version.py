@@ -1,4 +1,4 @@
-"""Which version of marl this is."""
+"""The version of marl."""
 
 from importlib.metadata import PackageNotFoundError, version
 

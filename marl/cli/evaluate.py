@@ -10,30 +10,32 @@ from marl.errors import UserError
 
 def add_evaluate(add: Add) -> None:
     """Add `evaluate` with its flags."""
-    command = add("evaluate", evaluate, "measure a policy on any number of agents")
+    command = add("evaluate", evaluate, "measure a policy with any number of agents")
     command.add_argument("name", metavar="RUN_OR_FILE_OR_POLICY", help=POLICY)
     command.add_argument(
         "--agents", type=whole(1), nargs="+", metavar="N", help="numbers of agents"
     )
-    command.add_argument("--episodes", type=whole(1), metavar="E", help="for each number of agents")
-    command.add_argument("--seed", type=whole(0), metavar="S", help="of the episodes")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
+    command.add_argument("--episodes", type=whole(1), metavar="E", help="episodes for each N")
+    command.add_argument("--seed", type=whole(0), metavar="S", help="seed of the episodes")
+    command.add_argument("--json", type=Path, metavar="FILE", help="JSON file for the numbers")
     add_settings(command, WORLD_SETTINGS)
 
 
 def add_render(add: Add) -> None:
     """Add `render` with its flags."""
-    command = add("render", render, "watch a policy: a GIF, MP4, PNG or a live window")
+    command = add("render", render, "render a policy: a GIF, MP4, PNG or a live window")
     command.add_argument("name", metavar="RUN_OR_FILE_OR_POLICY", help=POLICY)
-    command.add_argument("--agents", type=whole(1), metavar="N", help="how many; else as trained")
-    command.add_argument("--steps", type=whole(1), metavar="T", help="otherwise one episode")
-    command.add_argument("--seed", type=whole(0), default=0, metavar="S", help="of the episode")
-    command.add_argument("--out", type=Path, metavar="FILE.gif|.mp4|.png", help="what to write")
-    command.add_argument("--trails", action="store_true", help="show where things have been")
+    command.add_argument("--agents", type=whole(1), metavar="N", help="default: as in training")
+    command.add_argument("--steps", type=whole(1), metavar="T", help="default: one episode")
+    command.add_argument(
+        "--seed", type=whole(0), default=0, metavar="S", help="seed of the episode"
+    )
+    command.add_argument("--out", type=Path, metavar="FILE.gif|.mp4|.png", help="file to write")
+    command.add_argument("--trails", action="store_true", help="draw trails of moving discs")
     command.add_argument("--window", action="store_true", help="open a live window")
     command.add_argument(
         "--play", metavar="AGENT",
-        help="play this agent (as agent_0) with the arrow keys, in the window, until it is closed",
+        help="play this agent (such as agent_0) with the arrow keys, until the window is closed",
     )  # fmt: skip
     add_settings(command, WORLD_SETTINGS)
 

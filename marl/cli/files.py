@@ -1,4 +1,4 @@
-"""Commands about what lies on the disk: export-stats, clean, list."""
+"""Commands about files: export-stats, clean, list."""
 
 import sys
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ def add_commands(add: Add) -> None:
     command = add("export-stats", export_stats, "write the logs of runs as one table")
     command.add_argument("names", metavar="RUN_OR_SWEEP", nargs="+", help="see `marl list`")
     command.add_argument(
-        "--out", type=Path, metavar="FILE.csv|.parquet", required=True, help="what to write"
+        "--out", type=Path, metavar="FILE.csv|.parquet", required=True, help="file to write"
     )
 
     command = add("clean", clean, "remove what nobody needs, after saying what that is")
-    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.add_argument("--yes", action="store_true", help="remove without asking")
 
     add("list", show_list, "show agents, scenarios, policies, configs and runs")
 
@@ -33,7 +33,7 @@ def export_stats(names: Sequence[str], out: Path) -> None:
 
 
 def clean(yes: bool) -> None:
-    """Say what can be removed, ask, remove."""
+    """List removable files, ask, remove."""
     from marl.runs.cleanup import leftovers, remove
 
     found = leftovers()
@@ -56,7 +56,7 @@ def clean(yes: bool) -> None:
 
 
 def show_list() -> None:
-    """Show what can be named in configs and commands."""
+    """Show the names for configs and commands."""
     from marl.agents import agent_names
     from marl.config.parsing import config_names
     from marl.policies.builtin import BUILTIN

@@ -1,6 +1,6 @@
-"""The `marl` command: every command is a function with its flags beside it, one file a family.
+"""The `marl` command. Every command is a function with its flags beside it, one file a family.
 
-What needs torch or numba is imported inside the commands, so that `marl --help` answers at once.
+Imports of torch and numba are inside the commands, so that `marl --help` answers at once.
 """
 
 import argparse
@@ -13,8 +13,8 @@ from marl.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0 done, 1 some runs of a sweep or a world of somebody else's
-    failed, 2 bad input, 130 interrupted."""
+    """Run a command and exit: 0 done, 1 some runs of a sweep or another package's world failed, 2
+    bad input, 130 interrupted."""
     run_command(lambda: _run(arguments))
 
 

@@ -1,4 +1,4 @@
-"""What the commands' flags are made of."""
+"""The parts of the commands' flags."""
 
 import argparse
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def add_settings(command: argparse.ArgumentParser, text: str) -> None:
 def add_workers(command: argparse.ArgumentParser, what: str) -> None:
     """The flag --workers."""
     command.add_argument(
-        "--workers", type=whole(1), metavar="W", help=f"{what} at once; else one a core"
+        "--workers", type=whole(1), metavar="W", help=f"{what} at a time; default: one a core"
     )
 
 

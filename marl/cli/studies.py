@@ -12,75 +12,79 @@ def add_sweep(add: Add) -> None:
     """Add `sweep` with its flags."""
     command = add("sweep", sweep, "train many runs: configs times settings times seeds")
     command.add_argument("file", metavar="SWEEP.json", type=Path, help="see docs/experiments.md")
-    command.add_argument("--name", help="of the sweep; otherwise the file's")
+    command.add_argument("--name", help="name of the sweep; default: the file's name")
     add_workers(command, "runs")
     command.add_argument(
         "--ray", nargs="?", const="", metavar="ADDRESS",
-        help="train on the Ray cluster at HOST:PORT; without ADDRESS on that of the variable "
-        "RAY_ADDRESS, else on a Ray started here",
+        help="train on the Ray cluster at HOST:PORT; without ADDRESS, on the cluster in the "
+        "variable RAY_ADDRESS, or on a Ray started here",
     )  # fmt: skip
 
 
 def add_compare(add: Add) -> None:
     """Add `compare` with its flags."""
-    command = add("compare", compare, "set runs side by side: intervals, tests, curves, one page")
+    command = add("compare", compare, "compare runs: intervals, tests, curves, one page")
     command.add_argument("names", metavar="RUN_OR_SWEEP", nargs="+", help="see `marl list`")
-    command.add_argument("--metric", help="what counts; otherwise the world's first metric")
+    command.add_argument("--metric", help="metric to compare; default: the world's first one")
     command.add_argument(
         "--by", nargs="+", default=[], metavar="KEY",
-        help="runs that agree in these settings belong together; otherwise in all but the seed "
-        "(base: what a sweep calls its configs)",
+        help="settings that runs of one group share; default: all but the seed (base: the config's "
+        "name in a sweep)",
     )  # fmt: skip
     command.add_argument(
         "--agents", type=whole(1), nargs="+", default=[], metavar="N",
-        help="numbers of agents to measure with; otherwise as trained",
+        help="numbers of agents; default: the number in training",
     )  # fmt: skip
     add_workers(command, "measurements")
-    command.add_argument("--out", type=Path, metavar="DIR", help="otherwise data/comparisons/NAMES")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder; default: data/comparisons/NAMES"
+    )
 
 
 def add_scale(add: Add) -> None:
     """Add `scale` with its flags."""
     command = add(
-        "scale", scale, "measure policies with more and more agents, beside the built-in ones"
+        "scale", scale, "measure policies with more and more agents, and the built-in ones, too"
     )
     command.add_argument(
         "names", metavar="RUN", nargs="+",
-        help="a run (those that differ in their seed only are one policy), a sweep, a .safetensors "
+        help="a run (runs that differ only in their seed are one policy), a sweep, a .safetensors "
         "file or a built-in policy",
     )  # fmt: skip
     command.add_argument(
         "--agents", type=whole(1), nargs="+", metavar="N",
-        help="numbers of agents; otherwise 4 8 12 20 40 80 200 1000 10000, and as trained",
+        help="numbers of agents; default: 4 8 12 20 40 80 200 1000 10000, and that in training",
     )  # fmt: skip
     command.add_argument(
         "--episodes", type=whole(1), metavar="E",
-        help="for each number of agents; otherwise 20 000 agents' worth, at most 2000: 20 for "
-        "1000 agents, 2 for 10 000, 1 beyond",
+        help="episodes for each number of agents; default: 20 000 agents' worth, at most 2000: 20 "
+        "for 1000 agents, 2 for 10 000, 1 beyond",
     )  # fmt: skip
-    command.add_argument("--seed", type=whole(0), metavar="S", help="of the episodes")
+    command.add_argument("--seed", type=whole(0), metavar="S", help="seed of the episodes")
     add_workers(command, "measurements")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
-    command.add_argument("--out", type=Path, metavar="DIR", help="otherwise data/scales/NAMES")
+    command.add_argument("--json", type=Path, metavar="FILE", help="JSON file for the numbers")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder; default: data/scales/NAMES"
+    )
     add_settings(command, WORLD_SETTINGS)
 
 
 def add_crossplay(add: Add) -> None:
     """Add `crossplay` with its flags."""
     command = add(
-        "crossplay", crossplay, "let the sides of runs play against each other, in every pairing"
+        "crossplay", crossplay, "let the sides of runs play against each other, in all pairings"
     )
     command.add_argument("names", metavar="RUN_OR_SWEEP", nargs="+", help="see `marl list`")
     command.add_argument(
-        "--episodes", type=whole(1), metavar="E", help="of each pair of runs; otherwise 200"
+        "--episodes", type=whole(1), metavar="E", help="episodes of each pair of runs; default: 200"
     )
-    command.add_argument("--seed", type=whole(0), metavar="S", help="of the episodes")
+    command.add_argument("--seed", type=whole(0), metavar="S", help="seed of the episodes")
     add_workers(command, "pairs")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
+    command.add_argument("--json", type=Path, metavar="FILE", help="JSON file for the numbers")
 
 
 def sweep(file: Path, name: str | None, workers: int | None, ray: str | None) -> None:
-    """Train what is not finished of a sweep, here or on a Ray cluster."""
+    """Train the unfinished runs of a sweep, here or on a Ray cluster."""
     import os
     from contextlib import ExitStack
 
@@ -115,7 +119,7 @@ def compare(
     workers: int | None,
     out: Path | None,
 ) -> None:
-    """Measure runs alike and write what they say."""
+    """Measure runs alike and write the comparison."""
     import os
 
     from marl.folders import data_root
@@ -149,7 +153,7 @@ def scale(
     out: Path | None,
     settings: Sequence[str],
 ) -> None:
-    """Measure policies with more and more agents, and write what that says."""
+    """Measure policies with more and more agents, and write the study."""
     import os
 
     from marl.folders import data_root
@@ -212,5 +216,5 @@ def crossplay(
 
 
 def _title(names: Sequence[str]) -> str:
-    """What a folder of results on these is called."""
+    """The name of a folder of results on these."""
     return "-".join(names) if len(names) < 4 else f"{names[0]}-and-{len(names) - 1}-more"

@@ -15,21 +15,21 @@ def add_commands(add: Add) -> None:
     command = add("train", train, "train a new run")
     command.add_argument("config", metavar="CONFIG.json", help="a file, or a name from `marl list`")
     command.add_argument(
-        "--name", help="of the run; otherwise the config's, with a number if taken"
+        "--name", help="name of the run; default: the config's name, with a number if taken"
     )
-    command.add_argument("--seed", type=whole(0), help="instead of training.seed")
+    command.add_argument("--seed", type=whole(0), help="seed; default: training.seed")
     command.add_argument(
         "--seeds",
         type=whole(2),
         metavar="K",
-        help="train K seeds, from that one on, and keep the one that plays best; it is called "
-        "CONFIG-best without --name",
+        help="train K seeds, from --seed on, and keep the one that plays best; its default name is "
+        "CONFIG-best",
     )
-    add_settings(command, "replace a setting, as world.num_agents=6")
+    add_settings(command, "replace a setting, such as world.num_agents=6")
 
-    command = add("resume", resume, "continue a stopped or killed run with the config stored in it")
-    command.add_argument("name", metavar="NAME", help="of the run")
-    add_settings(command, "change a setting on the way, as training.steps=4000000")
+    command = add("resume", resume, "continue a stopped or killed run with its stored config")
+    command.add_argument("name", metavar="NAME", help="name of the run")
+    add_settings(command, "change a setting, such as training.steps=4000000")
 
 
 def add_demo(add: Add) -> None:
@@ -37,7 +37,7 @@ def add_demo(add: Add) -> None:
     command = add(
         "demo", demo, "train on 4 agents, then run on 4, 12, 80 and 1000: a table and GIFs"
     )
-    add_settings(command, "replace a setting of spread.json, as training.steps=500000")
+    add_settings(command, "replace a setting of spread.json, such as training.steps=500000")
 
 
 def train(
@@ -47,7 +47,7 @@ def train(
     settings: Sequence[str],
     seeds: int | None = None,
 ) -> str:
-    """Train a new run, or the best of several; its name is returned."""
+    """Train a new run, or the best of several; return its name."""
     from marl.config.parsing import find_config, load_config
     from marl.training import loop as training
 
@@ -64,7 +64,7 @@ def train(
 
 
 def _train_seeds(config: "Config", name: str, count: int) -> None:
-    """Train several seeds, let them play, and keep the best under this name."""
+    """Train several seeds, let them play, and keep the best one under this name."""
     import os
 
     from marl.studies.tables import print_table

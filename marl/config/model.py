@@ -25,25 +25,25 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = Field(0, ge=0, lt=SEEDS, description="from which all random streams derive")
-    steps: int = Field(1_000_000, ge=1, description="environment steps to train for")
+    seed: int = Field(0, ge=0, lt=SEEDS, description="seed of all random streams")
+    steps: int = Field(1_000_000, ge=1, description="environment steps of the training")
     num_worlds: int = Field(64, ge=1, description="worlds stepped side by side")
     num_agents: tuple[int, ...] = Field(
         (),
-        description="train with several numbers of agents at once, as [4, 8, 12], instead of "
+        description="train with several numbers of agents at once, such as [4, 8, 12], instead of "
         "world.num_agents",
     )
     vary: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
         {},
-        description="parameters in which the worlds side by side differ, as "
-        '{"num_landmarks": [4, 5, 6]}: world e has the e-th value of each list, which is repeated',
+        description="parameters in which the worlds differ, such as "
+        '{"num_landmarks": [4, 5, 6]}: world e has the e-th value of each list; lists repeat',
     )
     staggered: bool = Field(True, description="the worlds' episodes do not all end at once")
     batch_size: int = Field(256, ge=1, description="transitions of single agents in an update")
-    replay_size: int = Field(250_000, ge=1, description="steps of single worlds that are kept")
-    learning_starts: int = Field(2_000, ge=0, description="environment steps before any update")
+    replay_size: int = Field(250_000, ge=1, description="steps of single worlds in replay")
+    learning_starts: int = Field(2_000, ge=0, description="environment steps before updates")
     update_every: int = Field(64, ge=1, description="environment steps between updates")
-    updates: int = Field(1, ge=0, description="updates each time")
+    updates: int = Field(1, ge=0, description="updates at a time")
     log_every: int = Field(
         20_000, ge=0, description="environment steps between log lines; 0: never"
     )
@@ -54,7 +54,7 @@ class TrainingConfig(BaseModel):
         100_000, ge=0, description="environment steps between evaluations; 0: never"
     )
     evaluate_agents: tuple[int, ...] = Field(
-        (), description="numbers of agents to evaluate with besides, as [80, 1000]"
+        (), description="more numbers of agents to evaluate with, such as [80, 1000]"
     )
     reward_sharing: Share | dict[str, Share] = Field(
         0.0,
@@ -62,12 +62,12 @@ class TrainingConfig(BaseModel):
         'group, as {"good": 0.5}',
     )
     final_reward_sharing: Share | dict[str, Share] | None = Field(
-        None, description="what it has become at the end, in a straight line; null: the same"
+        None, description="reward_sharing at the end, reached linearly; null: the same"
     )
     publish: Literal["last", "best"] = Field(
         "last",
-        description="which weights count: the last, or those evaluated best so far, in the mean "
-        "over the numbers of agents that are evaluated",
+        description="published weights: the last ones, or those with the best evaluation so far, "
+        "averaged over the evaluated numbers of agents",
     )
 
     def kinds(self) -> list[tuple[dict[str, Any], int]]:
@@ -94,17 +94,17 @@ class EvaluationConfig(BaseModel):
         description="numbers of agents; null: those of the scenario, in spread 4, 12, 80 and 1000",
     )
     episodes: int | None = Field(
-        None, ge=1, description="null: about 20 000 agents' worth, at least 20 and at most 2000"
+        None, ge=1, description="null: about 20 000 agents' worth of episodes, 20 to 2000"
     )
-    seed: int = Field(1_000_000, ge=0, lt=SEEDS, description="of the episodes")
+    seed: int = Field(1_000_000, ge=0, lt=SEEDS, description="seed of the episodes")
     expected: dict[int, float] = Field(
         {},
-        description="the first metric that runs of this config reach, by number of agents, as "
-        '{"80": 0.86}; training that ends lower says so',
+        description="first metric that this config should reach, by number of agents, such as "
+        '{"80": 0.86}; training reports a lower end',
     )
     world: dict[str, Any] = Field(
         {"reward": "shared"},
-        description="scenario parameters that replace the training world's, here and in rendering",
+        description="scenario parameters that replace the training world's, also in rendering",
     )
 
 

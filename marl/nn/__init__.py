@@ -1,4 +1,4 @@
-"""Networks by name: what `agent.network` in a config may be."""
+"""Networks by name: the values of `agent.network` in a config."""
 
 from marl.nn.layers import MLP
 from marl.nn.sets import SetNetwork

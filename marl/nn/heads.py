@@ -1,5 +1,5 @@
-"""From what an actor says to what its agent does: numbers by tanh, choices by Gumbel-softmax (Jang,
-Gu & Poole 2017, with the straight-through estimator of their section 2.2; temperature 1)."""
+"""From an actor's outputs to actions: numbers by tanh, choices by Gumbel-softmax (Jang, Gu & Poole
+2017, with the straight-through estimator of their section 2.2; temperature 1)."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from marl.worlds.spaces import Group
 
 
 class ActionHead:
-    """How the actions of a group come about."""
+    """The map from outputs to the actions of a group."""
 
     def __init__(self, group: Group) -> None:
         self.choices = group.choices
@@ -16,9 +16,9 @@ class ActionHead:
         self._numbers = [c for c in range(group.action_space.shape[0]) if c not in chosen]
 
     def __call__(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Outputs of an actor, [..., A], as actions. Numbers are squashed by tanh. Of each choice
-        the largest output is chosen; with `generator` one is drawn, by the softmax of the outputs.
-        What is chosen is 1.0 and all else 0.0, while gradients are those of the softmax."""
+        """Outputs of an actor, [..., A], as actions. Numbers go through tanh. A choice takes the
+        largest output or, with `generator`, a draw from the softmax of the outputs. The chosen
+        number is 1.0 and the others are 0.0; gradients are those of the softmax."""
         if not self.choices:
             return output.tanh()
         columns, at = [], 0
@@ -34,12 +34,12 @@ class ActionHead:
         return torch.cat([*columns, output[..., at:].tanh()], -1)
 
     def with_choices_of(self, action: Tensor, changed: Tensor) -> Tensor:
-        """`changed`, but for the choices, which are those of `action`."""
+        """`changed`, with the choices of `action`."""
         for piece in self.choices:
             changed[..., piece] = action[..., piece]
         return changed
 
     def saturated(self, action: Tensor) -> Tensor | None:
-        """1.0 where a number lies at its bounds; None where there are no numbers."""
+        """1.0 if a number is at its bounds; None if there are no numbers."""
         numbers = action[..., self._numbers] if self.choices else action
         return (numbers.abs() > 0.99).float() if self._numbers else None

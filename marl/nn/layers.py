@@ -1,7 +1,7 @@
-"""Networks: K of them as one, their weights stacked.
+"""Layers of K stacked networks: one tensor holds the weights of all K.
 
 Every network maps [K, B, inputs] to [K, B, outputs]; network k sees slice k only. K=1 is one
-network shared by all agents, K=N one for each; there is no Python loop over networks.
+network shared by all agents, K=N one for each. There is no Python loop over networks.
 """
 
 import itertools
@@ -28,14 +28,14 @@ class StackedLinear(nn.Module):
 
     def small(self) -> "StackedLinear":
         """Start near zero, as DDPG's output layers do (Lillicrap et al. 2015, section 7): an
-        untrained policy then stands almost still instead of running away."""
+        untrained policy then stands almost still."""
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -3e-3, 3e-3)
         return self
 
     def forward(self, x: Tensor, extra: Tensor | None = None) -> Tensor:
-        """`extra`: more inputs, behind those of x. Kept apart they need no copy of x, which may be
-        one table that all K share (expanded), and no gradient of it."""
+        """`extra`: more inputs, after those of x. They are separate, so that x needs no copy and no
+        gradient: x may be one table that all K share (expanded)."""
         if extra is not None:
             first, second = self.weight.split([x.shape[-1], extra.shape[-1]], 1)
             return product(product(self.bias, x, first), extra, second)
@@ -43,7 +43,7 @@ class StackedLinear(nn.Module):
 
 
 def product(bias: Tensor | None, x: Tensor, weight: Tensor) -> Tensor:
-    """bias + x weight, for every one of the stack."""
+    """bias + x weight, for each network of the stack."""
     if len(weight) == 1:  # the same sum, without the overhead of a batched product
         y = x[0] @ weight[0] if bias is None else torch.addmm(bias[0], x[0], weight[0])
         return y[None]
@@ -63,7 +63,7 @@ class StackedLayerNorm(nn.Module):
 
 
 class Hidden(nn.Module):
-    """Layers with LeakyReLU, optionally behind a layer normalisation; `extra` numbers (an action)
+    """Layers with LeakyReLU, optionally after a layer normalisation. `extra` numbers (an action)
     are appended to the input."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Hidden(nn.Module):
 
 
 class MLP(Hidden):
-    """A multi-layer perceptron: hidden layers and a linear one."""
+    """A multi-layer perceptron: hidden layers and a linear layer."""
 
     def __init__(
         self,
@@ -116,8 +116,8 @@ class StackedLSTM(nn.Module):
         self.back_again = StackedLinear(stack, half, 4 * half, bias=False)
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
-        """`there` f32[K, B, T, 1] is 1.0 for a sequence's items and 0.0 for the padding at its end,
-        which does not count and for which the output is zero."""
+        """`there` f32[K, B, T, 1] is 1.0 for the items of a sequence and 0.0 for the padding at its
+        end. Padding is ignored, and its output is zero."""
         length = x.shape[2]
         order = range(length)
         forth = _run_lstm(self.forth, self.forth_again, x, there, order)

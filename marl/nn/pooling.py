@@ -1,8 +1,8 @@
-"""Who has the most to say about a target: maxima over items, compiled, which remember who won and
-nothing else, so that what is learned from them costs as little as what is said.
+"""Maxima over items, compiled. They store only the index of each maximum, so the backward pass
+costs as little as the forward pass.
 
 Shapes: K stacked networks, R rows (agents), T targets and J rivals in view, W units; float32 or
-float64 throughout. 16-bit inputs are made float32.
+float64 throughout. 16-bit inputs are converted to float32.
 """
 
 from typing import Any
@@ -17,26 +17,26 @@ from torch.autograd.function import once_differentiable
 def pair_max_pool(
     target: Tensor, rival: Tensor, both: list[Tensor], weight: Tensor, there: list[Tensor]
 ) -> Tensor:
-    """relu(max_j target(t) + rival(j) + sum_f both_f(t, j) weight_f), over those rivals j that are
-    there; 0 where there is no target.
+    """relu(max_j target(t) + rival(j) + sum_f both_f(t, j) weight_f), over the rivals j that are
+    there; 0 if there is no target.
 
     Args:
         target: [K, R, T, W].
         rival: [K, R, J, W].
         both: F features of a pair, [K, R, T, J] each.
         weight: [K, F, W].
-        there: which targets [K, R, T] and rivals [K, R, J] are not only padding: above 0.
+        there: presence of targets [K, R, T] and rivals [K, R, J]: above 0 if not padding.
 
     Returns:
-        [K, R, T, W]. Gradient flows to the first four, through the winner of each unit alone.
+        [K, R, T, W]. Gradient flows to the first four, through the maximum of each unit only.
     """
     args = [_wide(x) for x in (target, rival, torch.stack(both, 2), weight)]
     return _PairMaxPool.apply(*args, *there)
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """The largest of the items of each row, unit by unit: [K, R, T, W], not negative -> [K, R, W].
-    Gradient flows to the first of the largest, and to none where that is 0, as behind a relu."""
+    """The maximum over the items of each row, unit by unit: [K, R, T, W], not negative -> [K, R,
+    W]. Gradient flows to the first maximum, and to none if it is 0, as after a relu."""
     return _MaxPool.apply(_wide(x))
 
 
@@ -65,7 +65,7 @@ class _PairMaxPool(torch.autograd.Function):
         rivals, features, weights = _arrays(rival, both, weight)
         to = [np.empty(winner.shape, rivals.dtype)]
         to += [np.zeros_like(x) for x in (rivals, features, weights)]
-        wanted = ctx.needs_input_grad[2]  # what is seen of a pair learns nothing, as a rule
+        wanted = ctx.needs_input_grad[2]  # features of a pair usually need no gradient
         passed, won = _arrays(gradient, winner)
         _reward(passed, features, weights, won, wanted, *to)
         return *[torch.from_numpy(x) for x in to], None, None
@@ -93,8 +93,8 @@ class _MaxPool(torch.autograd.Function):
         return torch.from_numpy(to)
 
 
-# All loops over units are innermost, without branches and temporary arrays, over numbers of 32 bits
-# that are compared with numbers of 32 bits: so they are vectorised.
+# The compiler vectorises the loops over units: they are innermost, have no branches and no
+# temporary arrays, and compare numbers of 32 bits with numbers of 32 bits.
 
 
 @njit(cache=True, error_model="numpy")

@@ -12,30 +12,31 @@ from marl.nn.pooling import max_pool, pair_max_pool
 from marl.worlds.spaces import Part
 
 HEADS = 4  # attention heads of a set network
-SHARPNESS = 8.0  # of the attention: to look at one target rather than between two
+SHARPNESS = 8.0  # of the attention, so that it selects one target and not a point between two
 
 
 class SetNetwork(nn.Module):
-    """A network for observations made of sets: the order and number of items do not matter.
+    """A network for observations made of sets: order and number of items do not matter.
 
-    The last masked part of the observation holds the targets t (landmarks), the masked parts before
-    it the rivals r (other agents); everything else, and `extra`, is one's own. With f, g, h affine:
+    The last masked part of the observation holds the targets t (landmarks), and the masked parts
+    before it the rivals r (other agents). All other numbers, and `extra`, belong to the agent
+    itself ("own"). With f, g, h affine:
 
-        pair(t)  = relu(max_r f(t, r, |t - r|))                       who else is near this target
+        pair(t)  = relu(max_r f(t, r, |t - r|))                       rivals near this target
         token(t) = relu(g(t, own, pair(t)))
-        picked   = sum_t softmax_t(score(token(t))) t                 targets to look at
+        picked   = sum_t softmax_t(score(token(t))) t                 attended target
         output   = affine(relu(h(own, picked, max_t token(t)))) + linear(own, picked)
 
-    Without `pool` the maximum over tokens is left out. It grows with the number of targets, so that
-    an actor that was trained with four and sees ten is pushed about by it; the targets that are
-    picked do not.
+    Without `pool` the maximum over tokens is left out. The maximum grows with the number of
+    targets. So it disturbs an actor that was trained with four targets and sees ten. The attended
+    target does not have this problem.
 
-    The linear term lets an actor start from a plain controller, towards what it looks at and
-    against its own velocity, which it learns in a fraction of the time.
+    The linear term lets an actor start from a plain controller, towards the attended target and
+    against its own velocity. It learns this controller in a fraction of the time.
 
-    Each item enters with its length, so that who is nearer need not be learned from coordinates. An
-    item that is only padding enters as zeros; f and g have no constant but the item's presence, so
-    it adds a zero to each maximum, which changes nothing behind the relu.
+    Each item enters with its length, so the network need not learn distances from coordinates. A
+    padding item enters as zeros, and f and g have no constant except the item's presence. So
+    padding adds a zero to each maximum, which changes nothing after the relu.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class SetNetwork(nn.Module):
         token = _each(torch.cat([target, *pairs], -1), torch.cat([of_target, *of_pairs], 1))
         token = F.relu(token + product(None, mine, of_mine)[:, :, None] * there)
         score = SHARPNESS * _each(token, self.scores.weight)
-        score = score + (there - 1.0) * 1e9  # nobody looks at padding
+        score = score + (there - 1.0) * 1e9  # no attention to padding
         picked = (score.softmax(2).transpose(2, 3) @ target).flatten(2)
         direct = torch.cat([mine, picked], -1)
         x = self.trunk(torch.cat([direct, max_pool(token)], -1) if self.pool else direct)

@@ -1,1 +1,1 @@
-"""Who acts without learning."""
+"""Policies that act without learning."""

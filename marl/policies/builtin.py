@@ -35,7 +35,7 @@ class Random(Policy):
 
 
 class Still(Policy):
-    """No force, or the first of the moves, which is to stay; and always the same message."""
+    """No force, or the move "stay"; always the same message."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
         self._actions = {}

@@ -1,4 +1,4 @@
-"""A human plays one of the agents, with the arrow keys."""
+"""A human player of one of the agents, with the arrow keys."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ MOVES = ((0, 0), *ARROWS.values())  # discrete actions, in their order
 
 
 class Keyboard:
-    """Which arrow keys are held down."""
+    """The arrow keys that are held down."""
 
     def __init__(self) -> None:
         self._held: dict[str, None] = {}
@@ -27,18 +27,18 @@ class Keyboard:
 
     @property
     def push(self) -> np.ndarray:
-        """f32[2]: where to, within -1 and 1."""
+        """f32[2]: the direction of the keys, within -1 and 1."""
         return np.array([ARROWS[key] for key in self._held] or [(0, 0)], np.float32).sum(0)
 
     @property
     def move(self) -> int:
-        """The discrete action: of the key that was pressed last."""
+        """The discrete action of the last pressed key."""
         return MOVES.index(ARROWS[next(reversed(self._held))]) if self._held else 0
 
 
 class HumanPolicy(WrappedPolicy):
-    """A policy, but for one agent's moves, which are a human's. (What the agent says stays the
-    policy's.)"""
+    """A policy, except for the moves of one agent, which are a human's. (The agent's messages stay
+    the policy's.)"""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class HumanPolicy(WrappedPolicy):
         hands: Keyboard,
         reach: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """`reach`: see `WorldConfig.reaches`. Raises UserError where there is no such agent, or it
+        """`reach`: see `WorldConfig.reaches`. Raises UserError if there is no such agent, or if it
         cannot move."""
         places = {name: (g, i) for g, group in groups.items() for i, name in enumerate(group.names)}
         if agent not in places:

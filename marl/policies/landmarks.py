@@ -1,9 +1,9 @@
-"""Policies that need no training, as yardsticks.
+"""Policies that need no training, for comparison.
 
-Random and still play in every world, landing in tennis. The others are for worlds of landmarks: all
-but `assignment` act on observations alone and work in any world whose observations have a part
-"landmarks" (and "agents", for local-assignment). They steer by one PD controller,
-clip(p (target - position) - d velocity, -1, 1), with the gains `GAINS` of the world's integration.
+Random and still play in every world, landing in tennis. The policies here are for worlds of
+landmarks. All but `assignment` use observations only, and work in any world whose observations have
+a part "landmarks" (and "agents", for local-assignment). They steer by one PD controller, clip(p
+(target - position) - d velocity, -1, 1), with the gains `GAINS` of the world's integration.
 """
 
 from typing import cast
@@ -20,13 +20,13 @@ from marl.worlds.particles.assignment import match, matched
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.spaces import Group, pieces
 
-# p and d. Explicit steps bounce and lag behind, and need a calmer hand: with the other gains the
+# p and d. Explicit steps bounce and act later, so they need smaller gains: with the other gains the
 # oracle's coverage at N=4 is .87 instead of .97.
 GAINS = {"explicit": (3.0, 3.0), "semi_implicit": (10.0, 1.5)}
 
 
 class Greedy(Policy):
-    """To the nearest landmark."""
+    """Goes to the nearest landmark."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
         _check_sight(world, "landmarks")
@@ -41,8 +41,8 @@ class Greedy(Policy):
 
 
 class LocalAssignment(Policy):
-    """To the landmark that is one's own in the best assignment of the agents to the landmarks in
-    one's view; brakes where no landmark is left over for oneself."""
+    """Goes to the agent's landmark in the best assignment of the visible agents to the visible
+    landmarks; brakes if no landmark is left for it."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
         _check_sight(world, "agents", "landmarks")
@@ -60,14 +60,14 @@ class LocalAssignment(Policy):
 
 
 class Assignment(Policy):
-    """The oracle: sees everything and sends every agent to its landmark in the assignment with the
-    smallest sum of distances, found once at the start of an episode."""
+    """The oracle: sees everything. It sends every agent to its landmark in the assignment with the
+    smallest sum of distances, computed once at the start of an episode."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
         if not isinstance(world, ParticleWorld):
             raise ValueError("the policy 'assignment' needs a particle world")
         self._world, self._gains = world, _gains(world)
-        self._match: np.ndarray | None = None  # i64[E, N], -1 for agents left over
+        self._match: np.ndarray | None = None  # i64[E, N], -1 for agents without a landmark
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         agents, landmarks = self._world.positions()
@@ -96,7 +96,8 @@ class Assignment(Policy):
 
 
 class Claims(Policy):
-    """To the landmark that one has claimed in the auction among neighbours (`agents.auction`)."""
+    """Goes to the landmark that the agent has claimed in the auction among neighbours
+    (`agents.auction`)."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
         self._gains = _gains(world)
@@ -131,7 +132,7 @@ def _items(group: Group, name: str, rows: np.ndarray) -> np.ndarray:
 
 
 def _check_sight(world: World, *names: str) -> None:
-    """Raise ValueError where not everybody sees all of this."""
+    """Raise ValueError if not all agents see these parts."""
     for group in world.groups.values():
         for name in names:
             if name not in [part.name for part in group.observation_parts]:
@@ -144,15 +145,15 @@ def _gains(world: World) -> tuple[float, float]:
 
 
 def _steer(target: np.ndarray, velocity: np.ndarray, gains: tuple[float, float]) -> np.ndarray:
-    """PD control towards a target relative to oneself."""
+    """PD control towards a target in relative coordinates."""
     p, d = gains
     return np.clip(p * target - d * velocity, -1.0, 1.0).astype(np.float32)
 
 
 @njit
 def _local_targets(agents, landmarks):
-    """Where each agent goes, [B, 2]: agents [B, K, item] and landmarks [B, L, item] are those in
-    view, relative to it."""
+    """The target of each agent, [B, 2], from the agents [B, K, item] and landmarks [B, L, item] in
+    view, in coordinates relative to it."""
     targets = np.zeros((len(agents), 2))
     for b in range(len(agents)):
         rivals, places = 0, 0

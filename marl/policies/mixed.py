@@ -1,4 +1,4 @@
-"""Every group played by another policy."""
+"""Groups that play by different policies."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,10 @@ from marl.worlds.base import Arrays
 
 
 class Mixed(Policy):
-    """Every group plays as another policy plays it. Only for playing, not for learning."""
+    """Each group plays by its own policy. Only for playing, not for learning."""
 
     def __init__(self, policies: Mapping[str, Policy]) -> None:
-        """`policies`: of each group; one may stand there several times."""
+        """`policies`: the policy of each group; one policy may play several groups."""
         self._policies = policies
         self._all = list({id(policy): policy for policy in policies.values()}.values())
         for policy in self._all:

@@ -1,1 +1,1 @@
-"""Pictures, films and a live window of any `marl.worlds.scene.Scene`."""
+"""Pictures, movies and a live window of any `marl.worlds.scene.Scene`."""

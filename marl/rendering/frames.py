@@ -1,4 +1,4 @@
-"""From a `Scene` to a picture: anti-aliased discs and one line of text, with no display at all."""
+"""A `Scene` to a picture: anti-aliased discs and one line of text, without a display."""
 
 from functools import lru_cache
 
@@ -20,15 +20,15 @@ SUBROWS = 8  # scan lines per pixel that the area of a disc is summed over
 
 
 def draw(scene: Scene, size: int | None = None) -> np.ndarray:
-    """Draws a scene, with its caption (if any) in a strip above the world.
+    """Draw a scene, with its caption (if any) in a strip above the world.
 
     Args:
-        scene: what to draw. Discs blend in the order given. What lies outside the visible
-            rectangle is clipped; a disc whose position is not finite is skipped.
+        scene: its discs blend in the given order. Discs outside the visible rectangle are clipped;
+            a disc whose position is not finite is skipped.
         size: the longer side of the world in pixels; `default_size` if not given.
 
     Returns:
-        u8[H, W, 3] RGB, top row first. H and W are even, as video codecs want them.
+        u8[H, W, 3] RGB, top row first. H and W are even, as video codecs need.
     """
     if scene.picture is not None:
         return _captioned(scene, _evened(scene.picture))
@@ -70,7 +70,7 @@ def default_size(discs: int) -> int:
 
 
 def strip(text: str, width: int) -> np.ndarray:
-    """One line of text as u8[STRIP_HEIGHT, width, 3]; text that is too long is set smaller."""
+    """One line of text as u8[STRIP_HEIGHT, width, 3]; a long text gets a smaller font."""
     room = max(width - 2 * MARGIN, 1)
     font = _font(FONT_SIZE)
     font = _font(FONT_SIZE * min(room / max(font.getlength(text), 1), 1))

@@ -1,4 +1,4 @@
-"""From frames to a file: GIF, MP4 or PNG, written whole or not at all."""
+"""Frames to a file: GIF, MP4 or PNG, written whole or not at all."""
 
 import math
 import os
@@ -20,18 +20,18 @@ GIF_MAX_FPS = 50  # browsers slow down a GIF that asks for more
 
 
 def save(frames: Iterable[np.ndarray], path: str | Path, fps: float = FPS) -> None:
-    """Writes frames to a file whose suffix says how.
+    """Write frames to a file; its suffix sets the format.
 
-    - `.gif`: loops for ever. Stays below `GIF_LIMIT` by leaving out every second frame, or more,
-      while the speed stays right. Holds all frames in memory.
-    - `.mp4`: H.264 that browsers play. Needs the extra `marl[video]`.
+    - `.gif`: loops for ever. Stays below `GIF_LIMIT` by leaving out every second frame, or more, at
+      the right speed. Holds all frames in memory.
+    - `.mp4`: H.264 for browsers. Needs the extra `marl[video]`.
     - `.png`: the last frame.
 
     Missing folders are made. The file appears, or replaces an older one, only once it is complete.
 
     Args:
         frames: u8[H, W, 3] each, all of one shape, at least one.
-        path: where to write.
+        path: the file to write.
         fps: frames per second of playing time.
 
     Raises:
@@ -122,10 +122,10 @@ def _gif(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
 
 
 def _palette(images: list[Image.Image]) -> Image.Image:
-    """The most frequent colours, and then again and again the one that is worst served by those.
+    """The most frequent colours, then repeatedly the colour with the largest error under them.
 
-    Median cut would spend the palette on shades of the edges and lose the few discs that have a
-    colour of their own, such as one covered landmark among a thousand others.
+    Median cut would spend the palette on shades of the edges. It would lose the few discs with
+    their own colour, such as one covered landmark among a thousand others.
     """
     stack = Image.fromarray(np.concatenate([np.asarray(image) for image in images]))
     counts: Any = stack.getcolors(maxcolors=stack.width * stack.height)  # [(count, (r, g, b))]

@@ -1,4 +1,4 @@
-"""Where things have been: small discs that fade, below the discs of a scene."""
+"""Trails: small fading discs at past positions, below the discs of a scene."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -9,24 +9,24 @@ import numpy as np
 from marl.worlds.scene import Scene
 
 LENGTH = 25  # scenes
-SIZE = 0.3  # of the radius of the disc that was there
-NEAR = 0.01  # world units: what has not gone farther than that leaves no trail
+SIZE = 0.3  # share of the radius of the moving disc
+NEAR = 0.01  # world units: a disc that moved less leaves no trail
 
 
 class Trails:
-    """Remembers the last scenes, whether trails are drawn or not."""
+    """Remembers the last scenes, also while trails are not drawn."""
 
     def __init__(self) -> None:
         self._past: deque[np.ndarray] = deque(maxlen=LENGTH)
 
     def note(self, scene: Scene) -> None:
-        """Take note of a scene that is shown."""
+        """Remember a shown scene."""
         if self._past and self._past[-1].shape != scene.positions.shape:
             self._past.clear()
         self._past.append(scene.positions)
 
     def below(self, scene: Scene) -> Scene:
-        """The scene with the trails of what has moved."""
+        """The scene with the trails of moving discs."""
         parts = []
         for age, positions in enumerate(reversed(self._past)):
             gone = np.hypot(*(positions - scene.positions).T) > NEAR  # False where not finite

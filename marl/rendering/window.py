@@ -1,5 +1,5 @@
-"""A live window that plays scenes, with keys to pause, step, change the speed and show trails; and
-to play, where somebody does."""
+"""A live window that plays scenes. Keys pause, step, change the speed, show trails, and play an
+agent if a human plays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARROWS = ("LEFT", "RIGHT", "UP", "DOWN")
 
 
 class Keys(Protocol):
-    """Who wants to know which keys are held down, by pyglet's names for them."""
+    """An object that is told which keys are held down, by pyglet's names for them."""
 
     def press(self, key: str) -> None: ...
 
@@ -34,14 +34,14 @@ class Keys(Protocol):
 
 
 class NoDisplayError(RuntimeError):
-    """There is no window to be had, and the message says what to do instead."""
+    """No window can be opened; the message says what to do instead."""
 
 
 class Controls:
-    """What the viewer asked for, and when the next scene is due. Knows nothing of any window."""
+    """The viewer's requests, and the time of the next scene. It knows nothing of any window."""
 
     def __init__(self, fps: float = FPS, driving: bool = False):
-        """`driving`: the arrow keys are for something else."""
+        """`driving`: the arrow keys play an agent."""
         self.fps, self.driving = fps, driving
         self.paused = self.trails = False
         self.quit = False
@@ -64,7 +64,7 @@ class Controls:
         return f"{state} x{self.speed:g}   |   {keys}"
 
     def press(self, key: str) -> None:
-        """Takes one key by pyglet's name for it, such as `"SPACE"`; others are ignored."""
+        """Take one key by pyglet's name for it, such as `"SPACE"`; other keys are ignored."""
         if self.driving and key in ARROWS:
             return
         match key:
@@ -83,7 +83,7 @@ class Controls:
                 self.quit = True
 
     def next_is_due(self, seconds: float) -> bool:
-        """Whether to show another scene, now that this much time has passed since the last call."""
+        """Whether to show another scene, after this much time since the last call."""
         if not self.paused:
             self._owed += seconds * self.fps * self.speed
         if self._owed < 1:
@@ -93,20 +93,20 @@ class Controls:
 
 
 def play(scenes: Iterator[Scene], title: str, fps: float = FPS, hands: Keys | None = None) -> None:
-    """Shows scenes in a window until they end or the viewer quits.
+    """Show scenes in a window until they end or the viewer quits.
 
-    A scene is asked for only when it is due, so a world can be stepped while it is watched. The
-    keys stand below the picture: space pauses, right or `.` steps, up and down or + and - change
+    A scene is requested only when it is due, so a world can be stepped during the show. The keys
+    are listed below the picture: space pauses, right or `.` steps, up and down or + and - change
     the speed, t shows trails, q or escape quits.
 
     Args:
-        scenes: what to show, in order.
+        scenes: the scenes in order.
         title: of the window.
         fps: scenes per second at speed x1; at most `REDRAWS` at any speed.
-        hands: who is told of the arrow keys, if anybody, instead of these doing that.
+        hands: objects that get the arrow keys; these keys then control no speed and no steps.
 
     Raises:
-        NoDisplayError: pyglet is not installed, or finds no display that it can draw on.
+        NoDisplayError: pyglet is not installed, or finds no display.
     """
     first = next(scenes, None)
     if first is None:
@@ -165,8 +165,8 @@ def play(scenes: Iterator[Scene], title: str, fps: float = FPS, hands: Keys | No
 
 
 class Viewer:
-    """A window for scenes that come when they come: in a loop that is somebody else's. Opens with
-    the first one. Raises NoDisplayError, as `play`."""
+    """A window for scenes from a caller's own loop. It opens with the first scene. Raises
+    NoDisplayError, as `play`."""
 
     def __init__(self, title: str, fps: float = FPS) -> None:
         """At most `fps` scenes a second are shown: `show` waits."""
@@ -175,7 +175,7 @@ class Viewer:
         self._due = 0.0
 
     def show(self, scene: Scene) -> None:
-        """Show this one. A window that was closed stays closed."""
+        """Show a scene. A closed window stays closed."""
         frame = draw(scene)
         if self._window is None:
             self._window = _open(self.title, frame)

@@ -1,6 +1,6 @@
 """A checkpoint: tensors in a .safetensors file, with the config and the step in its header.
 
-No pickle is ever loaded.
+marl never loads a pickle.
 """
 
 import json
@@ -27,7 +27,7 @@ FORMAT = "1"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What one .safetensors file of ours holds."""
+    """The content of a weights or state file."""
 
     config: StoredConfig
     step: int
@@ -44,11 +44,11 @@ def write_checkpoint(
     files: WholeFiles | None = None,
     **extra: Any,
 ) -> None:
-    """Write tensors with the resolved config and the step in the header; together with others, if
+    """Write tensors with the complete config and the step in the header; together with others, if
     `files` is given.
 
-    The same content gives the same bytes: one header entry only, as the library does not keep
-    several in order.
+    The same content gives the same bytes. There is one header entry only, because the library does
+    not keep the order of several.
     """
     header = {
         "format": FORMAT,
@@ -64,10 +64,10 @@ def write_checkpoint(
 
 
 def read_checkpoint(path: Path, kind: str = "weights") -> Checkpoint:
-    """Read and check a file of ours; `kind` is "weights" or "state".
+    """Read and check a weights or state file; `kind` is "weights" or "state".
 
-    Raises UserError for a file that is missing, damaged or not ours, and for numbers in it that are
-    not finite.
+    Raises UserError for a file that is missing, damaged or of another kind, and for numbers that
+    are not finite.
     """
     with _opened(path, kind) as (config, step, header, stored):
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
@@ -120,8 +120,8 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[StoredConfig, int, dict[str
 
 
 def stored_config(path: Path, data: Any) -> StoredConfig:
-    """The config that a file of ours holds. Raises UserError where it is damaged or does not fit
-    this version."""
+    """The config in a weights or state file. Raises UserError if it is damaged or does not fit this
+    version."""
     if not isinstance(data, dict):
         raise UserError(f"{path} is damaged: it holds no config")
     try:
@@ -135,7 +135,8 @@ def _finite(array: np.ndarray) -> bool:
 
 
 def as_tensors(arrays: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Tensor]:
-    """The arrays whose names begin with `prefix`, without it, as tensors of their own."""
+    """Copies, as tensors, of the arrays whose names begin with `prefix`, with the prefix
+    removed."""
     return {
         name.removeprefix(prefix): torch.from_numpy(array.copy())
         for name, array in arrays.items()

@@ -1,4 +1,4 @@
-"""What may be removed from the disk, and statistics for other programs."""
+"""Files that may be removed from the disk."""
 
 import shutil
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from marl.worlds.compiled.cache import kernel_folders
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that nobody needs, and why."""
+    """A file or folder that is not needed any more, and the reason."""
 
     path: Path
     reason: str
@@ -25,8 +25,8 @@ class Leftover:
 
 
 def leftovers() -> list[Leftover]:
-    """What is safe to remove: nothing of a run that is being trained, no weights, no statistics of
-    a run that has any."""
+    """Files that are safe to remove: nothing of a run in training, no weights, no statistics of a
+    run that has weights."""
     found = []
     root = data_root()
     names = {path.name for part in ("models", "stats") for path in root.glob(f"{part}/*")}
@@ -54,7 +54,7 @@ def leftovers() -> list[Leftover]:
 
 
 def remove(leftover: Leftover) -> None:
-    """Raises UserError where it cannot be removed."""
+    """Remove it. Raises UserError if that is not possible."""
     try:
         if leftover.path.is_dir():
             shutil.rmtree(leftover.path)

@@ -1,4 +1,4 @@
-"""Tables and plots of what a run or an evaluation gave."""
+"""Tables and plots of a run or an evaluation."""
 
 import io
 from pathlib import Path
@@ -13,9 +13,9 @@ LIMITS = {"coverage": (0.0, 1.02), "collisions": (0.0, None)}
 
 
 def plot_run(name: str, solved_at: float | None = None) -> Path:
-    """Draw a run's first metric, collisions and reward over environment steps into curve.png beside
-    its log, and return the file. `solved_at`: where the first metric is good enough. Raises
-    UserError where there is no log."""
+    """Plot a run's first metric, collisions and reward over environment steps into curve.png beside
+    its log, and return the file. `solved_at`: the value of the first metric that counts as solved.
+    Raises UserError if there is no log."""
     from matplotlib.figure import Figure  # takes half a second
     from matplotlib.ticker import EngFormatter
 
@@ -45,15 +45,15 @@ def plot_run(name: str, solved_at: float | None = None) -> Path:
 
 
 def _panels(lines: list[dict[str, Any]]) -> list[str]:
-    """What is worth a picture: the world's first metric, collisions and reward."""
+    """The plotted quantities: the world's first metric, collisions and reward."""
     metrics = next((list(line["metrics"]) for line in lines if line.get("metrics")), [])
     return [*metrics[:1], *(name for name in metrics[1:] if name == "collisions"), "reward"]
 
 
 def _curves(lines: list[dict[str, Any]], panel: str) -> dict[str, list[tuple[int, float]]]:
-    """[(step, value)] of the exploring agents, as means over all steps or, of what is known when an
-    episode ends, over the last 100 episodes; and of the evaluations, but their reward is another
-    one, so it has no place beside that of the training."""
+    """[(step, value)] of the exploring agents: means over all steps or, for metrics known at the
+    end of an episode, over the last 100 episodes; and of the evaluations. The reward of evaluations
+    is left out, because it may be another reward than in training."""
     evaluations = dict.fromkeys(k for line in lines for k in line if k.startswith("evaluation"))
     greedy = {
         kind.replace("_", ", N="): [

@@ -14,8 +14,8 @@ from marl.errors import UserError
 
 @contextmanager
 def whole_files() -> Iterator["WholeFiles"]:
-    """Files that are written together: they take their places, one right after the other, if the
-    block ends well; if it does not, all stay as they were. Raises UserError where one cannot be
+    """Files that are written together. If the block ends well they are put in place, one right
+    after the other; otherwise all stay as they were. Raises UserError if a file cannot be
     written."""
     files = WholeFiles()
     try:
@@ -33,7 +33,7 @@ def whole_files() -> Iterator["WholeFiles"]:
 
 
 class WholeFiles:
-    """What `whole_files` is about to put in place."""
+    """The files that `whole_files` is about to put in place."""
 
     def __init__(self) -> None:
         self.partials: dict[Path, Path] = {}
@@ -55,14 +55,14 @@ class WholeFiles:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place if the block ends well; if it does not,
-    `path` stays as it was. Raises UserError where it cannot be written."""
+    """A temporary file beside `path`. If the block ends well it replaces `path`; otherwise `path`
+    stays as it was. Raises UserError if it cannot be written."""
     with whole_files() as files, files.file(path) as partial:
         yield partial
 
 
 def check_writable(path: Path) -> None:
-    """Raise UserError now if a file could not be written later, after long work."""
+    """Raise UserError now, before long work, if a file cannot be written."""
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(f"cannot write {path}: not a file in a folder that can be written to")

@@ -1,4 +1,4 @@
-"""Groups that play by the weights of another run and do not learn: `agents.GROUP.frozen`."""
+"""Groups that play with the weights of another run and do not learn: `agents.GROUP.frozen`."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,9 +14,8 @@ from marl.runs.paths import find_weights
 
 
 def resolve_frozen(config: Config) -> Config:
-    """The config in which frozen groups have the settings that they were trained with, so that it
-    says all that there is to know without the other run. Raises UserError where that cannot be
-    used."""
+    """The config with the training settings of the frozen groups filled in, so that it is complete
+    without the other run. Raises UserError if the other run cannot be used."""
     agents = {}
     kind = find_agent(config.agent_name).agent
     for g, settings in config.agents.items():
@@ -33,7 +32,7 @@ def resolve_frozen(config: Config) -> Config:
 
 
 def freeze(agent: Agent, config: Config) -> None:
-    """Give the frozen groups of a new agent their weights. Raises UserError where they do not
+    """Load the weights of the frozen groups into a new agent. Raises UserError if they do not
     fit."""
     for g, settings in config.agents.items():
         if name := getattr(settings, "frozen", ""):

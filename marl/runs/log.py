@@ -18,8 +18,8 @@ from marl.runs.files import whole_file
 
 
 class Log:
-    """log.jsonl and TensorBoard events of a run, from `step` on: what an earlier process wrote
-    about later steps is dropped, as those steps are done anew."""
+    """log.jsonl and TensorBoard events of a run, from `step` on. Lines of an earlier process about
+    later steps are dropped, because those steps are repeated."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self._path = folder / "log.jsonl"
@@ -35,8 +35,8 @@ class Log:
             raise UserError(f"cannot write to {folder}: {error.strerror}") from error
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add one line, {"step": int, name: number or {name: number}}. Raises UserError where the
-        disk is full."""
+        """Add one line, {"step": int, name: number or {name: number}}. Raises UserError if the disk
+        is full."""
         try:
             self._lines.write(json.dumps(line) + "\n")
             self._lines.flush()
@@ -48,7 +48,7 @@ class Log:
             raise UserError(f"cannot write {self._path}: {error.strerror}") from error
 
     def write_settings(self, step: int, config: Config) -> None:
-        """Show the resolved config among TensorBoard's texts. Raises UserError where the disk is
+        """Show the complete config among TensorBoard's texts. Raises UserError if the disk is
         full."""
         rows = [f"| {key} | {json.dumps(value)} |" for key, value in config.flat().items()]
         table = "\n".join(["| setting | value |", "|---|---|", *rows])
@@ -63,7 +63,7 @@ class Log:
 
     def close(self) -> None:
         for file in (self._lines, self._events):
-            with suppress(OSError):  # which has been said by `write`
+            with suppress(OSError):  # which `write` has reported
                 file.close()
 
 
@@ -77,7 +77,7 @@ def leaves(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log.jsonl; one that a kill cut short is left out."""
+    """The lines of a run's log.jsonl, without a line that a kill cut short."""
     lines = []
     try:
         text = (folder / "log.jsonl").read_text("utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""Where the files of a run are."""
+"""The paths of the files of a run."""
 
 from pathlib import Path
 

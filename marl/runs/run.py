@@ -1,12 +1,13 @@
 """A run is a folder that can be reopened: checkpoints, statistics, resume.
 
-data/models/<name>/weights.safetensors   what is needed to act; config and step in its header
-data/models/<name>/state.safetensors     everything from which training continues bit for bit
-data/stats/<name>/config.json            config, versions of what ran, when it started
+data/models/<name>/weights.safetensors   the weights to act with; config and step in its header
+data/models/<name>/state.safetensors     the state from which training continues bit for bit
+data/stats/<name>/config.json            config, versions of the software, start time
 data/stats/<name>/log.jsonl              one JSON line per log point and per evaluation
 data/stats/<name>/events.*               the same numbers for TensorBoard
 
-Every file but the last two, which grow, is written whole or not at all. No pickle is ever loaded.
+Every file is written whole or not at all, except the last two, which grow. marl never loads a
+pickle.
 """
 
 import fcntl
@@ -48,7 +49,7 @@ class Run:
 
     @classmethod
     def create(cls, name: str, config: Config) -> "Run":
-        """A new run. Raises RunExists where the name is taken."""
+        """A new run. Raises RunExists if the name is taken."""
         run = cls(name)
         run._lock()
         try:
@@ -61,7 +62,8 @@ class Run:
 
     @classmethod
     def open(cls, name: str) -> tuple["Run", Config, Checkpoint | None]:
-        """An existing run with its config, and its state unless it was killed before the first."""
+        """An existing run with its config, and with its state unless a kill came before the first
+        one."""
         run = cls(name)
         started = run.stats / "config.json"
         if not run.state.exists() and not started.exists():
@@ -82,7 +84,7 @@ class Run:
             raise
 
     def check_free(self) -> None:
-        """Raise RunExists where there is a run of this name."""
+        """Raise RunExists if there is a run of this name."""
         if any(path.exists() for path in (self.weights, self.state, self.stats / "config.json")):
             raise RunExists(
                 f"there is a run {self.name!r} already: continue it with "
@@ -90,13 +92,13 @@ class Run:
             )
 
     def write_config(self, config: Config) -> None:
-        """Say on the disk with which config it is trained from now on."""
+        """Write the config with which the run is trained from now on."""
         write_json(self.stats / "config.json", {"config": config.to_json(), **_versions()})
 
     def _check_own(self, config: StoredConfig) -> None:
-        """Raise UserError where a state is another run's: its config is neither the one with which
-        this run was last begun nor that of its weights. (Both are not the same as long as there is
-        no checkpoint with settings that were changed on the way.)"""
+        """Raise UserError if a state belongs to another run: its config is neither the one with
+        which this run last began nor that of its weights. (The two differ until the first
+        checkpoint after a change of settings.)"""
         own = []
         with suppress(UserError):
             own.append(_started_config(self.stats / "config.json"))
@@ -126,7 +128,7 @@ class Run:
             time.sleep(0.02)
 
     def discard(self) -> None:
-        """Give the name of a new run, of which nothing was saved, free again."""
+        """Free the name of a new run of which nothing was saved."""
         (self.stats / "config.json").unlink()
         (self.models / "lock").unlink()
         for folder in (self.stats, self.models):
@@ -134,7 +136,7 @@ class Run:
                 folder.rmdir()
 
     def close(self) -> None:
-        """Let other processes have the run."""
+        """Release the run for other processes."""
         self._file.close()
 
     def __enter__(self) -> "Run":
@@ -153,7 +155,7 @@ def difference(config: Config | StoredConfig, other: Config | StoredConfig) -> s
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run has come."""
+    """The progress of a run."""
 
     state: str  # new, running, stopped, finished, damaged
     config: StoredConfig | None = None  # None: new or damaged
@@ -164,7 +166,7 @@ class RunState:
 
 
 def run_state(name: str) -> RunState:
-    """The state of a run in `data_root()`, from its files; a run without any is new."""
+    """The state of a run in `data_root()`, from its files; a run without files is new."""
     run = Run(name)
     started = run.stats / "config.json"
     paths = [path for path in (run.weights, run.state, run.stats / "log.jsonl", started)
@@ -196,7 +198,7 @@ def _started_config(path: Path) -> StoredConfig:
 
 
 def _locked(path: Path) -> bool:
-    """Does another process hold this lock?"""
+    """Whether another process holds this lock."""
     try:
         with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -212,7 +214,8 @@ class RunExists(UserError):
 
 
 def create_run(config: Config, name: str | None, stem: str) -> Run:
-    """A new run called `name`; without one, `stem`, or stem-2, stem-3... where that is taken."""
+    """A new run called `name`. Without a name it is called `stem`, or stem-2, stem-3... if that is
+    taken."""
     if name is not None:
         return Run.create(name, config)
     number = 1

@@ -1,8 +1,8 @@
 """Train a config with several seeds and keep the run that plays best.
 
-Seeds differ, most of all with more agents than they were trained with. A user who needs one good
-policy trains a few. All of them play the same starts, which serve for nothing else: they are not
-those of the evaluations in training, nor those of `marl evaluate`.
+Seeds differ, most of all with more agents than in training. A user who needs one good policy trains
+a few. All of them play the same starts. These starts serve no other purpose: they are not those of
+evaluations in training, nor those of `marl evaluate`.
 """
 
 import shutil
@@ -28,25 +28,26 @@ KEPT = ("log.jsonl", "curve.png")  # of a run's statistics
 
 @dataclass(frozen=True)
 class Played:
-    """How a run of one seed played, with several numbers of agents."""
+    """The scores of a run of one seed, with several numbers of agents."""
 
     job: Job
     results: tuple[dict, ...]
 
     @property
     def score(self) -> float:
-        """Mean over the numbers of agents of the first metric, or of the reward without one."""
+        """Mean over the numbers of agents of the first metric, or of the reward if there is no
+        metric."""
         return float(np.mean([x[primary_metric(x) or "reward"] for x in self.results]))
 
     @property
     def cpu_seconds(self) -> float:
-        """Of the training."""
+        """CPU seconds of the training."""
         return float(read_log(self.job.stats)[-1]["cpu_seconds"])
 
 
 def seed_sweep(config: Config, name: str, count: int) -> Sweep:
-    """A run for each of `count` seeds from the config's own on, called NAME-SEED. Raises UserError
-    where there is a run called `name` already."""
+    """A run for each of `count` seeds, from the config's own seed on, called NAME-SEED. Raises
+    UserError if a run called `name` exists."""
     Run(name).check_free()
     jobs = []
     for seed in range(config.training.seed, config.training.seed + count):
@@ -57,8 +58,8 @@ def seed_sweep(config: Config, name: str, count: int) -> Sweep:
 
 
 def play(jobs: Sequence[Job]) -> list[Played]:
-    """Let finished runs play the same starts, with as many agents as they were trained with and
-    with `training.evaluate_agents`; the best comes first."""
+    """Let finished runs play the same starts, with their number of agents in training and with
+    `training.evaluate_agents`. The best run comes first."""
     played = []
     for job in jobs:
         policy = find_policy(job.name)
@@ -73,7 +74,7 @@ def play(jobs: Sequence[Job]) -> list[Played]:
 
 
 def keep(best: Job, name: str) -> None:
-    """Make a copy of a run's weights and statistics that is called `name`."""
+    """Copy a run's weights and statistics to the name `name`."""
     own = Run(best.name)
     with Run.create(name, best.config) as run:
         for kept in KEPT:

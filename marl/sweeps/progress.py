@@ -1,4 +1,4 @@
-"""How a sweep is getting on: a table on a terminal, plain lines when piped."""
+"""The progress of a sweep: a table on a terminal, plain lines in a pipe."""
 
 import time
 from collections import Counter
@@ -13,8 +13,8 @@ from marl.sweeps.sweep import Job, Sweep
 
 
 class SweepDisplay:
-    """Shows every run that is worked on or has failed, and how many there are of each kind; for a
-    `with` statement."""
+    """Shows every active or failed run, and the number of runs of each kind; for a `with`
+    statement."""
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
@@ -32,7 +32,7 @@ class SweepDisplay:
         self._live.stop()
 
     def look(self, states: dict[str, str]) -> None:
-        """Show what has changed."""
+        """Show changes."""
         if not self._states:
             done = sum(state == "finished" for state in states.values())
             self._say(f"sweep {self._sweep.name}: {len(states)} runs, {done} of them finished")
@@ -46,7 +46,7 @@ class SweepDisplay:
             self._due = time.monotonic() + 1.0
 
     def _about(self, job: Job, state: str) -> str:
-        """Why it failed, or how far it has come."""
+        """The reason of its failure, or its progress."""
         if state == "failed":
             return self._sweep.failures[job.name]
         log = read_log(job.stats)

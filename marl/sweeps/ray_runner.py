@@ -1,8 +1,8 @@
 """The runs of a sweep on a Ray cluster: `marl sweep FILE.json --ray [ADDRESS]`.
 
-Every batch of runs is an actor with a CPU of its own. It starts the same process as a sweep on one
-machine does and hands on what that answers, so runs have the same bytes, and save when they are to
-stop. They are written to the folder of the sweep's own machine: all machines must share it.
+Every batch of runs is an actor with one CPU. It starts the same process as a sweep on one machine
+and passes on its answers. So runs have the same bytes, and save when they are stopped. Runs are
+written to the folder of the sweep's machine: all machines must share it.
 """
 
 import os
@@ -29,7 +29,7 @@ TIMEOUT = 10  # seconds, for a cluster to answer at all
 
 
 class RayRunner:
-    """Trains on the cluster that this process has joined, runs of the sweep in `folder`."""
+    """Trains the runs of the sweep in `folder` on the cluster that this process has joined."""
 
     def __init__(self, folder: Path) -> None:
         self._places = str(data_root().resolve()), str(folder.resolve()), os.getcwd()
@@ -38,7 +38,7 @@ class RayRunner:
         self._actors = remote(num_cpus=1, max_concurrency=2)(_Actor)  # `stop` while it trains
 
     def train(self, configs: dict[str, Any]) -> dict[str, str]:
-        """As `marl.sweeps.Runner` says."""
+        """See `marl.sweeps.runner.Runner`."""
         actor = self._actors.remote(*self._places)
         begun, failures = actor.begin.remote(), actor.train.remote(configs)
         try:
@@ -57,7 +57,7 @@ class RayRunner:
             ray.kill(actor)
 
     def stop(self) -> None:
-        """As `marl.sweeps.Runner` says."""
+        """See `marl.sweeps.runner.Runner`."""
         self._stopped.set()
 
 
@@ -72,7 +72,7 @@ class _Actor:
             os.chdir(here)  # scenarios of one's own are found there
 
     def begin(self) -> None:
-        """Done as soon as there is a CPU for this actor."""
+        """Returns as soon as there is a CPU for this actor."""
 
     def train(self, configs: dict[str, Any]) -> dict[str, str]:
         if not (self._folder / "sweep.json").exists():
@@ -89,11 +89,11 @@ class _Actor:
 
 @contextmanager
 def joined(address: str, workers: int | None, folder: Path) -> Iterator[tuple[RayRunner, int]]:
-    """A runner for the sweep in `folder`, and how many CPUs it has.
+    """A runner for the sweep in `folder`, and the number of CPUs.
 
-    `address` is HOST:PORT or ray://HOST:PORT. An empty one stands for RAY_ADDRESS or, without that,
-    for a Ray with `workers` CPUs on this machine, which ends with the block. Raises UserError where
-    the cluster cannot be joined.
+    `address` is HOST:PORT or ray://HOST:PORT. An empty one means RAY_ADDRESS or, without that, a
+    Ray with `workers` CPUs on this machine, which ends with the block. Raises UserError if the
+    cluster cannot be joined.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
@@ -124,7 +124,7 @@ def joined(address: str, workers: int | None, folder: Path) -> Iterator[tuple[Ra
 
 
 def _check_reachable(address: str) -> None:
-    """Raises OSError where nobody listens there: Ray itself would try for minutes."""
+    """Raises OSError if nothing listens at the address: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise ValueError("the address should be HOST:PORT or ray://HOST:PORT")

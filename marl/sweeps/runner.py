@@ -1,4 +1,4 @@
-"""What trains the runs of a sweep: processes on this machine."""
+"""Runners train the runs of a sweep: here, processes on this machine."""
 
 import json
 import os
@@ -21,24 +21,24 @@ POLL = 0.2  # seconds between two looks
 
 
 class Runner(Protocol):
-    """What trains the runs of a sweep."""
+    """The interface of runners."""
 
     def train(self, configs: dict[str, Any]) -> dict[str, str]:
-        """Train runs, {name: config}, side by side, or go on with them; returns why some failed, by
+        """Train or continue runs, {name: config}, side by side; return the reasons of failures by
         name. Called in several threads."""
 
     def stop(self) -> None:
-        """Let all save and end, so that every `train` returns."""
+        """Let all runs save and end, so that every `train` returns."""
 
 
 def run_sweep(sweep: Sweep, workers: int, runner: Runner | None = None) -> Iterator[dict[str, str]]:
-    """Train what is not finished, `workers` runs at a time, in processes on this machine unless
-    there is another `runner`, and keep of finished runs no more than weights and logs; yields,
-    several times a second, what each run is: "waiting", "training", "finished" or "failed" (why:
+    """Train the unfinished runs of a sweep, `workers` at a time, in processes on this machine or
+    with another `runner`. Keep only weights and logs of finished runs. Several times a second it
+    yields the state of each run: "waiting", "training", "finished" or "failed" (reasons:
     `sweep.failures`).
 
-    Raises UserError where another process works on it or a run of that name has another config;
-    KeyboardInterrupt after Ctrl-C or SIGTERM, once all runs are saved.
+    Raises UserError if another process works on the sweep, or if a run of that name has another
+    config; KeyboardInterrupt after Ctrl-C or SIGTERM, once all runs are saved.
     """
     runner = runner or Processes()
     with sweep.held(), stopping() as stop, ThreadPoolExecutor(workers) as threads:
@@ -78,7 +78,7 @@ def run_sweep(sweep: Sweep, workers: int, runner: Runner | None = None) -> Itera
 
 
 def _finished(job: Job) -> bool:
-    """Raises UserError where a run of that name has another config."""
+    """Whether a run is finished. Raises UserError if a run of that name has another config."""
     state = run_state(job.name)
     if state.config is not None and state.config.data != job.config.to_json():
         raise UserError(
@@ -89,14 +89,14 @@ def _finished(job: Job) -> bool:
 
 
 def _forget_state(job: Job) -> None:
-    """Remove what a finished run would need to be trained further: replay, mostly, and some 100 MB
-    of it, which fills a disk where there are many runs."""
+    """Remove the state of a finished run: mostly replay, some 100 MB. The states of many runs would
+    fill a disk."""
     with suppress(OSError):
         Run(job.name).state.unlink()
 
 
 class Processes:
-    """Processes on this machine; one that dies takes only its run with it."""
+    """Processes on this machine. A process that dies ends only its own run."""
 
     def __init__(self) -> None:
         self._all: list[subprocess.Popen] = []
@@ -105,7 +105,7 @@ class Processes:
         self._stopped = False
 
     def train(self, configs: dict[str, Any]) -> dict[str, str]:
-        """As `Runner` says."""
+        """See `Runner`."""
         with self._lock:
             if self._stopped:
                 return dict.fromkeys(configs, "the sweep was stopped")
@@ -124,8 +124,8 @@ class Processes:
         return dict.fromkeys(configs, reason)
 
     def _start(self) -> subprocess.Popen:
-        """It has a session of its own, so that Ctrl-C does not reach it: it stops when its standard
-        input ends, be it that we close it or are gone."""
+        """A worker with its own session, so that Ctrl-C does not reach it. It stops when its
+        standard input ends: when this process closes it, or dies."""
         process = subprocess.Popen(
             [sys.executable, "-m", "marl.sweeps.worker"],
             stdin=subprocess.PIPE,
@@ -139,7 +139,7 @@ class Processes:
         return process
 
     def stop(self) -> None:
-        """As `Runner` says."""
+        """See `Runner`."""
         with self._lock:
             self._stopped = True
         for process in self._all:

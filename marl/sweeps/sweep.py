@@ -37,23 +37,23 @@ from marl.runs.run import Run
 
 
 class Base(BaseModel):
-    """A config with settings of its own."""
+    """A config with its own settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: str = Field(description="a file, or a name from `marl list`")
-    settings: dict[str, Any] = Field({}, description="dotted keys and values")
+    settings: dict[str, Any] = Field({}, description="dotted keys and values, for this config")
 
 
 class SweepFile(BaseModel):
-    """What a sweep's JSON may hold."""
+    """The content of a sweep's JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     base: dict[str, Base] = Field(description="configs by name: files, or names from `marl list`")
     settings: dict[str, Any] = Field({}, description="dotted keys and values, for every run")
-    grid: dict[str, list[Any]] = Field({}, description="dotted keys and the values to combine")
-    seeds: int | list[int] = Field(1, description="a list, or how many from 0")
+    grid: dict[str, list[Any]] = Field({}, description="dotted keys and values to combine")
+    seeds: int | list[int] = Field(1, description="a list of seeds, or their number, from 0 on")
     seeds_per_process: int = Field(1, ge=1, description="seeds that are trained side by side")
 
     @field_validator("base", mode="before")
@@ -101,7 +101,7 @@ class Sweep:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Held by this process. Raises UserError where another one holds it."""
+        """Held by this process. Raises UserError if another process holds it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = open(self.folder / "lock", "w")  # noqa: SIM115
@@ -124,13 +124,13 @@ class Sweep:
         return batches
 
     def write(self) -> None:
-        """Say on the disk which runs belong to it."""
+        """Write down which runs belong to the sweep."""
         runs = [{"name": job.name, "point": job.point, "seed": job.seed} for job in self.jobs]
         write_json(self.folder / "sweep.json", {"runs": runs})
         self._link()
 
     def _link(self) -> None:
-        """Links to the statistics of its runs as TensorBoard is to group them:
+        """Link the statistics of its runs in the grouping of TensorBoard:
         data/tensorboard/SWEEP/POINT/SEED."""
         folder = data_root() / "tensorboard" / self.name
         for job in self.jobs:
@@ -146,8 +146,8 @@ class Sweep:
 
 
 def load_sweep(path: Path, name: str | None = None) -> Sweep:
-    """The sweep in a JSON file, called `name` or as the file is. Raises UserError for whatever is
-    wrong with it or with the config of any of its runs, before anything is trained."""
+    """The sweep in a JSON file, called `name` or by the file's name. Raises UserError for any fault
+    in it or in the config of any run, before anything is trained."""
     data = read_json(path)
     file = parse_section(SweepFile, data, "sweep")
     name = name or path.stem
@@ -183,8 +183,7 @@ def _word(value: Any) -> str:
 
 
 def runs_of(name: str) -> list[dict[str, Any]]:
-    """[{name, point, seed}] of a sweep that was begun. Raises UserError where its file is
-    damaged."""
+    """[{name, point, seed}] of a sweep that has begun. Raises UserError if its file is damaged."""
     path = data_root() / "sweeps" / name / "sweep.json"
     stored = read_json(path)
     try:
@@ -200,5 +199,5 @@ def sweep_or_run(name: str) -> list[str]:
 
 
 def sweep_names() -> list[str]:
-    """Every sweep that was begun."""
+    """All sweeps that have begun."""
     return sorted(path.parent.name for path in data_root().glob("sweeps/*/sweep.json"))

@@ -1,7 +1,7 @@
 """A process that trains runs of a sweep: `python -m marl.sweeps.worker`.
 
-What training needs is imported at the top, before it listens: that takes seconds, in which an
-interrupt might get lost.
+All imports of training are at the top, before it listens. They take seconds, in which an interrupt
+could be lost.
 """
 
 import json
@@ -24,8 +24,8 @@ PATIENCE = 150  # looks, until a run that another process trains is given up
 
 
 def work() -> None:
-    """What such a process does: train the {name: config} on each line of its standard input, and
-    answer which failed, {name: why}. When no more lines can come, save and stop."""
+    """Train the {name: config} on each line of standard input, and answer which runs failed, {name:
+    reason}. At the end of the input, save and stop."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in all its children
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what training says would be in the way
@@ -44,8 +44,8 @@ def work() -> None:
 
 
 def _failures(task: dict[str, Any]) -> dict[str, str]:
-    """Train runs, {name: config}; returns why some failed. The others go on from their last
-    checkpoint."""
+    """Train runs, {name: config}; return the reasons of failures. The other runs continue from
+    their last checkpoint."""
     failures: dict[str, str] = {}
     patience = PATIENCE
     while configs := {k: parse_config(v) for k, v in task.items() if k not in failures}:

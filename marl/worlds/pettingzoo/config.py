@@ -25,15 +25,17 @@ class PettingZooConfig(WorldConfig):
     slow: ClassVar[bool] = True
     module: ClassVar[str] = ""  # that has its `parallel_env`
 
-    options: dict[str, Any] = Field({}, description="with which the environment is made")
+    options: dict[str, Any] = Field({}, description="arguments of parallel_env")
     wrappers: tuple[tuple[Any, ...], ...] = Field(
-        (), description='SuperSuit\'s, innermost first, as [["frame_skip_v0", 4]]'
+        (), description='SuperSuit\'s wrappers, innermost first, such as [["frame_skip_v0", 4]]'
     )
     teams: dict[str, tuple[str, ...]] | None = Field(
         None, description="groups {name: agents} instead of those inferred from spaces and names"
     )
     processes: int | None = Field(
-        None, ge=0, description="processes; null: as many as cores, 0: that which trains alone"
+        None,
+        ge=0,
+        description="processes for the worlds; null: one a core, 0: the training process",
     )
 
     @model_validator(mode="after")

@@ -37,16 +37,16 @@ class Tennis(WorldConfig):
     reaches = MappingProxyType({"player_0": (0.3, 1.0), "player_1": (-0.3, 1.0)})
     solved_at: ClassVar[float | None] = 0.5
 
-    episode_length: int = Field(1000, ge=1, description="after which a rally is broken off")
+    episode_length: int = Field(1000, ge=1, description="after which a rally is stopped")
     legacy: bool = Field(
         False,
-        description="as in the original: players see their racket's velocity twice and the ball's "
-        "never, and a ball that has crossed the net counts as player 0's, whoever hit it",
+        description="as in the original: players see their racket's velocity twice and never the "
+        "ball's, and every ball that has crossed the net counts as player 0's",
     )
     # The original has a plane that a ball of radius 0.5 no longer touches. The thickness of the
     # plane is unknown. A good player scores the same with any value from 0.1 to 1.0.
     zone: float = Field(
-        0.55, gt=0, le=1, description="m: how far from the net a ball has been played over"
+        0.55, gt=0, le=1, description="m: distance from the net at which a ball has crossed it"
     )
 
     @property
