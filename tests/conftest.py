@@ -1,7 +1,6 @@
 """Every test has a data folder of its own, and one thread for torch: training pins that, too, and
-workers side by side would only wait for each other. Processes that sweeps and studies start are
-forks of one that has imported everything, and runs end without a drawing of their curve: importing
-and drawing would take most of the time of all tests. `drawn` gives back the latter."""
+workers side by side would only wait for each other. Neither the imports of new processes nor the
+drawing of learning curves take time (see `forks.use`)."""
 
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import forks
 
 from marl.runs import curves
-from marl.runs.run import Run
 from marl.training import loop
 
 torch.set_num_threads(1)
@@ -30,12 +28,8 @@ def data(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick():
-    def plot_run(name, solved_at=None):
-        (Run(name).stats / "curve.png").touch()
-
     with pytest.MonkeyPatch.context() as patch:
         forks.use(patch.setattr)
-        patch.setattr(loop, "plot_run", plot_run)
         yield
 
 

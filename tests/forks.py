@@ -3,8 +3,7 @@ killed, and not how it begins.
 
 They are forks of a server that has imported everything (`preloaded`) and that starts with the first
 of them. Like any process they have the environment, the folder and the limit on files of whoever
-starts them. `Popen` can take the place of subprocess.Popen; sweeps and studies in tests use it
-(`use`), and so do those that its processes start.
+starts them. This module can take the place of `subprocess` where that starts Python.
 """
 
 import multiprocessing
@@ -26,12 +25,25 @@ STARTED: list["Popen"] = []
 
 
 def use(patch) -> None:
-    """Let the processes of sweeps and studies be forks, by patch(object, name, value)."""
+    """Let the processes of sweeps, studies and benchmarks be forks, by patch(object, name, value),
+    and let runs end without a drawing of their curve, which takes longer than a tiny training."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    import commands
+
     import marl.studies.processes
     import marl.sweeps.runner
+    import marl.training.loop
 
-    patch(marl.sweeps.runner, "subprocess", sys.modules[__name__])
+    for module in (marl.sweeps.runner, commands):
+        patch(module, "subprocess", sys.modules[__name__])
     patch(marl.studies.processes, "get_context", lambda _: started())
+    patch(marl.training.loop, "plot_run", _blank)
+
+
+def _blank(name: str, solved_at: float | None = None) -> None:
+    from marl.runs.run import Run
+
+    (Run(name).stats / "curve.png").touch()
 
 
 def started():
@@ -123,8 +135,8 @@ def running() -> list[Popen]:
     return [process for process in STARTED if process.poll() is None]
 
 
-def run(command, env=None) -> CompletedProcess:
-    """As subprocess.run(command, capture_output=True, text=True)."""
+def run(command, env=None, capture_output=True, text=True) -> CompletedProcess:
+    """As subprocess.run with these flags."""
     process = Popen(command, stdout=PIPE, stderr=PIPE, env=env)
     output, errors = process.communicate()
     return CompletedProcess(command, process.returncode, output, errors)

@@ -1,23 +1,26 @@
-"""Imports that take seconds, for the processes of `forks`: what any of marl's commands needs.
+"""Imports that take seconds, for the processes of `forks`: what marl's commands need, and what its
+libraries import when they are first used.
 
-Nothing is computed here that starts threads, since forks have none but the one that forks.
+Nothing is computed here that starts threads: a fork would not have them.
 """
 
-import matplotlib.backends.backend_agg
-import matplotlib.figure
-import matplotlib.ticker  # noqa: F401
-import torch
-import torch._dynamo  # the first optimiser imports it
+from importlib import import_module
 
-import marl
-import marl.cli.main
-import marl.studies.comparison
-import marl.studies.crossplay
-import marl.studies.scale
-import marl.sweeps.best_seed
-import marl.sweeps.progress
-import marl.sweeps.runner
-import marl.training.loop
+for name in (
+    "forks",
+    "marl.cli.main",
+    "marl.studies.comparison",
+    "marl.studies.crossplay",
+    "marl.studies.scale",
+    "marl.sweeps.best_seed",
+    "marl.sweeps.progress",
+    "marl.sweeps.runner",
+    "marl.training.loop",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "torch._dynamo",
+):
+    import_module(name)
 
-torch.set_num_threads(1)
-marl.make("spread").reset()  # its kernels
+import_module("torch").set_num_threads(1)
+import_module("marl").make("spread").reset()  # loads its compiled kernels

@@ -273,14 +273,14 @@ def test_a_process_that_is_to_stop_while_it_ends_a_run_stops(data, tmp_path):
     code = (
         "import sys, time, pathlib; from marl.errors import run_command\n"
         "from marl.sweeps.worker import work\n"
-        "from marl.training import loop\n"
-        "save = loop._save\n"
-        "def slowly(sessions):\n"
-        "    if sessions and sessions[0].step == 400:\n"
+        "from marl.training.session import Session\n"
+        "write = Session.write\n"
+        "def slowly(session, files):\n"
+        "    if session.step == 400:\n"
         "        pathlib.Path(sys.argv[1]).touch()\n"
         "        time.sleep(1)\n"
-        "    save(sessions)\n"
-        "loop._save = slowly\n"
+        "    write(session, files)\n"
+        "Session.write = slowly\n"
         "run_command(work)"
     )
     pipes = {"stdin": forks.PIPE, "stdout": forks.PIPE}
