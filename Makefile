@@ -1,18 +1,21 @@
 # make demo   train on 4 agents, run on 1000: table, GIFs and plots (about five minutes)
-# make test   the tests
+# make test   the tests (make test-all: with the long ones, too)
 # make docs   the guide, in site/index.html
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-fresh bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
+.PHONY: demo test test-all test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-fresh bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
 
 test: .venv/with-tests
 	$(BIN)/pytest -n auto
+
+test-all: .venv/with-tests
+	$(BIN)/pytest -n auto -m 'not learning'
 
 test-learning: .venv/with-tests
 	$(BIN)/pytest -m learning

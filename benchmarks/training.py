@@ -235,6 +235,7 @@ def main() -> None:
     if args.quick:
         args.configs, args.steps, args.seconds = args.configs[:1], 500, 0.01
         settings = ["training.replay_size=1000", "training.learning_starts=100"]
+        settings += ["training.batch_size=32"]
 
     pin()
     about = [

@@ -1,5 +1,6 @@
 """Every test has a data folder of its own, and one thread for torch: training pins that, too, and
-workers side by side would only wait for each other."""
+workers side by side would only wait for each other. Neither the imports of new processes nor the
+drawing of learning curves take time (see `forks.use`)."""
 
 import sys
 from pathlib import Path
@@ -9,6 +10,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import forks
+
+from marl.runs import curves
+from marl.training import loop
 
 torch.set_num_threads(1)
 
@@ -19,3 +24,16 @@ def data(tmp_path, monkeypatch):
     root = tmp_path / "data"
     monkeypatch.setenv("MARL_DATA", str(root))
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick():
+    with pytest.MonkeyPatch.context() as patch:
+        forks.use(patch.setattr)
+        yield
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Runs end with a drawing of their curve."""
+    monkeypatch.setattr(loop, "plot_run", curves.plot_run)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import forks
 import pytest
 
 from marl.cli import main
@@ -31,5 +32,4 @@ def full_disk(limit: int, *arguments: str) -> subprocess.CompletedProcess:
         "limit = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
         "main(sys.argv[2:])"
     )
-    command = [sys.executable, "-c", code, str(limit), *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+    return forks.run([sys.executable, "-c", code, str(limit), *arguments])

@@ -2,10 +2,10 @@
 
 import json
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 from marl.config.model import Config
@@ -39,11 +39,9 @@ def write_tiny(folder: Path) -> Path:
     return path
 
 
-def start(*arguments: str) -> subprocess.Popen:
+def start(*arguments: str, popen=forks.Popen):
     """A `marl` command in the background."""
-    return subprocess.Popen(
-        [*MARL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return popen([*MARL, *arguments], stdout=forks.PIPE, stderr=forks.PIPE, text=True)
 
 
 def stop_at(monkeypatch, step: int, action) -> None:

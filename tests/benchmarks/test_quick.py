@@ -1,9 +1,9 @@
 """Every benchmark of learning runs, and the loop that we compare with is fit for it."""
 
-import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -15,7 +15,7 @@ import updates  # noqa: E402
 def test_a_quick_run(script, tmp_path):
     report = tmp_path / "report.json"
     command = [sys.executable, FOLDER / f"{script}.py", "--quick", "--json", report]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = forks.run(command)
     assert done.returncode == 0, done.stderr
     assert "Targets" in done.stdout
     assert report.exists()
@@ -23,14 +23,15 @@ def test_a_quick_run(script, tmp_path):
 
 def test_a_quick_run_of_seeds():
     command = [sys.executable, FOLDER / "seeds.py", "--quick"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = forks.run(command)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("atoc_tuned") == 2
 
 
+@pytest.mark.long
 def test_a_quick_run_of_kills():
     command = [sys.executable, FOLDER / "reliability.py", "--quick"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = forks.run(command)
     assert done.returncode == 0, done.stderr
     assert "2 kills in" in done.stdout
     assert done.stdout.endswith("No finished run was lost, no file was broken.\n")

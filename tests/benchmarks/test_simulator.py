@@ -1,10 +1,10 @@
 """The simulator's benchmark measures every scenario, alone or beside others."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -54,7 +54,7 @@ def test_a_run_of_the_script(tmp_path):
     report = tmp_path / "report.json"
     command = [sys.executable, FOLDER / "simulator.py", "--agents", "--large"]
     command += ["--scenarios", "simple", "--seconds", "0.01", "--peers", sys.executable]
-    done = subprocess.run([*command, "--json", report], capture_output=True, text=True)
+    done = forks.run([*command, "--json", report])
     assert done.returncode == 0, done.stderr
     cases = json.loads(report.read_text())["cases"]
     assert {"marl", "mpe2"} == {case["library"] for case in cases}  # the tests install MPE2

@@ -69,10 +69,12 @@ def test_it_acts_without_noise(prey):
     greedy, noisy = agent.act(observation), agent.act(observation, explore=True)
     assert np.array_equal(greedy["good"], noisy["good"])
     assert not np.array_equal(greedy["adversaries"], noisy["adversaries"])
-    learner = agent.learners["good"]  # critics of others ask what it would do next
-    for network in (learner.actor, learner.target_actor):
-        for name, tensor in network.state_dict().items():
-            assert torch.equal(tensor, learner.greedy.state_dict()[name])
+    state = agent.state_dict()  # critics of others ask what it would do next
+    greedy_actor = [key for key in state if key.startswith("good.greedy.")]
+    assert greedy_actor
+    for key in greedy_actor:
+        for network in ("actor", "target_actor"):
+            assert torch.equal(state[key.replace("greedy", network)], state[key])
     original = find_policy("prey").policy(world, 0).act(observation)
     assert np.array_equal(original["good"], greedy["good"])
 

@@ -16,6 +16,7 @@ from marl.sweeps.runner import run_sweep
 from marl.sweeps.sweep import load_sweep
 
 
+@pytest.mark.long
 def test_runs_are_what_they_are_without_ray_and_one_that_fails_says_why(data, tmp_path, capfd):
     grid = {"training.learning_starts": [10000, 16]}  # the first never learns
     settings = {"agent.critic_lr": 1e38}
@@ -35,6 +36,7 @@ def test_runs_are_what_they_are_without_ray_and_one_that_fails_says_why(data, tm
     assert weights([f"nets-{x}" for x in names]) == weights([f"here-{x}" for x in names])
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_and_one_that_does_not_share_the_folder(data, tmp_path):
     path = write_sweep(tmp_path, settings={"training.steps": 4000}, seeds=1)
     sweep = load_sweep(path)
@@ -64,6 +66,7 @@ def parent_of_trainer(data):
     raise AssertionError("there is none")
 
 
+@pytest.mark.long
 def test_ctrl_c_saves(data, tmp_path):
     settings = {"training.steps": 40000, "training.checkpoint_every": 40000}
     path = write_sweep(tmp_path, settings=settings, seeds=1)

@@ -1,13 +1,12 @@
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
+import forks
 import pytest
 from nets import NAMES, wait_until, weights, write_sweep
 from shell import full_disk, refused, run
@@ -157,32 +156,18 @@ def test_a_run_that_fails_says_why_and_the_others_go_on(data, tmp_path, capsys):
 
 
 def test_a_process_that_dies_takes_only_its_run_with_it(data, tmp_path):
-    path = write_sweep(tmp_path, settings={"training.steps": 4000}, seeds=1)
+    path = write_sweep(tmp_path, grid={"training.steps": [4000, 400]}, seeds=1)
     sweep = load_sweep(path)
     killed = False
     for _ in run_sweep(sweep, 1):
-        if not killed and Run("nets-8-0").weights.exists():
-            (process,) = children()
-            os.kill(process, signal.SIGKILL)
+        if not killed and Run("nets-4000-0").weights.exists():
+            (process,) = forks.running()
+            process.kill()
             killed = True
-    assert sweep.failures == {"nets-8-0": "its process was killed by SIGKILL"}
-    assert run_state("nets-4_8-0").state == "finished"
+    assert sweep.failures == {"nets-4000-0": "its process was killed by SIGKILL"}
+    assert run_state("nets-400-0").state == "finished"
     list(run_sweep(sweep, 1))
-    assert run_state("nets-8-0").state == "finished"
-
-
-def children():
-    """The processes that we started and that train."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if (
-                int(parent) == os.getpid()
-                and b"marl.sweeps.worker" in (folder / "cmdline").read_bytes()
-            ):
-                found.append(int(folder.name))
-    return found
+    assert run_state("nets-4000-0").state == "finished"
 
 
 def test_seeds_side_by_side(data, tmp_path, capsys):
@@ -270,8 +255,9 @@ def test_a_damaged_list_of_runs(data, content, capsys):
 
 
 def test_ctrl_c_saves_and_the_same_command_continues(data, tmp_path):
-    path = write_sweep(tmp_path, settings={"training.steps": 4000}, seeds=1)
-    process = start("sweep", str(path), "--workers", "1")
+    """With all processes as users have them: none is a fork."""
+    path = write_sweep(tmp_path, settings={"training.steps": 2000}, seeds=1)
+    process = start("sweep", str(path), "--workers", "1", popen=subprocess.Popen)
     wait_until(lambda: Run("nets-8-0").weights.exists())
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
@@ -287,18 +273,18 @@ def test_a_process_that_is_to_stop_while_it_ends_a_run_stops(data, tmp_path):
     code = (
         "import sys, time, pathlib; from marl.errors import run_command\n"
         "from marl.sweeps.worker import work\n"
-        "from marl.training import loop\n"
-        "save = loop._save\n"
-        "def slowly(sessions):\n"
-        "    if sessions and sessions[0].step == 400:\n"
+        "from marl.training.session import Session\n"
+        "write = Session.write\n"
+        "def slowly(session, files):\n"
+        "    if session.step == 400:\n"
         "        pathlib.Path(sys.argv[1]).touch()\n"
         "        time.sleep(1)\n"
-        "    save(sessions)\n"
-        "loop._save = slowly\n"
+        "    write(session, files)\n"
+        "Session.write = slowly\n"
         "run_command(work)"
     )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "saving")], **pipes)
+    pipes = {"stdin": forks.PIPE, "stdout": forks.PIPE}
+    process = forks.Popen([sys.executable, "-c", code, str(tmp_path / "saving")], **pipes)
     process.stdin.write(json.dumps({"a": parse_config(TINY).to_json()}) + "\n")
     process.stdin.flush()
     wait_until((tmp_path / "saving").exists)
@@ -316,7 +302,7 @@ def test_killed_at_random_moments_it_continues_and_nothing_is_lost(data, tmp_pat
     for _ in range(3):
         process = start("sweep", str(path), "--workers", "2")
         with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=dice.uniform(2.0, 6.0))
+            process.communicate(timeout=dice.uniform(0.5, 2.5))
         finished = {name for name in NAMES if run_state(name).state == "finished"}
         process.kill()
         process.communicate()

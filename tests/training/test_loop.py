@@ -43,7 +43,7 @@ def test_same_seed_same_bytes_and_other_seed_other_bytes(data):
     assert any((a[k] != c[k]).any() for k in a)
 
 
-def test_a_run_learns_logs_and_evaluates(data):
+def test_a_run_learns_logs_and_evaluates(data, drawn):
     train(tiny("training.evaluate_every=200"), "a")
     first, *_ = lines = read_log(Run("a").stats)
     logged = [line for line in lines if "losses" in line]

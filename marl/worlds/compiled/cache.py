@@ -4,6 +4,7 @@ numba checks only the file of a cached function, not the functions that it calls
 could survive a change. Here the folder's name is a hash of the sources of all worlds, which may use
 each other's functions. Any change leads to a new folder. (The source of a scenario's own module,
 wherever it is, is part of its numba type.)
+Checkouts with equal sources share their kernels; numba's own locator keeps those of each path apart.
 """
 
 import hashlib
@@ -11,8 +12,16 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
+
+try:
+    from numba.core.caching import UserProvidedCacheLocator
+except ImportError:  # an older numba, whose locators cannot be chosen
+    UserProvidedCacheLocator = None  # type: ignore[assignment,misc]
+
+WORLDS = Path(__file__).parents[1]
 
 
 def _parents() -> list[Path]:
@@ -23,9 +32,7 @@ def _parents() -> list[Path]:
 
 def _folder() -> Path | None:
     """The folder of the kernels, or None if no folder is writable."""
-    sources = b"".join(
-        path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py"))
-    )
+    sources = b"".join(path.read_bytes() for path in sorted(WORLDS.rglob("*.py")))
     name = hashlib.sha256(sources).hexdigest()[:16]
     for parent in _parents():
         try:
@@ -41,17 +48,37 @@ def _folder() -> Path | None:
 _FOLDER = _folder()
 
 
+if UserProvidedCacheLocator is not None:
+
+    class Locator(UserProvidedCacheLocator):
+        """Keeps a kernel of the worlds under its module's path within them."""
+
+        @classmethod
+        def get_suitable_cache_subpath(cls, py_file: str) -> str:
+            path = Path(py_file).resolve()
+            if path.is_relative_to(WORLDS.resolve()):
+                return str(path.relative_to(WORLDS.resolve()).parent)
+            return super().get_suitable_cache_subpath(py_file)
+
+
 def kernel(function: Callable) -> Callable:
     """Compile `function` without the interpreter lock, cached in our own folder unless
     NUMBA_CACHE_DIR names another."""
     if _FOLDER is None:
         return numba.njit(nogil=True)(function)
-    configured = numba.config.CACHE_DIR  # type: ignore[attr-defined]
-    numba.config.CACHE_DIR = configured or str(_FOLDER)  # type: ignore[attr-defined]
+    config: Any = numba.config
+    if config.CACHE_DIR:
+        return numba.njit(nogil=True, cache=True)(function)
+    locators = getattr(config, "CACHE_LOCATOR_CLASSES", None)
+    config.CACHE_DIR = str(_FOLDER)
+    if locators == "":
+        config.CACHE_LOCATOR_CLASSES = f"{__name__}.Locator"
     try:
         return numba.njit(nogil=True, cache=True)(function)
     finally:
-        numba.config.CACHE_DIR = configured  # type: ignore[attr-defined]
+        config.CACHE_DIR = ""
+        if locators is not None:
+            config.CACHE_LOCATOR_CLASSES = locators
 
 
 def kernel_folders() -> list[Path]:

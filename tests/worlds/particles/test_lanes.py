@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from numba import njit
 
+from marl.worlds.compiled.cache import kernel
 from marl.worlds.particles.lane_arrays import (
     element,
     from_worlds,
@@ -28,7 +28,7 @@ from marl.worlds.particles.lanes import (
 )
 
 
-@njit
+@kernel
 def arithmetic(a, out):
     x, y = load(a, (0, 0)), load(a, (1, 1))
     total = 0.0
@@ -121,7 +121,7 @@ def test_arithmetic_is_that_of_numpy(tail, dtype, run):
     assert somewhere == bool((a[0, 0] > a[1, 1]).any())
 
 
-@njit
+@kernel
 def extremes(a, out):
     store(out, 0, minimum(load(a, (0, 0)), load(a, (1, 0))))
     store(out, 1, maximum(load(a, (0, 0)), load(a, (1, 0))))
@@ -139,7 +139,7 @@ def test_a_nan_on_the_left_stays(tail, dtype, run):
     assert np.isnan(out).all()
 
 
-@njit
+@kernel
 def lookups(a, index, out):
     """A row of its own for each lane; single numbers read and written."""
     store(out, 0, gather(a, load(index, 0), 1, 5.0))
@@ -164,7 +164,7 @@ def test_gather_and_single_elements(tail, dtype, run):
     np.testing.assert_array_equal(out[1], last)
 
 
-@njit
+@kernel
 def bring(array, b, a, brought, rows, back):
     from_worlds(array, b, a, brought, 0)
     for c in range(brought.shape[1]):
@@ -192,7 +192,7 @@ def test_worlds_into_lanes_and_back(tail, dtype, run, size):
         np.testing.assert_array_equal(in_lanes, there)
 
 
-@njit
+@kernel
 def view_of(array, world):
     return one_world(array, world)
 
