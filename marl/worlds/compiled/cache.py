@@ -3,8 +3,8 @@
 numba checks only the file of a cached function, not the functions that it calls, so a stale kernel
 could survive a change. Here the folder's name is a hash of the sources of all worlds, which may use
 each other's functions. Any change leads to a new folder. (The source of a scenario's own module,
-wherever it is, is part of its numba type.) Checkouts with equal sources share their kernels: numba's
-own locator keeps those of each path apart.
+wherever it is, is part of its numba type.) Checkouts with equal sources share their kernels, which
+numba's own locator would keep apart.
 """
 
 import hashlib
