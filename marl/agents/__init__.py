@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from marl.agents.atoc import ATOC, ATOCConfig
 from marl.agents.auction import AuctionAgent, AuctionConfig
-from marl.agents.core.base import Agent, Policy
+from marl.agents.core.base import Agent, Needs, Policy, View
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.agents.messages import MessagesAgent, MessagesConfig
 from marl.plugins import imported, loaded, offered
@@ -50,4 +50,13 @@ def find_agent(name: str) -> AgentKind:
     return found
 
 
-__all__ = ["REGISTRY", "Agent", "AgentKind", "Policy", "agent_names", "find_agent"]
+__all__ = [
+    "REGISTRY",
+    "Agent",
+    "AgentKind",
+    "Needs",
+    "Policy",
+    "View",
+    "agent_names",
+    "find_agent",
+]

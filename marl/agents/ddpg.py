@@ -10,8 +10,9 @@ agents are drawn, N is 1; so it is where one actor and one critic control all ag
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, Logged, of_all
-from marl.agents.core.critic_inputs import one_table, own_first
-from marl.agents.core.learner import LearningAgent, below, piecewise
+from marl.agents.core.critic_inputs import one_table, own, own_first
+from marl.agents.core.learner import LearningAgent, piecewise
 from marl.agents.core.seed_stack import SeedStack
 from marl.learning.augmentation import RandomViews
 from marl.learning.exploration import ExplorationConfig
@@ -28,7 +29,7 @@ from marl.learning.record import Batch, Draw
 from marl.nn import NETWORKS
 from marl.nn.heads import ActionHead
 from marl.worlds.base import Arrays
-from marl.worlds.spaces import Group
+from marl.worlds.spaces import Group, Part
 from marl.worlds.views import JointView
 
 
@@ -99,7 +100,6 @@ class DDPG(LearningAgent["_Learner"]):
         mixed = all(variant == FAMILY["atoc"] for variant in variants)
         self.draw: Draw = "agents" if mixed else "steps"
         self.size_invariant = all(v.actor == "own" and v.networks == "one" for v in variants)
-        self._shown: dict[str, Tensor] = {}  # with random views: items shown, [N, E, parts]
         self._views = {
             g: JointView(groups[g]) for g, v in self._variants.items() if v.actor == "all"
         }
@@ -108,6 +108,11 @@ class DDPG(LearningAgent["_Learner"]):
             groups, config, exploration, seed, lambda g: _Learner(g, minds, configs[g])
         )
         self._learning = {g: self.learners[g] for g, x in configs.items() if not x.frozen}
+        self._random_views = {
+            g: RandomViews(minds[g].observation_parts, x.random_views)
+            for g, x in configs.items()
+            if x.random_views
+        }
         self._heads = {g: ActionHead(group) for g, group in groups.items()}
         discrete = any(group.choices for group in groups.values())
         if discrete and self.noise:
@@ -138,7 +143,9 @@ class DDPG(LearningAgent["_Learner"]):
         if g in self._views:
             rows = self._views[g].join(rows)
         rows = self.learners[g].normalised(rows.transpose(0, 1), learn=explore)
-        return self._half_hidden(g, rows) if explore else rows
+        if explore and g in self._random_views:
+            return self._random_views[g].hide(rows, self.generator)
+        return rows
 
     def to_world(self, g: str, action: Tensor, explore: bool) -> np.ndarray:
         """What the agents of a group do in the end, from what their actors want, [N, E, A]."""
@@ -149,27 +156,12 @@ class DDPG(LearningAgent["_Learner"]):
             action = self._heads[g].with_choices_of(action, self.exploration.disturb(g, action))
         return action.numpy()
 
-    def _half_hidden(self, g: str, rows: Tensor) -> Tensor:
-        """With random views: what is shown, the same view for a whole episode, so that learning
-        meets the situations into which a narrow view leads."""
-        views = self.learners[g].views
-        if views is None:
-            return rows
-        if g not in self._shown:
-            self._shown[g] = views.draw(rows.shape[:2], self.generator)
-        return rows * views.mask(self._shown[g])
-
     def reset(self, mask: np.ndarray | None = None) -> None:
         self.exploration.reset(mask)
         for noise in self.noise.values():
             noise.reset(mask)
-        if mask is None:  # afterwards there may be another number of worlds
-            self._shown.clear()
-            return
-        for g, shown in self._shown.items():
-            views = cast(RandomViews, self.learners[g].views)
-            drawn = views.draw(shown.shape[:2], self.generator)
-            self._shown[g] = torch.where(torch.from_numpy(mask)[:, None], drawn, shown)
+        for views in self._random_views.values():
+            views.reset(mask, self.generator)
 
     # ------------------------------------------------------------------------------------ learning
 
@@ -187,34 +179,42 @@ class DDPG(LearningAgent["_Learner"]):
         return results
 
     def prepare(self, g: str, batch: Batch) -> "LearnerBatch":
-        """A batch [B, N, ...] as the learner of the group takes it."""
-        stays = None
+        """A batch [B, N, ...] turned, reflected, normalised and partly hidden as configured."""
+        learner, stays = self.learners[g], None
         if batch.present is not None:  # who is gone does nothing
-            there, stays = batch.present, batch.present * (1.0 - batch.terminated)
-            batch = replace(batch, action=batch.action * there[..., None])
-            stays = stays[..., None].expand_as(batch.action)
+            stays = (batch.present * (1.0 - batch.terminated))[..., None].expand_as(batch.action)
+            batch = replace(batch, action=batch.action * batch.present[..., None])
         if g in self._views:
             batch = _of_one_mind(batch, self._views[g])
             stays = None if stays is None else self._views[g].join(stays)
-        return self.learners[g].prepare(batch, stays, self.generator)
+        vectors = learner.augment(batch.observation, batch.action, batch.next_observation)
+        observation, action, next_observation = (x.transpose(0, 1) for x in vectors)
+        observation = seen = learner.normalised(observation)
+        next_observation = next_seen = learner.normalised(next_observation)
+        if g in self._random_views:
+            # The critic, which serves in training only, sees all that there is.
+            views = self._random_views[g]
+            mask = views.mask(views.draw(observation.shape[:2], self.generator))
+            seen, next_seen = observation * mask, next_observation * mask
+        reward, terminated = batch.reward.T[..., None], batch.terminated.T[..., None]
+        present = None if batch.present is None else batch.present.T[..., None]
+        stays = None if stays is None else stays.transpose(0, 1)
+        shown = observation, action, next_observation, seen, next_seen
+        return LearnerBatch(*shown, reward, terminated, present, stays)
 
     def critic_inputs(
         self, g: str, steps: dict[str, "LearnerBatch"], next_actions: dict[str, Tensor]
     ) -> "CriticInputs":
-        """What the critics of a group see of everybody, [N, B, size] each."""
+        """What the critics of a group see of everybody."""
         variant = self._variants[g]
-        observations = {h: x.observation for h, x in steps.items()}
-        actions = {h: x.action for h, x in steps.items()}
-        next_observations = {h: x.next_observation for h, x in steps.items()}
-        if variant.critic == "own":
-            return CriticInputs(observations[g], actions[g], next_observations[g], next_actions[g])
+        act = own_first if variant.critic == "all" else own
         # A critic of one's own can tell agents apart in any order: all of them share one table.
-        joined = one_table if variant.networks == "each" else own_first
+        look = one_table if act is own_first and variant.networks == "each" else act
         return CriticInputs(
-            joined(observations, g),
-            own_first(actions, g),
-            joined(next_observations, g),
-            own_first(next_actions, g),
+            look({h: x.observation for h, x in steps.items()}, g),
+            act({h: x.action for h, x in steps.items()}, g),
+            look({h: x.next_observation for h, x in steps.items()}, g),
+            act(next_actions, g),
         )
 
     @classmethod
@@ -231,11 +231,14 @@ class DDPG(LearningAgent["_Learner"]):
             actor.load_state_dict(learner.greedy.state_dict())
 
     def state_dict(self) -> dict[str, Tensor]:
-        return super().state_dict() | {f"shown.{g}": x.clone() for g, x in self._shown.items()}
+        shown = {g: views.shown for g, views in self._random_views.items()}
+        more = {f"shown.{g}": x.clone() for g, x in shown.items() if x is not None}
+        return super().state_dict() | more
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         super().load_state_dict(state)
-        self._shown = below("shown.", state)
+        for g, views in self._random_views.items():
+            views.shown = state.get(f"shown.{g}")
 
 
 def _of_one_mind(batch: Batch, view: JointView) -> Batch:
@@ -257,11 +260,11 @@ class LearnerBatch(NamedTuple):
 
     observation: Tensor
     action: Tensor
-    reward: Tensor
     next_observation: Tensor
-    terminated: Tensor
     seen: Tensor  # what is shown of the observations to the actor
     next_seen: Tensor
+    reward: Tensor
+    terminated: Tensor
     present: Tensor | None = None  # [N, B, 1]: 0.0 for agents that had left the game
     stays: Tensor | None = None  # [N, B, A]: 0.0 where an agent does nothing any more
 
@@ -283,66 +286,36 @@ class _Learner(ActorCritic):
     def __init__(self, g: str, groups: dict[str, Group], config: DDPGConfig) -> None:
         variant, group = config.variant, groups[g]
         stack = len(group) if variant.networks == "each" else 1
-        parts = group.observation_parts
-        (observations,), (actions,) = group.observation_space.shape, group.action_space.shape
-        critic_parts, critic_observations, critic_actions = parts, observations, actions
-        if variant.critic == "all":
-            if config.network == "set":
-                raise ValueError(
-                    f"agent.network is 'set', but the critic of {config.name!r} sees everybody's "
-                    "observations, which are no sets; use 'mlp'"
-                )
-            critic_parts = ()
-            critic_observations = sum(
-                len(x) * x.observation_space.shape[0] for x in groups.values()
+        joint = variant.critic == "all"
+        if config.network == "set" and joint:
+            raise ValueError(
+                f"agent.network is 'set', but the critic of {config.name!r} sees everybody's "
+                "observations, which are no sets; use 'mlp'"
             )
-            critic_actions = sum(len(x) * x.action_space.shape[0] for x in groups.values())
-        if config.normalise and config.network == "set":
+        if config.network == "set" and config.normalise:
             raise ValueError(
                 "agent.normalise is on, but a 'set' network compares positions, which scaling "
                 "them one by one would distort; use 'mlp'"
             )
 
-        def network(parts: tuple, inputs: int, extra: int, outputs: int, of: str) -> nn.Module:
+        def network(of: str, parts: tuple[Part, ...], o: int, a: int, outputs: int) -> nn.Module:
             shape = (config.hidden, config.width, of in config.layer_norm)
             pool = of == "critic" or config.actor_pool
-            return NETWORKS[config.network](stack, parts, inputs, extra, outputs, *shape, pool)
+            return NETWORKS[config.network](stack, parts, o, a, outputs, *shape, pool)
 
-        def critic() -> nn.Module:
-            return network(critic_parts, critic_observations, critic_actions, 1, "critic")
-
-        actor = network(parts, observations, 0, actions, "actor")
+        parts = group.observation_parts
+        (o,), (a,) = group.observation_space.shape, group.action_space.shape
+        actor = network("actor", parts, o, 0, a)
+        if joint:
+            parts = ()
+            o = sum(len(x) * x.observation_space.shape[0] for x in groups.values())
+            a = sum(len(x) * x.action_space.shape[0] for x in groups.values())
+        critic = partial(network, "critic", parts, o, a, 1)
         super().__init__(config, group, stack, actor, critic)
-        views = config.random_views
-        self.views: RandomViews | None = RandomViews(parts, views) if views else None
 
     def output(self, actor: nn.Module, seen: Tensor) -> Tensor:
         """What an actor says, [N, B, A], of what agents see, [N, B, O] (normalised)."""
         return piecewise(actor, self.stacked(seen)).to(seen.dtype).view(*seen.shape[:2], -1)
-
-    def prepare(
-        self, batch: Batch, stays: Tensor | None, generator: torch.Generator
-    ) -> LearnerBatch:
-        """A batch [B, N, ...] turned, reflected, normalised and partly hidden as configured."""
-        vectors = self.augment(batch.observation, batch.action, batch.next_observation)
-        observation, action, next_observation = (x.transpose(0, 1) for x in vectors)
-        observation = seen = self.normalised(observation)
-        next_observation = next_seen = self.normalised(next_observation)
-        if self.views:
-            # The critic, which serves in training only, sees all that there is.
-            mask = self.views.mask(self.views.draw(observation.shape[:2], generator))
-            seen, next_seen = observation * mask, next_observation * mask
-        return LearnerBatch(
-            observation,
-            action,
-            batch.reward.T[..., None],
-            next_observation,
-            batch.terminated.T[..., None],
-            seen,
-            next_seen,
-            None if batch.present is None else batch.present.T[..., None],
-            None if stays is None else stays.transpose(0, 1),
-        )
 
     @torch.no_grad()
     def next_action(self, steps: LearnerBatch, generator: torch.Generator) -> Tensor:

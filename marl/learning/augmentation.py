@@ -3,6 +3,7 @@ of it is shown."""
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,11 +73,28 @@ class RandomViews:
         self._rank, self._owner = torch.tensor(rank), torch.tensor(owner)
         self._low = torch.tensor([min(least[name], masked[name].count) for name in self._names])
         self._span = torch.tensor([masked[name].count for name in self._names]) - self._low + 1
+        self.shown: Tensor | None = None  # [N, E, parts] items shown in the episodes that go on
 
     def draw(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """i64[*shape, parts]: how many items of each part to show."""
         share = torch.rand(*shape, 1, generator=generator)
         return self._low + (share * self._span).long()
+
+    def hide(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Observations [N, E, O] in the view that each agent has for a whole episode, so that
+        learning meets the situations into which a narrow view leads."""
+        if self.shown is None:
+            self.shown = self.draw(rows.shape[:2], generator)
+        return rows * self.mask(self.shown)
+
+    def reset(self, mask: np.ndarray | None, generator: torch.Generator) -> None:
+        """Other views for the episodes that begin in the worlds of `mask` (bool[E]; None: all, of
+        which there may be another number)."""
+        if mask is None:
+            self.shown = None
+        elif self.shown is not None:
+            drawn = self.draw(self.shown.shape[:2], generator)
+            self.shown = torch.where(torch.from_numpy(mask)[:, None], drawn, self.shown)
 
     def mask(self, limits: Tensor) -> Tensor:
         """f32[..., O]: 1.0 where an observation is shown, to be multiplied with it."""

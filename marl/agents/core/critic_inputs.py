@@ -1,8 +1,13 @@
-"""What a critic that sees everybody sees: everybody's numbers {g: [N, B, size]} as one row for each
-critic of a group, [N, B, sum of sizes]."""
+"""What critics see: of everybody's numbers {g: [N, B, size]}, one row for each critic of a group,
+[N, B, size of what it sees]."""
 
 import torch
 from torch import Tensor
+
+
+def own(x: dict[str, Tensor], g: str) -> Tensor:
+    """An agent's own numbers."""
+    return x[g]
 
 
 def own_first(x: dict[str, Tensor], g: str) -> Tensor:
