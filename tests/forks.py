@@ -13,13 +13,12 @@ import runpy
 import signal
 import sys
 import threading
-from multiprocessing import forkserver
+from multiprocessing import context, forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, CompletedProcess, TimeoutExpired
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["preloaded"])
+multiprocessing.get_context("forkserver").set_forkserver_preload(["preloaded"])
 STARTING = threading.Lock()
 STARTED: list["Popen"] = []
 
@@ -46,8 +45,34 @@ def _blank(name: str, solved_at: float | None = None) -> None:
     (Run(name).stats / "curve.png").touch()
 
 
-def started():
-    """The context of multiprocessing whose processes are forks of the server."""
+class Process(context.ForkServerProcess):
+    """A fork that takes over what a process takes over from the one that starts it."""
+
+    def __init__(self, *arguments, environment=None, **options) -> None:
+        super().__init__(*arguments, **options)
+        self.environment = dict(os.environ if environment is None else environment)
+        self.folder, self.limit = os.getcwd(), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def run(self) -> None:
+        os.environ.clear()
+        os.environ.update(self.environment)
+        os.chdir(self.folder)
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.limit)
+        use(setattr)
+        super().run()
+
+
+class Context(context.ForkServerContext):
+    """For an executor whose processes are forks."""
+
+    Process = Process
+
+
+CONTEXT = Context()
+
+
+def started() -> Context:
+    """The server is there."""
     with STARTING:
         before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
@@ -83,10 +108,10 @@ class Popen:
                 end = os.open(os.devnull, os.O_RDWR) if wanted == DEVNULL else os.dup(fd)
             setattr(self, name, ours)
             theirs.append(Connection(end))
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-        place = dict(os.environ if env is None else env), os.getcwd(), limit, start_new_session
         rest = [str(word) for word in command[1:]]
-        self._process = started().Process(target=_become, args=(rest, theirs, *place))
+        self._process = started().Process(
+            target=_become, args=(rest, theirs, start_new_session), environment=env
+        )
         self._process.start()
         self.pid = self._process.pid
         STARTED.append(self)
@@ -142,7 +167,7 @@ def run(command, env=None, capture_output=True, text=True) -> CompletedProcess:
     return CompletedProcess(command, process.returncode, output, errors)
 
 
-def _become(words, connections, environment, folder, limit, start_new_session) -> None:
+def _become(words, connections, start_new_session) -> None:
     """Do in a fork what the Python command does."""
     if start_new_session:
         os.setsid()
@@ -153,19 +178,14 @@ def _become(words, connections, environment, folder, limit, start_new_session) -
         open(fd, mode, closefd=False)  # noqa: SIM115
         for fd, mode in enumerate(("r", "w", "w"))
     )
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    use(setattr)
     kind, *arguments = words
     if kind == "-c":
         code, *arguments = arguments
-        sys.argv, sys.path[:0] = ["-c", *arguments], [folder]
+        sys.argv, sys.path[:0] = ["-c", *arguments], [os.getcwd()]
         exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
     elif kind == "-m":
         module, *arguments = arguments
-        sys.argv, sys.path[:0] = [module, *arguments], [folder]
+        sys.argv, sys.path[:0] = [module, *arguments], [os.getcwd()]
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     else:
         sys.argv, sys.path[:0] = words, [str(Path(kind).parent)]
