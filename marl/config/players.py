@@ -73,6 +73,8 @@ def make_agent(
         if isinstance(settings, BuiltinPlayer):
             policy = BUILTIN[settings.policy](cast(World, world), stream)
         elif isinstance(settings, FrozenPlayer):
+            if not settings.agent:
+                raise ValueError(f"agents.{g}.frozen is not resolved: {settings.frozen!r}")
             trained = find_agent(settings.agent["name"])
             policy = trained.agent(group, trained.config(**settings.agent))
         else:

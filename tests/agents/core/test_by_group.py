@@ -153,6 +153,11 @@ def test_what_cannot_be_is_said(agents, said):
         parse_config({**TAG, "agents": agents})
 
 
+def test_somebody_has_to_learn(data):
+    with pytest.raises(UserError, match="nobody learns: adversaries, good are played by others"):
+        train(tag("agents.good=random", "agents.adversaries=still"), "x")
+
+
 def test_a_policy_that_does_not_fit_the_world_is_refused(data):
     with pytest.raises(UserError, match="needs the world 'tennis'"):
         train(tag("agents.good=landing"), "x")
