@@ -68,7 +68,7 @@ class ByGroup(Agent):
         perceived: Arrays = {}
         for player in self.players:
             perceived |= player.own(player.policy.perceive(player.view(view)))
-        return perceived
+        return {g: perceived[g] for g in view.observation}
 
     def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
         actions: Arrays = {}

@@ -36,7 +36,7 @@ def talking(groups, seed=0):
 
 
 def both(first=shared, second=talking):
-    return ByGroup([Player(TEAM, first(TEAM)), Player(RIVALS, second(RIVALS, 1))])
+    return ByGroup([Player(RIVALS, second(RIVALS, 1)), Player(TEAM, first(TEAM))])
 
 
 @pytest.mark.parametrize("agents", [(shared, talking), (shared, shared), (talking, talking)])
@@ -154,7 +154,7 @@ def test_what_cannot_be_is_said(agents, said):
 
 
 def test_somebody_has_to_learn(data):
-    with pytest.raises(UserError, match="nobody learns: adversaries, good are played by others"):
+    with pytest.raises(UserError, match="nobody learns: good, adversaries are played by others"):
         train(tag("agents.good=random", "agents.adversaries=still"), "x")
 
 
