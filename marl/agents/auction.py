@@ -176,7 +176,7 @@ class Auction:
         parts = tuple(replaced.get(part.name, part) for part in group.observation_parts)
         space = Box(-np.inf, np.inf, (sum(part.size for part in parts),), np.float32)
         self.group = Group(group.names, space, group.action_space, parts, group.action_parts)
-        self._own = _nothing(0, 0, 0)
+        self.claims = _nothing(0, 0, 0)
         self._claimed = np.zeros((0, 0, 0, 2), np.float32)  # by companions, relative to oneself
         self._past: list[list[Said]] = []  # what was said in the last steps, round by round
 
@@ -190,10 +190,10 @@ class Auction:
         """[E, N, O] -> [E, N, P], as `Policy.perceive`."""
         items = pieces(self._observed, rows)
         agents, landmarks = (items[name] for name in self._names)
-        if self._own.seen.shape != landmarks.shape[:3]:
-            self._own = _nothing(*landmarks.shape[:3])
+        if self.claims.seen.shape != landmarks.shape[:3]:
+            self.claims = _nothing(*landmarks.shape[:3])
             self._claimed = np.zeros((*agents.shape[:2], self._companions, 2), np.float32)
-            self._past = [[self._own] * self.config.rounds] * self.config.message_delay
+            self._past = [[self.claims] * self.config.rounds] * self.config.message_delay
             begun = None
         if begun is None or begun.any():
             self._talk(neighbours, agents, landmarks, begun, generator)
@@ -211,14 +211,14 @@ class Auction:
         worlds = np.arange(len(agents)) if begun is None else np.flatnonzero(begun)
         near = neighbours.agents[:, :, : self._in_view[0]]
         there = heard(self.config, agents, generator)
-        own = Said(*[x.copy() for x in self._own])
+        own = Said(*[x.copy() for x in self.claims])
         _look(worlds, neighbours.landmarks[:, :, : self._in_view[1]], landmarks, own)
         now: list[Said] = []
         for r in range(self.config.rounds):
             now.append(Said(*[x.copy() for x in own]))
             said = self._past[0][r] if self._past else now[r]
             _hear(worlds, near, there[r], landmarks, own, said)
-        self._own = own
+        self.claims = own
         self._claimed = self._claimed.copy()
         self._claimed[worlds] = _places(agents, near, there[-1], said, self._companions)[worlds]
         if not self._past:
@@ -231,7 +231,7 @@ class Auction:
 
     def _perceived(self, items: dict[str, np.ndarray]) -> np.ndarray:
         agents, landmarks = (items[name] for name in self._names)
-        own, vectors = self._own, self._vectors
+        own, vectors = self.claims, self._vectors
         mine = (own.seen == own.claim[..., None]) & (own.claim[..., None] >= 0)
         claim = np.take_along_axis(landmarks, mine.argmax(2)[..., None, None], 2)
         others = agents[:, :, : self._companions]
@@ -245,14 +245,14 @@ class Auction:
     def reset(self, begun: np.ndarray | None) -> None:
         """Forget all claims and prices; in the worlds where an episode has `begun`, if told."""
         if begun is None:
-            self._own = _nothing(0, 0, 0)
-        elif self._own.claim.size:
-            nothing = _nothing(*self._own.seen.shape)
-            self._own = _where(begun, nothing, self._own)
+            self.claims = _nothing(0, 0, 0)
+        elif self.claims.claim.size:
+            nothing = _nothing(*self.claims.seen.shape)
+            self.claims = _where(begun, nothing, self.claims)
             self._past = [[_where(begun, nothing, x) for x in step] for step in self._past]
 
     def state_dict(self) -> dict[str, Tensor]:
-        said = {"own": self._own}
+        said = {"own": self.claims}
         for t, step in enumerate(self._past):
             said |= {f"past.{t}.{r}": x for r, x in enumerate(step)}
         state = {f"{k}.{name}": x for k, v in said.items() for name, x in v._asdict().items()}
@@ -263,10 +263,10 @@ class Auction:
         def said(prefix: str) -> Said:
             return Said(*[state[f"{prefix}.{name}"].numpy().copy() for name in Said._fields])
 
-        self._own, self._claimed = said("own"), state["claimed"].numpy().copy()
+        self.claims, self._claimed = said("own"), state["claimed"].numpy().copy()
         steps, rounds = range(self.config.message_delay), range(self.config.rounds)
         self._past = []
-        if self._own.claim.size:
+        if self.claims.claim.size:
             self._past = [[said(f"past.{t}.{r}") for r in rounds] for t in steps]
 
 
@@ -290,8 +290,8 @@ class Auctions:
     """An auction in each group."""
 
     def __init__(self, groups: dict[str, Group], config: AuctionConfig) -> None:
-        self._each = {g: Auction(group, config) for g, group in groups.items()}
-        self.groups = {g: auction.group for g, auction in self._each.items()}
+        self.by_group = {g: Auction(group, config) for g, group in groups.items()}
+        self.groups = {g: auction.group for g, auction in self.by_group.items()}
         self.needs = Needs(known(groups))
 
     def perceive(self, view: View, generator: torch.Generator) -> Arrays:
@@ -299,19 +299,19 @@ class Auctions:
         near = told(view.neighbours)
         return {
             g: auction.perceive(view.observation[g], near[g], view.new_episode, generator)
-            for g, auction in self._each.items()
+            for g, auction in self.by_group.items()
         }
 
     def reset(self, begun: np.ndarray | None) -> None:
-        for auction in self._each.values():
+        for auction in self.by_group.values():
             auction.reset(begun)
 
     def state_dict(self) -> dict[str, Tensor]:
-        each = self._each.items()
+        each = self.by_group.items()
         return {f"{g}.{k}": x for g, auction in each for k, x in auction.state_dict().items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        for g, auction in self._each.items():
+        for g, auction in self.by_group.items():
             auction.load_state_dict(below(f"{g}.", state))
 
 
@@ -326,9 +326,9 @@ class AuctionAgent(DDPG):
         exploration: ExplorationConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self._auctions = Auctions(groups, config)
-        self.needs = self._auctions.needs
-        super().__init__(self._auctions.groups, config, exploration, seed)
+        self.auctions = Auctions(groups, config)
+        self.needs = self.auctions.needs
+        super().__init__(self.auctions.groups, config, exploration, seed)
         self.stackable = False  # each has an auction of its own
 
     def columns(self, groups: dict[str, Group]) -> Columns:
@@ -336,7 +336,7 @@ class AuctionAgent(DDPG):
         return columns_of(self.groups)
 
     def perceive(self, view: View) -> Arrays:
-        return self._auctions.perceive(view, self.generator)
+        return self.auctions.perceive(view, self.generator)
 
     def prepare(self, g: str, batch: Batch) -> LearnerBatch:
         claim = pieces(self.groups[g].observation_parts, batch.next_observation)["claim"]
@@ -345,12 +345,12 @@ class AuctionAgent(DDPG):
 
     def reset(self, mask: np.ndarray | None = None) -> None:
         super().reset(mask)
-        self._auctions.reset(mask)
+        self.auctions.reset(mask)
 
     def state_dict(self) -> dict[str, Tensor]:
-        auctions = self._auctions.state_dict()
+        auctions = self.auctions.state_dict()
         return super().state_dict() | {f"auction.{k}": x for k, x in auctions.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         super().load_state_dict(state)
-        self._auctions.load_state_dict(below("auction.", state))
+        self.auctions.load_state_dict(below("auction.", state))

@@ -27,7 +27,7 @@ class ParameterNoise:
         stack = len(next(actor.parameters()))
         self._actor = actor
         self._exploration = exploration
-        self._copies: nn.Module | None = None  # [E K] networks, world by world
+        self.copies: nn.Module | None = None  # [E K] networks, world by world
         self.sigma = torch.full((stack,), FIRST_SIGMA)
 
     def act(self, seen: Tensor, *more: Any) -> Tensor:
@@ -35,18 +35,18 @@ class ParameterNoise:
         with [E K, N / K, O] and `more`."""
         n, worlds, size = seen.shape
         networks = worlds * len(self.sigma)
-        if self._copies is None:
-            self._copies = self._repeated(worlds)
-            self._disturb(self._copies, torch.ones(worlds, dtype=torch.bool))
+        if self.copies is None:
+            self.copies = self._repeated(worlds)
+            self._disturb(self.copies, torch.ones(worlds, dtype=torch.bool))
         rows = seen.transpose(0, 1).reshape(networks, -1, size)
-        return self._copies(rows, *more).tanh().reshape(worlds, n, -1).transpose(0, 1)
+        return self.copies(rows, *more).tanh().reshape(worlds, n, -1).transpose(0, 1)
 
     def reset(self, mask: np.ndarray | None) -> None:
         """New noise in the worlds of `mask` (bool[E]; None: all, of which there may be others)."""
         if mask is None:
-            self._copies = None
-        elif self._copies is not None and mask.any():
-            self._disturb(self._copies, torch.from_numpy(mask))
+            self.copies = None
+        elif self.copies is not None and mask.any():
+            self._disturb(self.copies, torch.from_numpy(mask))
 
     def adapt(self, seen: Tensor, *more: Any) -> None:
         """Let sigma grow where a disturbed actor, on a batch [K, B, O] (and `more`), stays too
@@ -61,18 +61,18 @@ class ParameterNoise:
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {"sigma": self.sigma.clone()}
-        if self._copies is not None:
-            state |= {f"copies.{k}": v.clone() for k, v in self._copies.state_dict().items()}
+        if self.copies is not None:
+            state |= {f"copies.{k}": v.clone() for k, v in self.copies.state_dict().items()}
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.sigma = state["sigma"].clone()
         copies = {k.removeprefix("copies."): v for k, v in state.items() if k != "sigma"}
-        self._copies = None
+        self.copies = None
         if copies:
             worlds = len(next(iter(copies.values()))) // len(self.sigma)
-            self._copies = self._repeated(worlds)
-            self._copies.load_state_dict(copies)
+            self.copies = self._repeated(worlds)
+            self.copies.load_state_dict(copies)
 
     def _repeated(self, worlds: int) -> nn.Module:
         networks = copy.deepcopy(self._actor).requires_grad_(False)

@@ -101,28 +101,28 @@ class Claims(Policy):
 
     def __init__(self, world: World, seed: int = 0) -> None:
         self._gains = _gains(world)
-        self._auctions = Auctions(world.groups, AuctionConfig(companions=0))
-        self.needs = self._auctions.needs
+        self.auctions = Auctions(world.groups, AuctionConfig(companions=0))
+        self.needs = self.auctions.needs
         self._generator = torch.Generator().manual_seed(seed)
 
     def perceive(self, view: View) -> Arrays:
-        return self._auctions.perceive(view, self._generator)
+        return self.auctions.perceive(view, self._generator)
 
     def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
         actions = {}
         for g, rows in perceived.items():
-            claim = _items(self._auctions.groups[g], "claim", rows)
+            claim = _items(self.auctions.groups[g], "claim", rows)
             actions[g] = _steer(claim[..., 0, :2], rows[..., :2], self._gains)
         return actions
 
     def reset(self, mask: np.ndarray | None = None) -> None:
-        self._auctions.reset(mask)
+        self.auctions.reset(mask)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return self._auctions.state_dict() | {"generator": self._generator.get_state()}
+        return self.auctions.state_dict() | {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self._auctions.load_state_dict(state)
+        self.auctions.load_state_dict(state)
         self._generator.set_state(state["generator"])
 
 

@@ -480,7 +480,7 @@ def test_parameter_noise_disturbs_the_channel_too():
     looks = {"g": np.tile(looks_of(1, 5)["g"], (3, 1, 1))}
     explored = acting(agent, looks, True, ring(3, 5, 3))["g"]
     assert not np.array_equal(explored[0], explored[1])
-    copies = agent.noise["g"]._copies
+    copies = agent.noise["g"].copies
     assert not torch.equal(copies.channel.forth.weight[0], copies.channel.forth.weight[1])
     again = acting(agent, looks, True, ring(3, 5, 3))["g"]
     assert np.array_equal(explored, again)

@@ -139,7 +139,7 @@ def test_the_protocol_is_the_naive_one(rounds, delay):
             near = world.neighbours(*COUNTS)["agents"]
             auction.perceive(observation["agents"], near, None, generator)
             played_naively(world, rounds, delay, past, bidders, 3, 4)
-        own = auction._own
+        own = auction.claims
         for e, i in np.ndindex(3, 7):
             bidder = bidders[e][i]
             assert own.claim[e, i] == (-1 if bidder.claim is None else bidder.claim), (t, e, i)
@@ -183,8 +183,8 @@ def test_two_bidders_by_hand():
     ]
     for claims, prices in expected:
         auction.perceive(observation["agents"], near, None, generator)
-        assert auction._own.claim[0].tolist() == claims
-        np.testing.assert_allclose(auction._own.price[0], prices, atol=1e-6)
+        assert auction.claims.claim[0].tolist() == claims
+        np.testing.assert_allclose(auction.claims.price[0], prices, atol=1e-6)
 
 
 def test_claims_cover_what_greed_does_not():
@@ -240,10 +240,10 @@ def test_what_is_perceived():
     observation = world.reset()
     for _ in range(6):
         near = world.neighbours(3, 4)
-        before = [x.copy() for x in agent._auctions._each["agents"]._own]
+        before = [x.copy() for x in agent.auctions.by_group["agents"].claims]
         rows = agent.perceive(View(observation, None, near))["agents"]
         observed, numbers = observation["agents"], near["agents"].agents
-        claims = agent._auctions._each["agents"]._own.claim
+        claims = agent.auctions.by_group["agents"].claims.claim
         positions, landmarks = world.positions()
         np.testing.assert_array_equal(rows[..., :2], observed[..., :2])
         others = rows[..., 2:16].reshape(3, 7, 2, 7)
@@ -300,7 +300,7 @@ def test_the_reward_is_the_worlds_less_the_distance_to_the_claim():
         for x in transition[:5]
     ]
     rows = agent.prepare("agents", Batch(*batch))
-    claims = agent._auctions._each["agents"]._own.claim
+    claims = agent.auctions.by_group["agents"].claims.claim
     agents, landmarks = world.positions()
     for e, i in np.ndindex(3, 7):
         distance = np.hypot(*(landmarks[e, claims[e, i]] - agents[e, i]))

@@ -138,7 +138,7 @@ def seen_by(agents=3, worlds=4, seed=5):
 
 
 def copies_of(disturbed):
-    return dict(disturbed._copies.named_parameters())
+    return dict(disturbed.copies.named_parameters())
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
