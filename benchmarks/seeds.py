@@ -20,6 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from simulator import pin, processor
@@ -31,9 +32,9 @@ CONFIGS = ("spread", "atoc_tuned", "ddpg_tuned", "maddpg_tuned")
 QUIET = ("evaluate_every=0", "checkpoint_every=0", "replay_size=20000")
 
 
-def cpu_seconds(config: str, seeds: int, steps: int) -> float:
+def cpu_seconds(config: str, seeds: int, steps: int, more: Sequence[str] = ()) -> float:
     """Of one process that trains so many seeds for so many steps each."""
-    settings = [f"training.{setting}" for setting in (*QUIET, f"log_every={steps}")]
+    settings = [f"training.{setting}" for setting in (*QUIET, *more, f"log_every={steps}")]
     configs = {
         f"seed-{seed}": load_config(
             find_config(config),
@@ -61,6 +62,7 @@ def main() -> None:
     if options.quick:
         options.configs, options.seeds, options.steps = ["atoc_tuned"], [1, 2], [420, 500]
         options.rounds = 1
+    more = ["batch_size=32"] if options.quick else []
 
     pin()
     print(shlex.join(["python", *sys.argv]), processor(), sep="\n")
@@ -68,11 +70,12 @@ def main() -> None:
     print(f"{'config':>14}{'seeds':>7}{'env-steps per CPU-s':>22}{'times one seed':>16}")
     short, long = options.steps
     for config in options.configs:
-        cpu_seconds(config, 1, 420)  # compile, load
+        cpu_seconds(config, 1, 420, more)  # compile, load
         speeds: dict[int, list[float]] = {seeds: [] for seeds in options.seeds}
         for _ in range(options.rounds):
             for seeds, found in speeds.items():
-                seconds = cpu_seconds(config, seeds, long) - cpu_seconds(config, seeds, short)
+                seconds = cpu_seconds(config, seeds, long, more)
+                seconds -= cpu_seconds(config, seeds, short, more)
                 found.append(seeds * (long - short) / seconds)
         alone = statistics.median(speeds[options.seeds[0]])
         for seeds, found in speeds.items():
