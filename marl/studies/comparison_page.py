@@ -1,6 +1,5 @@
 """A comparison as Markdown, as a picture and as one HTML page that needs no other file."""
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,15 +8,7 @@ from marl.studies import pages
 from marl.studies.comparison import Summary, curve, improvement, summarise
 from marl.studies.entries import Entry, differences, flat_settings
 from marl.studies.statistics import RESAMPLES
-from marl.studies.tables import Table, _html, as_markdown, with_interval
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; } img { max-width: 100%; }
-th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: left; }
-tr.differs { background: #fff3c4; } figure { display: inline-block; margin: .5rem; }
-figure img { width: 20rem; }
-"""
+from marl.studies.tables import Table, as_markdown, with_interval
 
 
 class Comparison:
@@ -111,22 +102,20 @@ class Comparison:
 
     def page(self, picture: bytes, films: dict[str, bytes]) -> str:
         """One HTML page with everything in it; `films`: GIFs by policy."""
-        differing = {row[0] for row in self.settings()[1]}
-        parts = []
-        for n in self.numbers:
-            parts += [f"<h2>{n} agents</h2>", _html(self.scores(n))]
-            if len(self.entries) > 1:
-                parts.append(_html(self.improvements(n)))
-        parts += [f'<img alt="{html.escape(self.metric)}" src="{pages.inline(picture, "png")}">']
-        for label, film in films.items():
-            image = f'<img alt="{html.escape(label)}" src="{pages.inline(film, "gif")}">'
-            parts.append(f"<figure>{image}<figcaption>{html.escape(label)}</figcaption></figure>")
-        parts += ["<h2>Settings</h2>", _html(self.settings(all_of_them=True), marked=differing)]
-        parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]
-        title, body = html.escape(self.title), "\n".join(parts)
-        return (
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-            f"<style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n{body}\n</body></html>\n"
+        improvements = len(self.entries) > 1
+        return pages.render(
+            "comparison.html",
+            title=self.title,
+            metric=self.metric,
+            sections={
+                f"{n} agents": [self.scores(n), *([self.improvements(n)] if improvements else [])]
+                for n in self.numbers
+            },
+            picture=pages.inline(picture, "png"),
+            films={label: pages.inline(film, "gif") for label, film in films.items()},
+            settings=self.settings(all_of_them=True),
+            differing={row[0] for row in self.settings()[1]},
+            notes=self.notes,
         )
 
     def picture(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What pages about studies are made of: files, pictures, movies and notes."""
+"""What pages about studies are made of: files, pictures, movies, notes, and HTML from templates."""
 
 import base64
 import io
@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from marl import evaluation
 from marl.rendering import movies
 from marl.rendering.frames import draw
@@ -17,6 +19,16 @@ from marl.runs.loading import FoundPolicy
 from marl.studies.entries import Entry
 
 PACKAGES = ("marl", "torch", "numpy", "numba")
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from templates/; whatever the values hold is text there, not markup."""
+    loader = PackageLoader("marl.studies")
+    pages = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    return pages.get_template(template).render(values)
 
 
 def inline(content: bytes, kind: str) -> str:

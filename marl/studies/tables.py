@@ -1,6 +1,5 @@
-"""Tables: on the terminal, in Markdown and in HTML."""
+"""Tables: on the terminal and in Markdown."""
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ def as_markdown(table: Table) -> str:
 
 
 def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+    return cell.replace("|", "\\|").replace("<", "&lt;")
 
 
 def with_interval(value: float, ends: tuple[float, float] | None, digits: int = 3) -> str:
@@ -28,19 +27,6 @@ def with_interval(value: float, ends: tuple[float, float] | None, digits: int = 
     if ends is None:
         return f"{value:.{digits}f}"
     return f"{value:.{digits}f} [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
-
-
-def _html(table: Table, marked: Any = ()) -> str:
-    """A table; rows whose first cell is marked stand out."""
-    headings, rows = table
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in headings)
-    body = "\n".join(
-        ('<tr class="differs">' if row[0] in marked else "<tr>")
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{head}</tr>\n{body}</table>"
 
 
 HEADINGS = {"coverage_015": "at 0.15", "mean_distance": "distance"}  # where not as in a result

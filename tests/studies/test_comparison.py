@@ -16,6 +16,7 @@ from marl.runs.run import Run
 from marl.studies.comparison import curve, improvement, measure, summarise
 from marl.studies.comparison_page import Comparison
 from marl.studies.entries import gather
+from marl.studies.tables import as_markdown
 from marl.training.loop import train
 
 NETS = {"[8]": "small", "[4,8]": "large"}
@@ -181,6 +182,18 @@ def test_the_command_writes_three_pages_and_movies(tmp_path, capsys):
     before, refusal = errors.splitlines()
     assert (status, before) == (2, "3 of 3 measurements were made before")
     assert refusal.startswith("marl: --metric is")
+
+
+def test_names_are_no_markup():
+    groups, _ = measured(*SMALL)
+    groups[0].label = "<script>alert('a & b')</script>"
+    page = Comparison('<b>"bold"</b>', groups, "coverage", ["Left out: <i>x</i>."])
+    html = page.page(b"picture", {groups[0].label: b"film"})
+    assert re.findall("<(?:script|b|i)>", html) == []
+    assert html.count("&lt;script&gt;alert(&#39;a &amp; b&#39;)&lt;/script&gt;") == 4
+    assert "<title>&lt;b&gt;&#34;bold&#34;&lt;/b&gt;</title>" in html
+    assert "<p>Left out: &lt;i&gt;x&lt;/i&gt;.</p>" in html
+    assert "<script>" not in as_markdown(page.scores(4))
 
 
 def test_a_policy_that_is_tied_to_its_number_says_so(tmp_path):
