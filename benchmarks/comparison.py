@@ -20,7 +20,7 @@ from marl.folders import data_root
 from marl.runs.files import whole_file
 from marl.studies.comparison import measure
 from marl.studies.comparison_page import Comparison
-from marl.studies.entries import gather_groups
+from marl.studies.entries import gather
 from marl.studies.tables import as_markdown
 
 METRIC = "coverage"
@@ -29,10 +29,10 @@ AGENTS = {4: [4, 12, 80], 12: [12, 80]}  # trained with, measured with
 
 def compare(name: str) -> Comparison:
     """A sweep's finished runs, measured, with its page in data/comparisons/NAME."""
-    groups, left_out = gather_groups([name])
+    groups, left_out = gather([name])
     numbers = AGENTS[groups[0].config.world.agent_count]
     for what in measure(groups, numbers, os.cpu_count() or 1):
-        print(f"measured {what}", flush=True)
+        print(what, flush=True)
     comparison = Comparison(name, groups, METRIC, left_out)
     print(comparison.write(data_root() / "comparisons" / name))
     return comparison

@@ -15,9 +15,9 @@ from commands import marl
 from marl.errors import UserError
 from marl.runs.log import read_log
 from marl.runs.run import Run
-from marl.studies.entries import gather_groups
-from marl.studies.statistics import crossed_interval
-from marl.studies.tables import as_markdown
+from marl.studies.entries import gather
+from marl.studies.statistics import interval, mean
+from marl.studies.tables import as_markdown, with_interval
 
 SWEEPS = {"foreign_spread": "reward", "multiwalker": "return", "multiwalker_longer": "return"}
 
@@ -30,7 +30,7 @@ def curve(run: str, metric: str) -> dict[int, float]:
 
 def table(sweep: str, metric: str) -> str:
     """A row for each evaluation, a column for each of the sweep's configs."""
-    groups, left_out = gather_groups([sweep])
+    groups, left_out = gather([sweep])
     curves = [[curve(run, metric) for run in group.runs] for group in groups]
     cpu = ", ".join(f"{group.label} {group.cpu:.0f}" for group in groups)
     rows = []
@@ -38,8 +38,7 @@ def table(sweep: str, metric: str) -> str:
         row = [f"{step:,}"]
         for own in curves:
             values = np.array([seed[step] for seed in own])
-            low, high = crossed_interval(values[:, None, None])
-            row.append(f"{values.mean():.3f} [{low:.3f}, {high:.3f}]")
+            row.append(with_interval(mean(values), interval(mean, values, crossed=1)))
         rows.append(row)
     headings = ["steps", *(group.label for group in groups)]
     return "\n\n".join([as_markdown((headings, rows)), f"CPU-s (median): {cpu}.", *left_out])

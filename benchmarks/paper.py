@@ -26,10 +26,10 @@ from marl.errors import UserError
 from marl.runs.files import whole_file
 from marl.runs.loading import find_policy
 from marl.studies.crossplay import Crossplay
-from marl.studies.entries import gather_groups
+from marl.studies.entries import gather
 from marl.studies.processes import in_processes
-from marl.studies.statistics import crossed_interval
-from marl.studies.tables import Table, as_markdown
+from marl.studies.statistics import interval, mean
+from marl.studies.tables import Table, as_markdown, with_interval
 from marl.worlds.base import Arrays, World
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.spaces import one_hot
@@ -227,7 +227,7 @@ def measured(table: PaperTable, runs: list[str]) -> Iterator[tuple[tuple, Values
             yield pair[::-1] if table.turned else pair, values
         return
     done = dict(in_processes(played, runs, workers))
-    groups, _ = gather_groups(runs)
+    groups, _ = gather(runs)
     for group in groups:
         own = [done[run] for run in group.runs]
         values = {name: np.stack([x[name] for x in own])[:, None] for name in own[0]}
@@ -236,9 +236,8 @@ def measured(table: PaperTable, runs: list[str]) -> Iterator[tuple[tuple, Values
 
 def cell(values: np.ndarray, printed: float | None = None) -> str:
     """Ours with its interval, and the paper's."""
-    low, high = crossed_interval(values)
     digits = 1 if abs(values).max() >= 100 else 3
-    ours = f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    ours = with_interval(mean(values), interval(mean, values, crossed=3), digits)
     return ours if printed is None else f"{ours}; paper {printed}"
 
 
@@ -255,7 +254,7 @@ def tables(name: str) -> list[str]:
     """What is to be said of one of the paper's tables, in Markdown."""
     table = TABLES[name]
     parts = []
-    configs, left_out = gather_groups([f"paper_{name}"])
+    configs, left_out = gather([f"paper_{name}"])
     for game in table.games:
         worlds = [group.config.to_json()["world"] for group in configs]
         chosen = [

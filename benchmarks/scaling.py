@@ -4,7 +4,7 @@
 
 Trains the sweeps that the text names (`marl sweep experiments/NAME.json`; what is finished is not
 trained again, what was interrupted goes on), measures them (as `marl scale` does; what was measured
-is kept in data/scales/scaling), and writes the text with the tables and plots that it asks for, as
+is kept in data/measurements), and writes the text with the tables and plots that it asks for, as
 
     <!-- table: coverage of silent auction with 4 80 1000 agents, agent.message_loss=0.1 -->
 
@@ -21,14 +21,13 @@ from pathlib import Path
 import numpy as np
 from commands import marl
 
-from marl.folders import data_root
 from marl.runs.files import whole_file
 from marl.runs.log import read_log
 from marl.runs.run import Run
-from marl.studies import scale
+from marl.studies import pages, scale
 from marl.studies.scale import ORACLE, Summary
 from marl.studies.scale_page import ScaleStudy, cell
-from marl.studies.tables import Table, as_markdown, png
+from marl.studies.tables import Table, as_markdown
 
 METRIC = "coverage"
 AGENTS_WORTH = 4_000  # of episodes, for each seed with each number of agents: 20 000 by five
@@ -45,18 +44,18 @@ def study(
 ) -> ScaleStudy:
     """These policies, measured with so many agents; and the yardsticks, where no trained agent is
     changed."""
-    entries, left_out = scale.gather(names, settings)
+    entries, left_out = scale.with_yardsticks(names, settings)
     for sentence in left_out:
         print(sentence, flush=True)
     changed = any(setting.startswith("agent.") for setting in settings)
     entries = [entry for entry in entries if not (entry.yardstick and changed)]
-    seed, folder = scale.default_seed(entries), data_root() / "scales" / "scaling"
+    seed = scale.default_seed(entries)
     for n in agents:
         least, up_to = AT_LENGTH if at_length else (1, 0)
         episodes = max(-(-AGENTS_WORTH // n), least if n <= up_to else 1)
         workers = os.cpu_count() or 1
         alone = n >= MEMORY_FROM
-        for what in scale.measure(entries, [n], episodes, seed, folder, workers, settings, alone):
+        for what in scale.measure(entries, [n], episodes, seed, workers, settings, alone):
             print(what, flush=True)
     return ScaleStudy("scaling", entries, METRIC)
 
@@ -121,7 +120,7 @@ def training(found: ScaleStudy) -> Table:
     rows = []
     for entry in found.entries:
         if not entry.builtin:
-            seconds = [read_log(Run(run).stats)[-1]["cpu_seconds"] for run in entry.subjects]
+            seconds = [read_log(Run(run).stats)[-1]["cpu_seconds"] for run in entry.runs]
             summary = found.summaries[entry.label, found.numbers[-1]]
             rows.append(
                 [
@@ -162,7 +161,7 @@ def learning(found: ScaleStudy) -> bytes:
     for number, entry in enumerate(found.entries):
         if entry.builtin:
             continue
-        logs = [read_log(Run(run).stats) for run in entry.subjects]
+        logs = [read_log(Run(run).stats) for run in entry.runs]
         logs = [[line for line in log if "evaluation" in line] for log in logs]
         length = min(map(len, logs))
         seconds = np.mean([[line["cpu_seconds"] for line in log[:length]] for log in logs], 0)
@@ -177,7 +176,7 @@ def learning(found: ScaleStudy) -> bytes:
     axes.set(xlabel="CPU seconds of training", ylabel=METRIC, ylim=(0, 1), xscale="log")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper")
-    return png(figure)
+    return pages.png(figure)
 
 
 PLOTS: dict[str, Callable[[ScaleStudy], bytes]] = {

@@ -31,7 +31,7 @@ from marl.runs.files import whole_file
 from marl.runs.loading import find_policy
 from marl.runs.log import read_log
 from marl.runs.run import Run
-from marl.studies.entries import Group, gather_groups
+from marl.studies.entries import Entry, gather
 from marl.studies.tables import Table, as_markdown
 from marl.worlds.base import Arrays, World
 from marl.worlds.tennis.world import Tennis
@@ -158,7 +158,7 @@ def last_evaluated(runs: list[str]) -> str:
     return span(scores) if scores else "-"
 
 
-def learnt(groups: list[Group]) -> Table:
+def learnt(groups: list[Entry]) -> Table:
     """A row for each algorithm and observation."""
     headings = ["policy", *(f"{what} to {m}" for m in MARKS for what in ("episodes", "CPU-s"))]
     headings += ["kept at 0.5", "at the end", "last weights", "greedy", "worst seed"]
@@ -183,7 +183,7 @@ def learnt(groups: list[Group]) -> Table:
     return headings, rows
 
 
-def swings(groups: list[Group]) -> Table:
+def swings(groups: list[Entry]) -> Table:
     """What the evaluations in the second half of the training say of each config: 200 rallies each,
     on the same serves every time."""
     headings = ["config", "mean", "below 2.0", "worst", "largest fall", "last, median (worst)"]
@@ -213,7 +213,7 @@ def swings(groups: list[Group]) -> Table:
     return headings, rows
 
 
-def plot(groups: list[Group], path: Path) -> None:
+def plot(groups: list[Entry], path: Path) -> None:
     """The curves of all runs over episodes and CPU seconds."""
     from matplotlib.figure import Figure
 
@@ -263,7 +263,7 @@ def main() -> None:
     try:
         groups, left_out = [], []
         for sweep, label in sweeps.items():
-            own, sentences = gather_groups([sweep])
+            own, sentences = gather([sweep])
             groups += [replace(group, label=label or group.label) for group in own]
             left_out += sentences
     except UserError as error:  # nothing is finished

@@ -54,9 +54,7 @@ def measure(
     """The values of each episode that `evaluate` averages: {name: f64[E]}, {NAME_by_step: f64[E,
     T]}."""
     scenario = world.with_agents(num_agents)
-    if episodes is None:
-        episodes = min(max(-(-20_000 // num_agents), 20), 2000)
-        episodes = SLOW_EPISODES if scenario.slow else episodes
+    episodes = episodes or default_episodes(scenario, num_agents)
     chunk = SLOW_AT_ONCE if scenario.slow else max(1, AGENTS_AT_ONCE // num_agents)
     parts = []
     with one_thread():
@@ -65,6 +63,11 @@ def measure(
             with closing(scenario.make_world(min(chunk, episodes - first), chunk_seed)) as worlds:
                 parts.append(_play(worlds, policy(worlds, chunk_seed)))
     return {name: joined([part[name] for part in parts]) for name in parts[0]}
+
+
+def default_episodes(world: WorldConfig, num_agents: int) -> int:
+    """How many episodes are played unless told otherwise."""
+    return SLOW_EPISODES if world.slow else min(max(-(-20_000 // num_agents), 20), 2000)
 
 
 def joined(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -126,19 +126,19 @@ def compare(
     from marl.runs.files import check_writable
     from marl.studies import comparison
     from marl.studies.comparison_page import Comparison
-    from marl.studies.entries import gather_groups
+    from marl.studies.entries import default_metric, gather
     from marl.studies.tables import print_rows
 
     title = _title(names)
     folder = out or data_root() / "comparisons" / title
     check_writable(folder / "comparison.html")
-    groups, left_out = gather_groups(names, by)
-    for what in comparison.measure(groups, agents, workers or os.cpu_count() or 1):
-        print(f"measured {what}", file=sys.stderr)
-    page = Comparison(title, groups, metric or comparison.default_metric(groups), left_out)
+    entries, left_out = gather(names, by)
+    for what in comparison.measure(entries, agents, workers or os.cpu_count() or 1):
+        print(what, file=sys.stderr, flush=True)
+    page = Comparison(title, entries, metric or default_metric(entries), left_out)
     for n in page.numbers:
         print_rows(f"{n} agents", *page.scores(n))
-        if len(groups) > 1:
+        if len(entries) > 1:
             print_rows("", *page.improvements(n))
     print(page.write(folder))
 
@@ -159,21 +159,22 @@ def scale(
     from marl.folders import data_root
     from marl.runs.files import check_writable, write_json
     from marl.studies import scale
+    from marl.studies.entries import default_metric
     from marl.studies.measurements import as_file_name
     from marl.studies.scale_page import ScaleStudy
     from marl.studies.tables import print_rows
 
     title = _title([as_file_name(name) for name in names])
     folder = out or data_root() / "scales" / title
-    for path in (folder / "rows" / "x", *([] if json is None else [json])):
+    for path in (folder / "scale.md", *([] if json is None else [json])):
         check_writable(path)
-    entries, left_out = scale.gather(names, settings)
+    entries, left_out = scale.with_yardsticks(names, settings)
     numbers = sorted({*agents}) if agents else scale.numbers(entries)
     seed = scale.default_seed(entries) if seed is None else seed
     cores = workers or os.cpu_count() or 1
-    for what in scale.measure(entries, numbers, episodes, seed, folder, cores, settings):
+    for what in scale.measure(entries, numbers, episodes, seed, cores, settings):
         print(what, file=sys.stderr, flush=True)
-    study = ScaleStudy(title, entries, scale.default_metric(entries), left_out)
+    study = ScaleStudy(title, entries, default_metric(entries), left_out)
     if json is not None:
         write_json(json, scale.objects(entries))
     for n in study.numbers:

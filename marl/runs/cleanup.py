@@ -48,7 +48,9 @@ def leftovers() -> list[Leftover]:
             reason = "of a run that ended before its first checkpoint"
             found += [Leftover(x, reason) for x in (run.models, run.stats) if x.exists()]
     found += [
-        Leftover(path, "of a write that was cut short") for path in root.glob("sweeps/*/.*.partial")
+        Leftover(path, "of a write that was cut short")
+        for folder in ("sweeps/*", "measurements")
+        for path in root.glob(f"{folder}/.*.partial")
     ]
     return found + [Leftover(x, "kernels of another version") for x in kernel_folders()]
 

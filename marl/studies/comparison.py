@@ -1,82 +1,33 @@
-"""Runs side by side: groups of runs that differ in their seed only, measured alike.
+"""Runs side by side: policies measured alike, each with its seeds.
 
 Every run's final weights play greedy episodes on the same starts, which serve for nothing else
-(`evaluation.seed`), with the numbers of agents asked for. The numbers are kept beside the run's
-statistics, in evaluation-N.json, until there are newer weights.
+(`evaluation.seed`), with the numbers of agents asked for.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from marl import evaluation
-from marl.config.parsing import read_json
-from marl.errors import UserError
-from marl.evaluation import primary_metric
-from marl.runs.files import write_json
-from marl.runs.loading import find_policy
 from marl.runs.log import read_log
 from marl.runs.run import Run
-from marl.studies.entries import Group
-from marl.studies.processes import in_processes
+from marl.studies.entries import Entry
+from marl.studies.measurements import measure_entries, plan
 from marl.studies.statistics import interval, iqm, median, paired_test, probability_of_improvement
 
 CURVE_RESAMPLES = 500  # at every point of a curve
 
 
-# --------------------------------------------------------------------------------------- gathering
-
-
-def measure(groups: Sequence[Group], agents: Sequence[int], workers: int = 1) -> Iterator[str]:
-    """Evaluate every run of every group with each number of agents, unless that was done before,
-    so many `workers` (processes) at a time; without numbers, with the one that each was trained
-    with. Yields what has been measured."""
+def measure(entries: Sequence[Entry], agents: Sequence[int], workers: int = 1) -> Iterator[str]:
+    """Measure every run of every entry with each number of agents, so many `workers` (processes) at
+    a time; without numbers, with the one that each was trained with. Yields what was done."""
     wanted = [
-        (group, n, name)
-        for group in groups
-        for n in list(agents) or [group.config.world.agent_count]
-        for name in group.runs
+        (entry, task)
+        for entry in entries
+        for n in agents or [entry.config.world.agent_count]
+        for task in plan(entry, n)
     ]
-    todo = [(name, n) for _, n, name in wanted if not _up_to_date(name, n)]
-    refused: dict[tuple[str, int], str] = {}
-    workers = min(workers, len(todo))
-    here = ((what, _evaluate(what)) for what in todo)
-    for (name, n), why in in_processes(_evaluate, todo, workers) if workers > 1 else here:
-        yield f"{name}, N={n}"
-        if why:
-            refused[name, n] = why
-    for group, n, name in wanted:
-        if problem := refused.get((name, n)):
-            group.refused[n] = problem
-        elif n not in group.refused:
-            group.results.setdefault(n, []).append(read_json(_file(name, n))[0])
-
-
-def _evaluate(what: tuple[str, int]) -> str:
-    """Let a run play with so many agents, and keep how it went; returns why that cannot be."""
-    name, agents = what
-    subject = find_policy(name)
-    defaults = subject.config.evaluation
-    try:
-        world = subject.world_for(agents)
-        result = evaluation.evaluate(
-            subject.policy, world, agents, defaults.episodes, defaults.seed
-        )
-    except UserError as error:
-        return error.reason
-    write_json(_file(name, agents), [result])
-    return ""
-
-
-def _file(name: str, agents: int) -> Path:
-    return Run(name).stats / f"evaluation-{agents}.json"
-
-
-def _up_to_date(name: str, agents: int) -> bool:
-    file = _file(name, agents)
-    return file.exists() and file.stat().st_mtime >= Run(name).weights.stat().st_mtime
+    yield from measure_entries(wanted, workers)
 
 
 # ----------------------------------------------------------------------------------------- numbers
@@ -84,7 +35,7 @@ def _up_to_date(name: str, agents: int) -> bool:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of the runs of a group, with one number of agents."""
+    """Of the runs of an entry, with one number of agents."""
 
     runs: int
     iqm: float
@@ -95,10 +46,10 @@ class Summary:
     reward: float
 
 
-def summarise(group: Group, agents: int, metric: str) -> Summary:
-    """What the runs of a group reach."""
-    scores = group.scores(agents, metric)
-    results = group.results[agents]
+def summarise(entry: Entry, agents: int, metric: str) -> Summary:
+    """What the runs of an entry reach."""
+    scores = entry.scores(agents, metric)
+    results = entry.results(agents)
     collisions = [r["collisions"] for r in results if "collisions" in r]
     return Summary(
         len(scores), iqm(scores), interval(iqm, scores), median(scores), float(scores.min()),
@@ -107,10 +58,10 @@ def summarise(group: Group, agents: int, metric: str) -> Summary:
     )  # fmt: skip
 
 
-def curve(group: Group, metric: str) -> dict[str, np.ndarray]:
+def curve(entry: Entry, metric: str) -> dict[str, np.ndarray]:
     """Of the evaluations during training: steps [P], CPU seconds [P] (mean of the runs), iqm [P]
     and the ends of its interval, low [P] and high [P]; as far as all runs have come."""
-    logs = [read_log(Run(name).stats) for name in group.runs]
+    logs = [read_log(Run(name).stats) for name in entry.runs]
     points = [[line for line in log if metric in line.get("evaluation", {})] for log in logs]
     length = min(map(len, points))
     columns = list(zip(*(row[:length] for row in points), strict=True))  # [P][R]
@@ -127,7 +78,7 @@ def curve(group: Group, metric: str) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Improvement:
-    """Of one group over another: how often one of its runs is better, and the p-value of the test
+    """Of one entry over another: how often one of its runs is better, and the p-value of the test
     over seeds that both have (None: fewer than two)."""
 
     probability: float
@@ -136,25 +87,19 @@ class Improvement:
     p_value: float | None
 
 
-def improvement(group: Group, other: Group, agents: int, metric: str) -> Improvement:
-    """Is a group better than another?"""
-    x, y = group.scores(agents, metric), other.scores(agents, metric)
-    common = sorted({*group.seeds} & {*other.seeds})
-    unique = all(len(set(g.seeds)) == len(g.seeds) for g in (group, other))
+def improvement(entry: Entry, other: Entry, agents: int, metric: str) -> Improvement:
+    """Is a policy better than another?"""
+    x, y = entry.scores(agents, metric), other.scores(agents, metric)
+    common = sorted({*entry.seeds} & {*other.seeds})
+    unique = all(len(set(g.seeds)) == len(g.seeds) for g in (entry, other))
     p_value = None
     if unique and len(common) > 1:
         pairs = [
             [scores[g.seeds.index(seed), 0] for seed in common]
-            for g, scores in ((group, x), (other, y))
+            for g, scores in ((entry, x), (other, y))
         ]
         p_value = paired_test(np.array(pairs[0]), np.array(pairs[1]))
     return Improvement(
         probability_of_improvement(x, y), interval(probability_of_improvement, x, y),
         len(common) if unique else 0, p_value,
     )  # fmt: skip
-
-
-def default_metric(groups: Sequence[Group]) -> str:
-    """The first metric of the groups' worlds; the reward where there is none."""
-    results = [rows[0] for group in groups for rows in group.results.values()]
-    return next((name for result in results if (name := primary_metric(result))), "reward")

@@ -1,122 +1,90 @@
 """A comparison as Markdown, as a picture and as one HTML page that needs no other file."""
 
-import base64
-import html
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
-from marl import evaluation
 from marl.errors import UserError
-from marl.rendering import movies
-from marl.rendering.frames import draw
-from marl.runs.files import whole_file
-from marl.runs.loading import find_policy
+from marl.studies import pages
 from marl.studies.comparison import Summary, curve, improvement, summarise
-from marl.studies.entries import Group, differences, settings
+from marl.studies.entries import Entry, differences, flat_settings
 from marl.studies.statistics import RESAMPLES
-from marl.studies.tables import Table, _html, as_markdown, png
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; } img { max-width: 100%; }
-th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: left; }
-tr.differs { background: #fff3c4; } figure { display: inline-block; margin: .5rem; }
-figure img { width: 20rem; }
-"""
+from marl.studies.tables import Table, as_markdown, with_interval
 
 
 class Comparison:
-    """Groups of runs that were measured, and what is to be said of them."""
+    """Policies that were measured, and what is to be said of them."""
 
     def __init__(
-        self, title: str, groups: Sequence[Group], metric: str, left_out: Sequence[str] = ()
+        self, title: str, entries: Sequence[Entry], metric: str, left_out: Sequence[str] = ()
     ) -> None:
         self.title = title
         self.left_out = left_out
         self.metric = metric
-        self.numbers = sorted({n for group in groups for n in group.results})
+        self.numbers = sorted({n for entry in entries for n in entry.rows})
         if not self.numbers:
-            raise UserError(next(iter(groups[0].refused.values())))
+            raise UserError(next(iter(entries[0].refused.values())))
         self.summaries: dict[tuple[str, int], Summary] = {
-            (group.label, n): summarise(group, n, metric) for group in groups for n in group.results
+            (entry.label, n): summarise(entry, n, metric) for entry in entries for n in entry.rows
         }
         first = self.numbers[0]
-        self.groups = sorted(groups, key=lambda group: -self._iqm(group, first))
+        self.entries = sorted(entries, key=lambda entry: -self._iqm(entry, first))
 
-    def _iqm(self, group: Group, agents: int) -> float:
-        summary = self.summaries.get((group.label, agents))
+    def _iqm(self, entry: Entry, agents: int) -> float:
+        summary = self.summaries.get((entry.label, agents))
         return summary.iqm if summary else float("-inf")
 
     # ------------------------------------------------------------------------------------- tables
 
     def scores(self, agents: int) -> Table:
-        """What each group reaches with so many agents."""
+        """What each policy reaches with so many agents."""
         headings = ["", "runs", f"{self.metric}: IQM [95 %]", "median", "worst"]
         headings += ["collisions", "reward", "CPU-s"]
         rows = []
-        for group in self.groups:
-            summary = self.summaries.get((group.label, agents))
+        for entry in self.entries:
+            summary = self.summaries.get((entry.label, agents))
             if summary is None:
-                rows.append([group.label, str(len(group.runs)), *"-----", f"{group.cpu:.0f}"])
+                rows.append([entry.label, str(len(entry.runs)), *"-----", f"{entry.cpu:.0f}"])
                 continue
-            low, high = summary.iqm_interval
             collisions = "-" if summary.collisions is None else f"{summary.collisions:.3f}"
             rows.append(
-                [group.label, str(summary.runs), f"{summary.iqm:.3f} [{low:.3f}, {high:.3f}]",
+                [entry.label, str(summary.runs), with_interval(summary.iqm, summary.iqm_interval),
                  f"{summary.median:.3f}", f"{summary.worst:.3f}", collisions,
-                 f"{summary.reward:.3f}", f"{group.cpu:.0f}"]
+                 f"{summary.reward:.3f}", f"{entry.cpu:.0f}"]
             )  # fmt: skip
         return headings, rows
 
     def improvements(self, agents: int) -> Table:
-        """How sure it is that the best group is better than each of the others."""
-        best, *others = [group for group in self.groups if agents in group.results]
+        """How sure it is that the best policy is better than each of the others."""
+        best, *others = [entry for entry in self.entries if agents in entry.rows]
         rows = []
         for other in others:
             found = improvement(best, other, agents, self.metric)
-            low, high = found.interval
             p_value = "-" if found.p_value is None else f"{found.p_value:.3f} ({found.pairs} pairs)"
-            probability = f"{found.probability:.2f} [{low:.2f}, {high:.2f}]"
+            probability = with_interval(found.probability, found.interval, digits=2)
             rows.append([f"{best.label} over {other.label}", probability, p_value])
         return ["", "probability of improvement [95 %]", "paired test: p"], rows
 
     def settings(self, all_of_them: bool = False) -> Table:
         """The configs side by side, only where they differ unless asked for all."""
-        flat = [settings(group.config) for group in self.groups]
-        keys = differences([group.config for group in self.groups])
+        flat = [flat_settings(entry.config) for entry in self.entries]
+        keys = differences([entry.config for entry in self.entries])
         if all_of_them:
             keys = list(dict.fromkeys(key for values in flat for key in values))
         rows = [[key, *(str(values.get(key, "-")) for values in flat)] for key in keys]
-        return ["setting", *(group.label for group in self.groups)], rows
+        return ["setting", *(entry.label for entry in self.entries)], rows
 
     @property
     def notes(self) -> list[str]:
         """What is to be known beside the numbers."""
-        packages = [f"{name} {version(name)}" for name in ("marl", "torch", "numpy", "numba")]
-        seeds = sorted({seed for group in self.groups for seed in group.seeds})
-        evaluations = self.groups[0].config.evaluation
+        seeds = sorted({seed for entry in self.entries for seed in entry.seeds})
+        evaluations = self.entries[0].config.evaluation
         return [
             f"Seeds {', '.join(map(str, seeds))}; greedy episodes on starts of seed "
             f"{evaluations.seed} that serve for nothing else. IQM: interquartile mean over runs; "
             f"brackets: 95 % percentile bootstrap intervals ({RESAMPLES} resamples of the runs); "
-            "CPU-s: what a run's training took, median. "
-            f"Python {platform.python_version()}, {', '.join(packages)}, {platform.machine()}.",
-            *self._refusals(),
+            f"CPU-s: what a run's training took, median. {pages.made_with()}",
+            *pages.refusals(self.entries),
             *self.left_out,
-        ]
-
-    def _refusals(self) -> list[str]:
-        """Why groups were not measured, and with which numbers of agents."""
-        reasons: dict[str, tuple[dict[str, None], dict[int, None]]] = {}
-        for group in self.groups:
-            for n, why in group.refused.items():
-                labels, numbers = reasons.setdefault(why, ({}, {}))
-                labels[group.label] = numbers[n] = None
-        return [
-            f"{'; '.join(labels)}; with {', '.join(map(str, numbers))} agents: {why}"
-            for why, (labels, numbers) in reasons.items()
         ]
 
     # -------------------------------------------------------------------------------------- pages
@@ -126,30 +94,28 @@ class Comparison:
         parts = [f"# {self.title}"]
         for n in self.numbers:
             parts += [f"## {n} agents", as_markdown(self.scores(n))]
-            if len(self.groups) > 1:
+            if len(self.entries) > 1:
                 parts.append(as_markdown(self.improvements(n)))
         parts += [f"![{self.metric}]({picture})", "## Settings that differ"]
-        parts += [as_markdown(self.settings()) if len(self.groups) > 1 else "None.", *self.notes]
+        parts += [as_markdown(self.settings()) if len(self.entries) > 1 else "None.", *self.notes]
         return "\n\n".join(parts) + "\n"
 
     def page(self, picture: bytes, films: dict[str, bytes]) -> str:
-        """One HTML page with everything in it; `films`: GIFs by group."""
-        differing = {row[0] for row in self.settings()[1]}
-        parts = []
-        for n in self.numbers:
-            parts += [f"<h2>{n} agents</h2>", _html(self.scores(n))]
-            if len(self.groups) > 1:
-                parts.append(_html(self.improvements(n)))
-        parts += [f'<img alt="{html.escape(self.metric)}" src="{_inline(picture, "png")}">']
-        for label, film in films.items():
-            image = f'<img alt="{html.escape(label)}" src="{_inline(film, "gif")}">'
-            parts.append(f"<figure>{image}<figcaption>{html.escape(label)}</figcaption></figure>")
-        parts += ["<h2>Settings</h2>", _html(self.settings(all_of_them=True), marked=differing)]
-        parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]
-        title, body = html.escape(self.title), "\n".join(parts)
-        return (
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-            f"<style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n{body}\n</body></html>\n"
+        """One HTML page with everything in it; `films`: GIFs by policy."""
+        improvements = len(self.entries) > 1
+        return pages.render(
+            "comparison.html",
+            title=self.title,
+            metric=self.metric,
+            sections={
+                f"{n} agents": [self.scores(n), *([self.improvements(n)] if improvements else [])]
+                for n in self.numbers
+            },
+            picture=pages.inline(picture, "png"),
+            films={label: pages.inline(film, "gif") for label, film in films.items()},
+            settings=self.settings(all_of_them=True),
+            differing={row[0] for row in self.settings()[1]},
+            notes=self.notes,
         )
 
     def picture(self) -> bytes:
@@ -158,11 +124,11 @@ class Comparison:
         from matplotlib.ticker import EngFormatter
 
         columns = max(2, len(self.numbers))
-        height = 1.2 + 0.3 * len(self.groups)
-        legend = 0.2 * -(-len(self.groups) // columns)
+        height = 1.2 + 0.3 * len(self.entries)
+        legend = 0.2 * -(-len(self.entries) // columns)
         figure = Figure(figsize=(4.6 * columns, 4.2 + height + legend), layout="constrained")
         grid = figure.add_gridspec(2, columns, height_ratios=[4.2, height])
-        curves = {group.label: curve(group, self.metric) for group in self.groups}
+        curves = {entry.label: curve(entry, self.metric) for entry in self.entries}
         for place, axis, unit in ((0, "steps", "environment steps"), (1, "cpu", "CPU seconds")):
             axes = figure.add_subplot(grid[0, place])
             for number, (label, found) in enumerate(curves.items()):
@@ -180,47 +146,36 @@ class Comparison:
                 figure.legend(*shown, loc="outside lower center", ncols=columns, fontsize="small")
         for place, n in enumerate(self.numbers):
             axes = figure.add_subplot(grid[1, place])
-            for number, group in enumerate(self.groups):
-                if summary := self.summaries.get((group.label, n)):
+            for number, entry in enumerate(self.entries):
+                if summary := self.summaries.get((entry.label, n)):
                     colour = f"C{number % 10}"
                     axes.plot(summary.iqm_interval, [number, number], color=colour, linewidth=6)
                     axes.plot(summary.iqm, number, "|", color="black", markersize=12)
-            labels = [group.label for group in self.groups] if place == 0 else []
+            labels = [entry.label for entry in self.entries] if place == 0 else []
             axes.set(
                 title=f"{n} agents: {self.metric}", yticks=range(len(labels)), yticklabels=labels
             )
-            axes.set_ylim(len(self.groups) - 0.5, -0.5)
+            axes.set_ylim(len(self.entries) - 0.5, -0.5)
             axes.grid(axis="x", alpha=0.3)
-        return png(figure)
+        return pages.png(figure)
 
     def films(self, folder: Path) -> dict[str, bytes]:
-        """Each group's median run as it plays an episode: GIFs, left in the folder."""
+        """Each policy's median run as it plays an episode: GIFs, left in the folder."""
         films = {}
         n = self.numbers[0]
-        for number, group in enumerate(self.groups):
-            if n not in group.results:
-                continue
-            ranked = sorted(zip(group.scores(n, self.metric)[:, 0], group.runs, strict=True))
-            subject = find_policy(ranked[len(ranked) // 2][1])
-            path = folder / f"{number + 1}.gif"
-            scenes = evaluation.scenes(subject.policy, subject.world_for(n))
-            movies.save(map(draw, scenes), path)
-            films[group.label] = path.read_bytes()
+        for number, entry in enumerate(self.entries, 1):
+            if n in entry.rows:
+                path = pages.film(entry.middle(n, self.metric), n, folder / f"{number}.gif")
+                films[entry.label] = path.read_bytes()
         return films
 
     def write(self, folder: Path) -> Path:
         """comparison.md, .png and .html and the GIFs, in this folder; returns the HTML page."""
         picture = self.picture()
-        films = self.films(folder)
-        for name, content in (
-            ("comparison.png", picture),
-            ("comparison.md", self.markdown("comparison.png").encode()),
-            ("comparison.html", self.page(picture, films).encode()),
-        ):
-            with whole_file(folder / name) as partial:
-                partial.write_bytes(content)
-        return folder / "comparison.html"
-
-
-def _inline(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+        contents = {
+            "comparison.png": picture,
+            "comparison.md": self.markdown("comparison.png").encode(),
+            "comparison.html": self.page(picture, self.films(folder)).encode(),
+        }
+        *_, page = pages.write(folder, contents)
+        return page

@@ -7,55 +7,20 @@ all of them against all of those of the other.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from marl import evaluation
-from marl.agents.core.base import Policy
 from marl.config.model import world_to_json
-from marl.config.parsing import parse_world
 from marl.errors import UserError
-from marl.policies.mixed import Mixed
-from marl.runs.loading import find_policy
-from marl.studies.entries import gather_groups
-from marl.studies.processes import in_processes
-from marl.studies.statistics import crossed_interval
-from marl.studies.tables import Table
-from marl.worlds.base import World
+from marl.studies.entries import gather
+from marl.studies.measurements import Task, measure
+from marl.studies.statistics import interval, mean
+from marl.studies.tables import Table, with_interval
 
 EPISODES = 200  # of each pair of runs
-
-
-@dataclass(frozen=True)
-class Match:
-    """Two runs that meet: the one plays the first side, the other the second."""
-
-    place: tuple[int, int, int, int]  # policy and policy, and which of their runs
-    runs: tuple[str, str]
-    sides: tuple[tuple[str, ...], tuple[str, ...]]  # groups
-    world: dict[str, Any]  # the section of a config
-    agents: int
-    episodes: int
-    seed: int
-
-
-def _played(match: Match) -> dict[str, np.ndarray] | str:
-    """What was measured, {name: f64[E]}, or why nothing was."""
-    subjects = [find_policy(run) for run in match.runs]
-
-    def mixed(world: World, seed: int) -> Policy:
-        made = [subject.policy(world, seed) for subject in subjects]
-        pairs = zip(match.sides, made, strict=True)
-        return Mixed({g: policy for side, policy in pairs for g in side})
-
-    try:
-        world = parse_world(match.world, "world").world
-        values = evaluation.measure(mixed, world, match.agents, match.episodes, match.seed)
-    except UserError as error:
-        return str(error)
-    return {name: column for name, column in values.items() if column.ndim == 1}
 
 
 class Crossplay:
@@ -66,8 +31,8 @@ class Crossplay:
         """Of runs (those that differ in their seed only are one policy) and sweeps. Raises
         UserError where one is unknown, not finished or of another scenario, and for a scenario
         that does not have two sides."""
-        self.policies, self.left_out = gather_groups(names)
-        first = find_policy(self.policies[0].runs[0])
+        self.policies, self.left_out = gather(names)
+        first = next(iter(self.policies[0].policies.values()))
         scenario = first.world
         for policy in self.policies:
             own = policy.config.scenario
@@ -95,23 +60,23 @@ class Crossplay:
         Raises UserError where a policy does not fit."""
         runs = [policy.runs for policy in self.policies]
         section = world_to_json(self.scenario, self.world)
-        common = self.sides, section, self.agents, self.episodes, self.seed
-        matches = [
-            Match((i, j, r, s), (one, other), *common)
-            for i, j in np.ndindex(len(runs), len(runs))
-            for r, one in enumerate(runs[i])
-            for s, other in enumerate(runs[j])
+        pairings = [*np.ndindex(len(runs), len(runs))]
+        tasks = [
+            Task((one, other), section, self.agents, self.episodes, self.seed, sides=self.sides)
+            for i, j in pairings
+            for one in runs[i]
+            for other in runs[j]
         ]
-        done = in_processes(_played, matches, max(1, min(workers, len(matches))))
-        for count, (match, values) in enumerate(done, 1):
-            if isinstance(values, str):
-                raise UserError(values)
-            i, j, r, s = match.place
-            for name, column in values.items():
-                shape = (len(runs[i]), len(runs[j]), len(column))
-                found = self.values.setdefault((i, j), {})
-                found.setdefault(name, np.empty(shape))[r, s] = column
-            yield f"{count} of {len(matches)}: {match.runs[0]} against {match.runs[1]}"
+        rows = yield from measure(tasks, workers, strict=True)
+        values = iter([row["values"] for row in rows if not isinstance(row, UserError)])
+        for i, j in pairings:
+            shape = len(runs[i]), len(runs[j]), -1
+            played = list(islice(values, len(runs[i]) * len(runs[j])))
+            self.values[i, j] = {
+                name: np.array([found[name] for found in played]).reshape(shape)
+                for name in played[0]
+                if "@" not in name
+            }
 
     def table(self, name: str) -> Table:
         """One number of every pairing, with its 95 % interval."""
@@ -119,11 +84,8 @@ class Crossplay:
         one, other = (" and ".join(side) for side in self.sides)
         rows = []
         for i, label in enumerate(labels):
-            cells = []
-            for j in range(len(labels)):
-                values = self.values[i, j][name]
-                low, high = crossed_interval(values)
-                cells.append(f"{values.mean():.3f} [{low:.3f}, {high:.3f}]")
+            found = [self.values[i, j][name] for j in range(len(labels))]
+            cells = [with_interval(mean(x), interval(mean, x, crossed=3)) for x in found]
             rows.append([label, *cells])
         return [f"{one} \\ {other}", *labels], rows
 
@@ -134,7 +96,8 @@ class Crossplay:
         for (i, j), values in sorted(self.values.items()):
             means: dict[str, Any] = {}
             for name, column in values.items():
-                means |= {name: float(column.mean()), f"{name}_ci95": [*crossed_interval(column)]}
+                ends = interval(mean, column, crossed=3)
+                means |= {name: mean(column), f"{name}_ci95": [*ends]}
             found.append(
                 {
                     one: self.policies[i].label,

@@ -1,15 +1,19 @@
-"""Runs that belong together: groups of runs that differ in their seed only."""
+"""Whom a study is about: policies, each with its seeds."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from marl.config.model import Config
 from marl.errors import UserError
+from marl.evaluation import primary_metric
 from marl.folders import data_root
+from marl.policies.builtin import BUILTIN
+from marl.runs.loading import FoundPolicy, find_policy
 from marl.runs.log import read_log
 from marl.runs.run import Run, run_state
 from marl.studies.statistics import median
@@ -19,16 +23,42 @@ SEED = "training.seed"
 
 
 @dataclass
-class Group:
-    """Runs that differ in their seed only. `results[N]` holds an evaluation for each of them, or
-    `refused[N]` the sentence why there is none."""
+class Entry:
+    """A policy with its seeds: runs that differ in their seed only, or one file or built-in policy.
+    `rows[N]` holds a measurement for each of them, or `refused[N]` the sentence why there is
+    none."""
 
     label: str
-    runs: list[str]
-    seeds: list[int]
-    config: Config
-    results: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    policies: dict[str, FoundPolicy]  # of each seed, by run, file or built-in policy
+    asked: dict[str, str]  # likewise: the name by which it was asked for
+    yardstick: bool = False  # is there only to compare with
+    rows: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> list[str]:
+        """Runs, files or built-in policies, one for each seed."""
+        return list(self.policies)
+
+    @property
+    def config(self) -> Config:
+        """Of the first seed."""
+        return next(iter(self.policies.values())).config
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the training, of each run."""
+        return [found.config.training.seed for found in self.policies.values()]
+
+    @property
+    def builtin(self) -> bool:
+        """Is it one that needs no training?"""
+        return self.label in BUILTIN
+
+    @property
+    def trained_with(self) -> int | None:
+        """How many agents it was trained with, if it was."""
+        return None if self.builtin else self.config.world.agent_count
 
     @property
     def cpu(self) -> float:
@@ -36,58 +66,120 @@ class Group:
         logs = [read_log(Run(name).stats) for name in self.runs]
         return median(np.array([[log[-1]["cpu_seconds"]] for log in logs if log]))
 
+    def results(self, agents: int) -> list[dict[str, Any]]:
+        """What `evaluate` says of each seed with so many agents."""
+        return [row["result"] for row in self.rows[agents]]
+
     def scores(self, agents: int, metric: str) -> np.ndarray:
-        """f64[R, 1]: the metric of each run. Raises UserError where there is no such metric."""
-        results = self.results[agents]
-        known = [key for key, value in results[0].items() if isinstance(value, int | float)]
+        """f64[R, 1]: the metric of each seed. Raises UserError where there is no such metric."""
+        results = self.results(agents)
+        about = ("agents", "episodes", "seed")
+        known = [k for k, x in results[0].items() if isinstance(x, int | float) and k not in about]
         if metric not in known:
-            raise UserError(f"--metric is {metric}, but should be {' or '.join(known[3:])}")
+            raise UserError(f"--metric is {metric}, but should be {' or '.join(known)}")
         return np.array([[result[metric]] for result in results])
 
+    def middle(self, agents: int, metric: str) -> FoundPolicy:
+        """The policy of the median seed, by a metric with so many agents."""
+        ranked = sorted(zip(self.scores(agents, metric)[:, 0], self.runs, strict=True))
+        return self.policies[ranked[len(ranked) // 2][1]]
 
-def gather_groups(names: Sequence[str], by: Sequence[str] = ()) -> tuple[list[Group], list[str]]:
-    """The runs with these names and those of the sweeps with these names, as groups: those that
-    agree in the dotted keys of `by` ("base": by what name the sweep calls a config); without, those
-    of one point of a sweep's grid; where there is a run that is named by itself, those whose
-    configs agree in all but the seed. Runs of a sweep that are not finished are left out; a
-    sentence says so of each.
 
-    Raises UserError where a name is unknown, a run given by its own name is not finished, or
-    nothing is left.
+# --------------------------------------------------------------------------------------- gathering
+
+
+def gather(
+    names: Sequence[str], by: Sequence[str] = (), settings: Sequence[str] = (), apart: bool = False
+) -> tuple[list[Entry], list[str]]:
+    """The policies with these names, and a sentence on each run of a sweep that is left out, as it
+    is not finished.
+
+    Names are runs and sweeps. All of their runs are grouped together: those that agree in the
+    dotted keys of `by` ("base": by what name the sweep calls a config); without, those of one point
+    of a sweep's grid; where there is a run that is named by itself, those whose configs agree in
+    all but the seed. They are called by what tells them apart.
+
+    With `apart` every name stands for itself, and may be that of a file or a built-in policy, too:
+    a sweep is a policy for each point of its grid, and only the runs among the names are grouped.
+    They are called by these names.
+
+    `settings` are those of `find_policy`. Raises UserError where a name is unknown, a run given by
+    its own name is not finished, or nothing is left.
     """
-    runs: dict[str, Config] = {}
+    names = list(dict.fromkeys(names))
+    if not apart:
+        return _grouped(names, by, settings)
+    runs = [name for name in names if _is_run(name)]
+    groups = {group.runs[0]: group for group in _grouped(runs, (), settings)[0]} if runs else {}
+    entries, left_out = [], []
+    for name in names:
+        if name in sweep_names():
+            points, problems = _grouped([name], (), settings)
+            left_out += problems
+            for point in points:
+                point.label = f"{name}: {point.label}" if len(points) > 1 else name
+            entries += points
+        elif group := groups.get(name):
+            group.label = name + f" and {len(group.runs) - 1} more" * (len(group.runs) > 1)
+            entries.append(group)
+        elif name not in runs:
+            entries.append(Entry(name, {name: find_policy(name, settings)}, {name: name}))
+    return entries, left_out
+
+
+def _is_run(name: str) -> bool:
+    path = Path(name)
+    if name in BUILTIN or name in sweep_names() or len(path.parts) > 1:
+        return False
+    return path.suffix != ".safetensors" and run_state(name).state != "new"
+
+
+def _grouped(
+    names: Sequence[str], by: Sequence[str], settings: Sequence[str]
+) -> tuple[list[Entry], list[str]]:
+    """The finished ones of these runs and of those of these sweeps, in groups."""
+    configs: dict[str, Config] = {}
+    asked: dict[str, str] = {}
     points: dict[str, dict[str, Any]] = {}  # of the runs of sweeps
     left_out = []
     for name in names:
         sweep = name in sweep_names()
-        own = {run["name"]: run["point"] for run in runs_of(name)} if sweep else {name: {}}
-        for run, point in own.items():
+        members = {run["name"]: run["point"] for run in runs_of(name)} if sweep else {name: {}}
+        for run, point in members.items():
             problem, config = _unfinished(run)
             if config is not None:
-                runs[run] = config
+                configs[run] = config
+                asked.setdefault(run, name)
                 if sweep:
                     points[run] = {"sweep": name, **point} if len(names) > 1 else point
             elif sweep:
                 left_out.append(f"Left out: {problem}.")
             else:
                 raise UserError(problem)
-    if not runs:
+    if not configs:
         raise UserError(f"no run of {', '.join(names)} is finished; first {left_out[0][10:-1]}")
-    flat = {name: settings(config) | points.get(name, {}) for name, config in runs.items()}
+    places = _places(configs, points, by)
+    groups: dict[str, Entry] = {}
+    for run in configs:
+        label = _label(places[run]) or " and ".join(names)
+        group = groups.setdefault(label, Entry(label, {}, {}))
+        group.policies[run] = find_policy(run, settings)
+        group.asked[run] = asked[run]
+    return list(groups.values()), left_out
+
+
+def _places(
+    configs: dict[str, Config], points: dict[str, dict[str, Any]], by: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """What tells each run from those of other groups."""
+    if not by and len(points) == len(configs):
+        return points
+    flat = {run: flat_settings(config) | points.get(run, {}) for run, config in configs.items()}
     for key in by:
         if not any(key in values for values in flat.values()):
             raise UserError(f"--by is {key}, but should be a setting, as agent.network")
-    keys = list(by) or differences(list(runs.values()))
-    places = {name: {key: flat[name].get(key) for key in keys} for name in runs}
-    if not by and len(points) == len(runs):
-        places = points
-    groups: dict[str, Group] = {}
-    for name, config in runs.items():
-        label = _label(places[name]) or " and ".join(names)
-        group = groups.setdefault(label, Group(label, [], [], config))
-        group.runs.append(name)
-        group.seeds.append(config.training.seed)
-    return list(groups.values()), left_out
+    keys = list(by) or differences(list(configs.values()))
+    return {run: {key: values.get(key) for key in keys} for run, values in flat.items()}
 
 
 def _label(values: dict[str, Any]) -> str:
@@ -112,13 +204,22 @@ def _unfinished(name: str) -> tuple[str, Config | None]:
     return f"the run {name!r} has not been trained to its end: {steps}", None
 
 
-def settings(config: Config) -> dict[str, Any]:
+# -------------------------------------------------------------------------------- what they are
+
+
+def flat_settings(config: Config) -> dict[str, Any]:
     """{dotted key: value}, without the seed."""
     return {key: value for key, value in config.flat().items() if key != SEED}
 
 
 def differences(configs: Sequence[Config]) -> list[str]:
     """The dotted keys in which they differ, apart from the seed."""
-    flat = [settings(config) for config in configs]
+    flat = [flat_settings(config) for config in configs]
     keys = dict.fromkeys(key for values in flat for key in values)
     return [k for k in keys if len({json.dumps(values.get(k, "-")) for values in flat}) > 1]
+
+
+def default_metric(entries: Iterable[Entry]) -> str:
+    """The first metric of the worlds that were measured; the reward where there is none."""
+    results = [entry.results(n)[0] for entry in entries for n in entry.rows]
+    return next((name for result in results if (name := primary_metric(result))), "reward")

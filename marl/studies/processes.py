@@ -17,8 +17,11 @@ def in_processes(
     function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, fresh: bool = False
 ) -> Iterator[tuple[Task, Result]]:
     """Each task with function(task), in the order in which they are done, so many `workers`
-    (processes) at a time; `fresh`: a new process for each task. Raises UserError where a process is
-    killed."""
+    (processes) at a time; a single one is this process. `fresh`: a new process for each task.
+    Raises UserError where a process is killed."""
+    if workers == 1 and not fresh:
+        yield from ((task, function(task)) for task in tasks)
+        return
     executor: Executor = ThreadPoolExecutor(workers) if fresh else _processes(workers)
     with executor as pool:
         futures = {

@@ -1,21 +1,16 @@
 """A scale study as tables, plots, movies and pictures."""
 
-import platform
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
-from marl import evaluation
 from marl.errors import UserError
-from marl.rendering import movies
-from marl.rendering.frames import draw
 from marl.runs.curves import LIMITS
-from marl.runs.files import whole_file
+from marl.studies import pages
+from marl.studies.entries import Entry
 from marl.studies.measurements import as_file_name
-from marl.studies.scale import Entry, Summary, summarise
+from marl.studies.scale import ORACLE, Summary, summarise
 from marl.studies.statistics import RESAMPLES
-from marl.studies.tables import HEADINGS, Table, as_markdown, png
+from marl.studies.tables import HEADINGS, Table, as_markdown, with_interval
 
 FILMED = (80, 1000)  # numbers of agents of which there is a movie
 PICTURED = 10_000  # likewise a picture of the end
@@ -57,7 +52,7 @@ class ScaleStudy:
                 continue
             cells = [cell(summary, name, intervals or name == self.metric) for name in names]
             cells[1:1] = [f"{summary.worst:.3f}" if summary.seeds > 1 else "-"]
-            gaps = [self._gap("assignment", agents, summary)]
+            gaps = [self._gap(ORACLE, agents, summary)]
             gaps.append(self._gap(entry.label, entry.trained_with, summary))
             count = f"{summary.seeds} x {summary.episodes}"
             rows.append([entry.label, count, *cells, *gaps])
@@ -118,7 +113,6 @@ class ScaleStudy:
     @property
     def notes(self) -> list[str]:
         """What is to be known beside the numbers."""
-        packages = [f"{name} {version(name)}" for name in ("marl", "torch", "numpy", "numba")]
         result = next(iter(self.entries[0].rows.values()), [{}])[0].get("result", {})
         return [
             "Medians over seeds of means over greedy episodes, on the same starts for all "
@@ -127,9 +121,8 @@ class ScaleStudy:
             "the world of the first trained policy. Policy: its act and reset; world: the "
             "simulator and the metrics; both without compilation, on one thread, with as many "
             "measurements side by side as there were workers. Memory: of a process that does "
-            "nothing else, with Python, torch and numba. "
-            f"Python {platform.python_version()}, {', '.join(packages)}, {platform.machine()}.",
-            *(note for entry in self.entries for note in _refusals(entry)),
+            f"nothing else, with Python, torch and numba. {pages.made_with()}",
+            *pages.refusals(self.entries),
             *self.left_out,
         ]
 
@@ -169,7 +162,7 @@ class ScaleStudy:
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
-        return png(figure)
+        return pages.png(figure)
 
     def by_step(self) -> bytes:
         """A PNG: the first metric over the steps of an episode, a panel for each number of agents;
@@ -203,7 +196,7 @@ class ScaleStudy:
         panels[0].set_ylabel(self.metric)
         if labels:
             figure.legend(labels.values(), labels.keys(), loc="outside right upper")
-        return png(figure)
+        return pages.png(figure)
 
     # ---------------------------------------------------------------------------------- all files
 
@@ -212,50 +205,20 @@ class ScaleStudy:
         plots = {f"{self.metric}.png": self.by_number()}
         if any(len(summary.by_step) for summary in self.summaries.values()):
             plots[f"{self.metric}-by-step.png"] = self.by_step()
-        for name, content in {**plots, "scale.md": self.markdown([*plots]).encode()}.items():
-            with whole_file(folder / name) as partial:
-                partial.write_bytes(content)
-            yield folder / name
+        yield from pages.write(folder, {**plots, "scale.md": self.markdown([*plots]).encode()})
         for entry in self.entries:
             for n in (*FILMED, PICTURED):
                 if n in entry.rows and not entry.yardstick:
-                    path = folder / f"{as_file_name(entry.label)}-{n}"
-                    yield self._film(entry, n, path)
-
-    def _film(self, entry: Entry, agents: int, path: Path) -> Path:
-        """The median seed as it plays an episode: a GIF, or a PNG of the end where agents are too
-        many for that."""
-        scores = [row["result"][self.metric] for row in entry.rows[agents]]
-        ranked = sorted(zip(scores, entry.subjects, strict=True))
-        subject = entry.subjects[ranked[len(ranked) // 2][1]]
-        with evaluation.one_thread():
-            scenes = evaluation.scenes(subject.policy, subject.world_for(agents))
-            if agents == PICTURED:
-                path = path.with_name(f"{path.name}.png")
-                movies.save(map(draw, deque(scenes, maxlen=1)), path)
-            else:
-                path = path.with_name(f"{path.name}.gif")
-                movies.save(map(draw, scenes), path)
-        return path
-
-
-def _refusals(entry: Entry) -> list[str]:
-    """Why a policy was not measured, and with which numbers of agents."""
-    numbers: dict[str, list[str]] = {}
-    for n, why in entry.refused.items():
-        numbers.setdefault(why, []).append(str(n))
-    return [f"{entry.label}, N={', '.join(ns)}: {why}" for why, ns in numbers.items()]
+                    kind = "png" if n == PICTURED else "gif"
+                    path = folder / f"{as_file_name(entry.label)}-{n}.{kind}"
+                    yield pages.film(entry.middle(n, self.metric), n, path)
 
 
 def cell(summary: Summary, name: str, interval: bool) -> str:
     """The median of a metric, and its interval."""
     if name not in summary.median:
         return "-"
-    text = f"{summary.median[name]:.3f}"
-    if interval and name in summary.intervals:
-        low, high = summary.intervals[name]
-        text += f" [{low:.3f}, {high:.3f}]"
-    return text
+    return with_interval(summary.median[name], summary.intervals.get(name) if interval else None)
 
 
 def _style(number: int, entry: Entry) -> tuple[str, str]:

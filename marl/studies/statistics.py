@@ -6,6 +6,8 @@ the same numbers.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -33,37 +35,41 @@ def probability_of_improvement(scores: np.ndarray, others: np.ndarray) -> float:
     return float((higher + 0.5 * equal).mean())
 
 
+def mean(scores: np.ndarray) -> float:
+    """Of all scores."""
+    return float(scores.mean())
+
+
+Estimate = TypeVar("Estimate", float, np.ndarray)
+
+
 def interval(
-    estimate: Callable[..., float], *samples: np.ndarray, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of estimate(*samples): runs are drawn anew, with
-    replacement, task by task, in each of the samples."""
-    draw = np.random.RandomState(0).choice  # rliable draws like this, too
-    estimates = [
-        estimate(*[s[draw(len(s), s.shape), np.arange(s.shape[1])] for s in samples])
-        for _ in range(resamples)
-    ]
-    low, high = np.percentile(estimates, [2.5, 97.5])
-    return float(low), float(high)
+    estimate: Callable[..., Estimate],
+    *samples: np.ndarray,
+    crossed: int = 0,
+    resamples: int = RESAMPLES,
+) -> tuple[Estimate, Estimate]:
+    """Ends of the 95 % percentile bootstrap interval of estimate(*samples).
 
-
-def median_interval(
-    values: np.ndarray, resamples: int = RESAMPLES
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Ends f64[M] of 95 % percentile bootstrap intervals of a median over runs of means over
-    episodes; values f64[R, E, M] of M measures. Runs are drawn anew, with replacement, and so are
-    episodes: the same ones for all runs, as these play the same starts. None for a single episode
-    of a single run."""
-    runs, episodes, _ = values.shape
-    if runs * episodes == 1:
-        return None
-    draw = np.random.default_rng(0).integers
-    estimates = [
-        np.median(values[draw(runs, size=runs)][:, draw(episodes, size=episodes)].mean(1), axis=0)
-        for _ in range(resamples)
-    ]
+    Each sample is drawn anew, with replacement: runs, task by task; or, `crossed`, along each of so
+    many first axes (runs f64[R, ...]; runs and episodes f64[R, E, ...]; runs, their rivals and
+    episodes f64[R, S, E, ...]), the same ones for everything else, as all runs play the same
+    starts."""
+    if crossed:
+        drawn = partial(_crossed, np.random.default_rng(0), crossed)
+    else:
+        drawn = partial(_by_task, np.random.RandomState(0))  # rliable draws like this, too
+    estimates = [estimate(*map(drawn, samples)) for _ in range(resamples)]
     low, high = np.percentile(estimates, [2.5, 97.5], axis=0)
     return low, high
+
+
+def _by_task(random: np.random.RandomState, sample: np.ndarray) -> np.ndarray:
+    return sample[random.choice(len(sample), sample.shape), np.arange(sample.shape[1])]
+
+
+def _crossed(random: np.random.Generator, axes: int, sample: np.ndarray) -> np.ndarray:
+    return sample[np.ix_(*(random.integers(0, n, n) for n in sample.shape[:axes]))]
 
 
 def paired_test(scores: np.ndarray, others: np.ndarray) -> float:
@@ -79,15 +85,3 @@ def paired_test(scores: np.ndarray, others: np.ndarray) -> float:
         flips[0] = 1  # what was seen is one of the possibilities
     means = np.abs(flips @ difference)
     return float((means >= means[0] - 1e-12).mean())
-
-
-def crossed_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean of f64[R, S, E]: the runs of either side
-    and the episodes, which are the same for all pairs, are drawn anew."""
-    random = np.random.default_rng(0)
-    means = np.empty(RESAMPLES)
-    for b in range(RESAMPLES):
-        r, s, e = (random.integers(0, n, n) for n in values.shape)
-        means[b] = values[np.ix_(r, s)].mean((0, 1))[e].mean()
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)

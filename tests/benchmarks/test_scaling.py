@@ -13,6 +13,7 @@ import scaling
 
 from marl.config.parsing import parse_config, with_settings
 from marl.runs.files import write_json
+from marl.studies import measurements
 from marl.sweeps.sweep import load_sweep
 from marl.training.loop import train
 
@@ -47,7 +48,7 @@ def finished(data, monkeypatch):
     monkeypatch.setattr(scaling, "AGENTS_WORTH", 8)
     monkeypatch.setattr(scaling, "MEMORY_FROM", 6)
     monkeypatch.setattr(scaling, "AT_LENGTH", (3, 4))
-    monkeypatch.setattr(scaling.scale, "in_processes", here)
+    monkeypatch.setattr(measurements, "in_processes", here)
     settings = ["training.evaluate_every=200", "training.evaluate_agents=[6]", "agent.network=set"]
     runs = []
     for seed in (0, 1):
@@ -67,7 +68,7 @@ def write(monkeypatch, folder: Path, text: str) -> Path:
 
 def test_a_page_of_what_is_finished(finished, data, monkeypatch, tmp_path):
     out = write(monkeypatch, tmp_path, TEXT)
-    rows = data / "scales" / "scaling" / "rows"
+    rows = data / "measurements"
     stored = [json.loads(path.read_text())["depends_on"] for path in rows.glob("s-0-*")]
     assert sorted((x["agents"], x["episodes"]) for x in stored) == [(4, 2), (4, 3), (6, 2), (6, 2)]
     page = out.read_text()

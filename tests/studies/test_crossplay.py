@@ -15,7 +15,8 @@ from marl.policies.mixed import Mixed
 from marl.rollout import collect
 from marl.runs.loading import find_policy
 from marl.studies.crossplay import Crossplay
-from marl.studies.statistics import crossed_interval
+from marl.studies.entries import gather
+from marl.studies.measurements import measure, plan
 from marl.training.loop import train
 from marl.worlds.registry import SCENARIOS, make
 
@@ -76,7 +77,7 @@ def test_pairings_are_what_their_runs_reach(runs):
     assert [len(policy.runs) for policy in played.policies] == [2, 1]
     said = list(played.play(1))
     assert len(said) == 9
-    assert said[0].startswith("1 of 9: m-0 against m-0")
+    assert said[0].startswith("1 of 9: m-0 against m-0, N=4: touches ")
     assert {k: x["touches"].shape for k, x in played.values.items()} == {
         (0, 0): (2, 2, 3), (0, 1): (2, 1, 3), (1, 0): (1, 2, 3), (1, 1): (1, 1, 3),
     }  # fmt: skip
@@ -96,13 +97,14 @@ def test_pairings_are_what_their_runs_reach(runs):
     assert (found["reward_good"][0, 0] != expected["reward_good"]).any()
 
 
-def test_intervals():
-    random = np.random.default_rng(1)
-    values = random.normal(0, 1, (1, 1, 400))
-    low, high = crossed_interval(values)
-    assert (low, high) == pytest.approx((values.mean() - 0.098, values.mean() + 0.098), abs=0.02)
-    apart = np.array([0.0, 1.0])[:, None, None] + np.zeros((2, 3, 50))
-    assert crossed_interval(apart) == (0.0, 1.0)  # two runs that far apart say little
+def test_what_was_played_is_kept(runs):
+    for _ in Crossplay(["m-0", "d"], 2, 8).play(1):
+        pass
+    more = Crossplay(["m-0", "m-1"], 2, 8)
+    assert next(more.play(1)) == "1 of 4 measurements were made before"
+    (entry,), _ = gather(["d"])
+    (task,) = plan(entry, 4, 2, 8)  # a run against itself is the run
+    assert list(measure([task], 1)) == ["1 of 1 measurements were made before"]
 
 
 def test_the_command(runs, capsys, tmp_path):

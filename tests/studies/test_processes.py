@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from marl.errors import UserError
@@ -13,7 +15,11 @@ def test_fresh_processes_do_one_task_each():
     assert len({pid for _, pid in done.values()}) == 3
 
 
+def test_a_single_worker_is_this_process():
+    assert dict(in_processes(eval, [PID], workers=1))[PID] == os.getpid()
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_process_that_is_killed(fresh):
     with pytest.raises(UserError, match="a process that measured was killed"):
-        list(in_processes(eval, ["__import__('os')._exit(9)"], workers=1, fresh=fresh))
+        list(in_processes(eval, ["__import__('os')._exit(9)"], workers=2, fresh=fresh))

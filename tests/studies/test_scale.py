@@ -14,10 +14,11 @@ from marl.folders import data_root
 from marl.runs.files import write_json
 from marl.runs.loading import find_policy
 from marl.runs.run import Run
-from marl.studies import scale
+from marl.studies import entries as gathering
+from marl.studies import measurements, scale
 from marl.studies import scale_page as scale_pages
-from marl.studies.measurements import default_episodes
-from marl.studies.scale import Entry, gather, measure, summarise
+from marl.studies.entries import Entry
+from marl.studies.scale import default_episodes, measure, summarise, with_yardsticks
 from marl.studies.scale_page import ScaleStudy
 from marl.training.loop import train
 
@@ -53,7 +54,7 @@ def data(root, monkeypatch):
 def here(monkeypatch):
     """Measure in this process, which is faster."""
     monkeypatch.setattr(
-        scale, "in_processes", lambda f, tasks, workers, fresh: ((t, f(t)) for t in tasks)
+        measurements, "in_processes", lambda f, tasks, workers, fresh: ((t, f(t)) for t in tasks)
     )
 
 
@@ -62,25 +63,25 @@ def labels(entries):
 
 
 def test_seeds_belong_together_and_points_of_a_sweep_are_policies():
-    entries, left_out = gather(["greedy", "a-0", "many", "a-1"])
+    entries, left_out = with_yardsticks(["greedy", "a-0", "many", "a-1"])
     assert labels(entries) == [
         *("greedy", "a-0 and 1 more", "many: gamma 0.9", "many: gamma 0.5"),
         *("random", "local-assignment", "assignment"),
     ]
     assert [entry.yardstick for entry in entries] == [False] * 4 + [True] * 3
-    assert entries[1].given == {"a-0": "a-0", "a-1": "a-1"}
-    assert entries[2].given == {"a-0": "many", "a-1": "many"}
+    assert entries[1].asked == {"a-0": "a-0", "a-1": "a-1"}
+    assert entries[2].asked == {"a-0": "many", "a-1": "many"}
     assert [entry.trained_with for entry in entries[:3]] == [None, 4, 4]
     assert left_out == ["Left out: the run 'c' has not been trained to its end: step 0 of 400."]
 
 
 def test_builtin_policies_play_in_the_world_of_the_first_trained_one():
-    entries, _ = gather(["greedy", "b"], ["world.num_perceived_agents=3"])
-    worlds = [next(iter(entry.subjects.values())).world_for(9) for entry in entries]
+    entries, _ = with_yardsticks(["greedy", "b"], ["world.num_perceived_agents=3"])
+    worlds = [next(iter(entry.policies.values())).world_for(9) for entry in entries]
     assert all(world == worlds[0] for world in worlds)
     assert worlds[0].integration == "semi_implicit"
-    (greedy, *_), _ = gather(["greedy"], ["world.num_perceived_agents=5"])
-    assert greedy.subjects["greedy"].world_for(9).num_perceived_agents == 5
+    (greedy, *_), _ = with_yardsticks(["greedy"], ["world.num_perceived_agents=5"])
+    assert greedy.policies["greedy"].world_for(9).num_perceived_agents == 5
 
 
 def test_what_cannot_be_studied(tmp_path):
@@ -90,7 +91,7 @@ def test_what_cannot_be_studied(tmp_path):
         (str(tmp_path / "x.safetensors"), "there is no file"),
     ):
         with pytest.raises(UserError, match=sentence):
-            gather([name])
+            with_yardsticks([name])
 
 
 def test_as_many_episodes_as_evaluations_have_up_to_1000_agents():
@@ -98,13 +99,13 @@ def test_as_many_episodes_as_evaluations_have_up_to_1000_agents():
     assert episodes == [2000, 1667, 250, 20, 2, 1]
 
 
-def test_what_was_measured_is_kept_until_something_changes(here, tmp_path, monkeypatch):
+def test_what_was_measured_is_kept_until_something_changes(here, monkeypatch):
     monkeypatch.setattr(scale, "REFERENCES", ("greedy",))
 
     def measured(entries, agents, episodes=3):
-        return [*measure(entries, agents, episodes, 7, tmp_path, 1)]
+        return [*measure(entries, agents, episodes, 7, 1)]
 
-    entries, _ = gather(["b"])
+    entries, _ = with_yardsticks(["b"])
     said = measured(entries, [3, 5])
     assert len(said) == 4
     assert said[0].startswith("1 of 4: b, N=3: coverage ")
@@ -115,31 +116,31 @@ def test_what_was_measured_is_kept_until_something_changes(here, tmp_path, monke
     assert np.mean(row["values"]["path_length"]) == expected["path_length"]
     assert np.mean(row["values"]["coverage@2"]) == pytest.approx(expected["coverage_by_step"][1])
 
-    again, _ = gather(["b"])
+    again, _ = with_yardsticks(["b"])
     assert measured(again, [5]) == ["2 of 2 measurements were made before"]
     assert again[0].rows[5] == [row]
-    assert len(measured(gather(["b"])[0], [5], episodes=4)) == 2
-    for file in tmp_path.glob("rows/greedy-5-*"):
+    assert len(measured(with_yardsticks(["b"])[0], [5], episodes=4)) == 2
+    for file in data_root().glob("measurements/greedy-5-*"):
         file.write_text("{")
-    some, one = measured(gather(["b"])[0], [5])
+    some, one = measured(with_yardsticks(["b"])[0], [5])
     assert some == "1 of 2 measurements were made before"
     assert one.startswith("1 of 1: greedy, N=5")
     weights = Run("b").weights.read_bytes()
     try:
         Run("b").weights.write_bytes(Run("a-1").weights.read_bytes())
-        some, one = measured(gather(["b"])[0], [5])
+        some, one = measured(with_yardsticks(["b"])[0], [5])
     finally:
         Run("b").weights.write_bytes(weights)
     assert some == "1 of 2 measurements were made before"
     assert one.startswith("1 of 1: b, N=5")
 
 
-def test_a_process_of_its_own_measures_the_same(tmp_path):
-    (entry, *_), _ = gather(["greedy"], ["world.episode_length=5"])
-    (said,) = measure([entry], [6], 4, 1, tmp_path, 2, ["world.episode_length=5"])
+def test_a_process_of_its_own_measures_the_same():
+    (entry, *_), _ = with_yardsticks(["greedy"], ["world.episode_length=5"])
+    (said,) = measure([entry], [6], 4, 1, 2, ["world.episode_length=5"])
     assert said.startswith("1 of 1: greedy, N=6")
     (row,) = entry.rows[6]
-    world = entry.subjects["greedy"].world_for(6)
+    world = entry.policies["greedy"].world_for(6)
     assert row["result"] == evaluation.evaluate(scale.BUILTIN["greedy"], world, 6, 4, 1)
     assert row["cost"]["peak_mb"] > 50
     cost = row["cost"]
@@ -149,18 +150,18 @@ def test_a_process_of_its_own_measures_the_same(tmp_path):
     assert len(ScaleStudy("x", [entry], "coverage").costs()) == 2
 
 
-def test_memory_is_not_told_of_a_process_that_did_other_things(here, tmp_path):
-    (entry, *_), _ = gather(["greedy"], ["world.episode_length=5"])
-    list(measure([entry], [6], 4, 1, tmp_path, 2, ["world.episode_length=5"], alone=False))
-    assert [*entry.rows[6][0]["cost"]] == ["cpu_seconds", "policy_cpu_us", "world_cpu_us"]
+def test_memory_is_not_told_of_a_process_that_did_other_things(here):
+    (entry, *_), _ = with_yardsticks(["greedy"], ["world.episode_length=5"])
+    list(measure([entry], [7], 4, 1, 2, ["world.episode_length=5"], alone=False))
+    assert [*entry.rows[7][0]["cost"]] == ["cpu_seconds", "policy_cpu_us", "world_cpu_us"]
     (title,) = ScaleStudy("x", [entry], "coverage").costs()
     assert title.startswith("CPU microseconds")
 
 
-def test_a_policy_that_is_tied_to_its_number_and_the_oracle_say_so(here, tmp_path, monkeypatch):
+def test_a_policy_that_is_tied_to_its_number_and_the_oracle_say_so(here, monkeypatch):
     monkeypatch.setattr(scale, "ORACLE_UP_TO", 4)
-    entries, _ = gather(["tied", "b"])
-    list(measure(entries, [4, 5, 6], 2, 0, tmp_path, 1))
+    entries, _ = with_yardsticks(["tied", "b"])
+    list(measure(entries, [4, 5, 6], 2, 0, 1))
     study = ScaleStudy("x", entries, "coverage")
     rows = {row[0]: row for row in study.scores(5)[1]}
     assert set(rows["tied"][1:]) == set(rows["assignment"][1:]) == {"-"}
@@ -226,7 +227,7 @@ def test_the_command_writes_tables_plots_movies_and_numbers(here, tmp_path, caps
     films = {"many-gamma-0.9-5.gif", "many-gamma-0.5-5.gif", "greedy-5.gif"}
     pictures = {"many-gamma-0.9-6.png", "many-gamma-0.5-6.png", "greedy-6.png"}
     plots = {"coverage.png", "coverage-by-step.png"}
-    assert {*os.listdir(folder)} == {"rows", "scale.md", *films, *pictures, *plots}
+    assert {*os.listdir(folder)} == {"scale.md", *films, *pictures, *plots}
     assert {*map(str.strip, output.splitlines())} >= {str(folder / name) for name in films}
     assert "1 of 21: a-0, N=4: coverage" in errors
     assert "Left out: the run 'c'" in output
@@ -257,5 +258,5 @@ def test_a_study_has_one_scenario(monkeypatch, capsys):
         found = find_policy(name, settings)
         return replace(found, scenario="two:Two") if name == "b" else found
 
-    monkeypatch.setattr(scale, "find_policy", found)
+    monkeypatch.setattr(gathering, "find_policy", found)
     assert "a study has one scenario" in refused(capsys, "scale", "a-0", "b")

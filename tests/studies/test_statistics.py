@@ -17,8 +17,8 @@ from scipy import stats
 from marl.studies.statistics import (
     interval,
     iqm,
+    mean,
     median,
-    median_interval,
     paired_test,
     probability_of_improvement,
 )
@@ -91,15 +91,29 @@ def test_pairs():
     assert paired_test(difference, 0 * difference) == np.mean(np.array(means) >= 0.4 - 1e-12)
 
 
+def medians(values):
+    """Over runs of means over episodes: [M]."""
+    return np.median(values.mean(1), axis=0)
+
+
 def test_interval_over_runs_and_episodes():
-    assert median_interval(np.ones((1, 1, 2))) is None
-    low, high = median_interval(np.array([[[0.0, 3.0], [1.0, 3.0]]]))
+    low, high = interval(medians, np.array([[[0.0, 3.0], [1.0, 3.0]]]), crossed=2)
     assert (low.tolist(), high.tolist()) == ([0.0, 3.0], [1.0, 3.0])
     episodes = np.random.default_rng(0).normal(size=(1, 50, 1))
-    low, high = median_interval(episodes)
+    low, high = interval(medians, episodes, crossed=2)
     half = 1.96 * episodes.std() / np.sqrt(50)
     assert (high - low) / 2 == pytest.approx(half, rel=0.1)
-    same = median_interval(np.repeat(episodes, 4, axis=0))  # say no more on the same starts
-    assert (same[1] - same[0]) / 2 == pytest.approx(half, rel=0.1)
+    same = interval(medians, np.repeat(episodes, 4, axis=0), crossed=2)
+    assert (same[1] - same[0]) / 2 == pytest.approx(half, rel=0.1)  # the same starts say no more
     apart = np.array([0.0, 1.0, 2.0])[:, None, None] + 0 * episodes
-    assert [float(end[0]) for end in median_interval(apart)] == [0.0, 2.0]
+    assert [float(end[0]) for end in interval(medians, apart, crossed=2)] == [0.0, 2.0]
+
+
+def test_interval_over_runs_their_rivals_and_episodes():
+    values = np.random.default_rng(1).normal(0, 1, (1, 1, 400))
+    expected = values.mean() - 0.098, values.mean() + 0.098
+    assert interval(mean, values, crossed=3) == pytest.approx(expected, abs=0.02)
+    apart = np.array([0.0, 1.0])[:, None, None] + np.zeros((2, 3, 50))
+    assert interval(mean, apart, crossed=3) == (0.0, 1.0)  # two runs that far apart say little
+    alone = np.array([0.3, 0.1, 0.8])
+    assert interval(mean, alone, crossed=1) == interval(mean, alone[:, None, None], crossed=3)

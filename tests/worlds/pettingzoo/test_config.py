@@ -17,7 +17,7 @@ from marl.runs.checkpoint import read_checkpoint
 from marl.runs.loading import find_policy
 from marl.runs.log import read_log
 from marl.runs.run import Run
-from marl.studies.scale import gather
+from marl.studies.scale import with_yardsticks
 from marl.training.loop import train
 from marl.worlds.base import WorldConfig
 from marl.worlds.pettingzoo.world import PettingZooWorld
@@ -231,12 +231,12 @@ def test_files_from_elsewhere_are_not_trusted(data, tmp_path, monkeypatch):
 
 def test_there_is_nothing_to_scale(data):
     with pytest.raises(UserError, match=r"landing plays 'tennis', where there is nothing to scale"):
-        gather(["landing"])
+        with_yardsticks(["landing"])
     with pytest.raises(UserError, match=r"random plays 'tennis', where there is nothing to scale"):
-        gather(["random"], ["world.scenario=tennis"])
+        with_yardsticks(["random"], ["world.scenario=tennis"])
     train(tag("training.steps=20"), "a")
     with pytest.raises(UserError, match=r"a plays 'pettingzoo:.*, where there is nothing to scale"):
-        gather(["a"])
+        with_yardsticks(["a"])
 
 
 def test_a_world_of_ones_own_in_a_config(data, monkeypatch):
