@@ -24,11 +24,11 @@ def collect(
     observation: Arrays | None = None,
     new_episode: np.ndarray | None = None,
 ) -> Iterator[Collected]:
-    """Perceive, act, step, hand on the transition, reset the worlds that are done; forever.
+    """Perceive, act, step, yield the transition, reset the worlds that are done; forever.
 
-    Starts with new episodes, or goes on from `observation` (a world that was restored), which the
-    policy has perceived before but in the worlds of `new_episode` (bool[E]). The worlds are reset
-    when the next turn is asked for: between turns they show how the step ended.
+    The loop starts with new episodes, or continues a restored world from `observation`. Then the
+    policy has perceived this step before, except in the worlds of `new_episode` (bool[E]). Worlds
+    are reset at the start of the next turn, so between turns they show the end of the step.
     """
     if observation is None:
         observation = world.reset()
@@ -68,8 +68,8 @@ def look(
     new_episode: np.ndarray | None = None,
     explore: bool = False,
 ) -> View:
-    """What a policy needs to see of worlds that look like `observation` now; what agents cannot
-    know only while they `explore`."""
+    """The policy's inputs for the current step, with `observation`; privileged ones only if it
+    explores."""
     needs = policy.needs
     return View(
         observation,

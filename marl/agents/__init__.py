@@ -1,4 +1,4 @@
-"""Agents by name: what `agent.name` in a config may be."""
+"""Agents by name: the values that `agent.name` in a config may have."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from marl.plugins import imported, loaded, offered
 
 
 class AgentKind(NamedTuple):
-    """A learning agent's class and the model of its settings, one of which is `name`."""
+    """The class of an agent and the model of its settings, which has the field `name`."""
 
     agent: type[Agent]
     config: type[BaseModel]
@@ -31,14 +31,14 @@ ENTRY_POINTS = "marl.agents"  # of packages that offer agents
 
 
 def agent_names() -> tuple[str, ...]:
-    """All that are known by name, those of installed packages included."""
+    """The names of all agents, including those of installed packages."""
     return tuple(dict.fromkeys([*REGISTRY, *offered(ENTRY_POINTS)]))
 
 
 def find_agent(name: str) -> AgentKind:
-    """The agent of that name: one of `REGISTRY`, an `AgentKind` that an installed package offers,
-    or "module:NAME" for one of one's own that can be imported (from the current folder, too).
-    Raises ValueError with one sentence otherwise."""
+    """The agent of that name: one of `REGISTRY`, an `AgentKind` of an installed package, or
+    "module:NAME", an `AgentKind` that can be imported (also from the current folder). Raises
+    ValueError for any other name."""
     if name in REGISTRY:
         return REGISTRY[name]
     try:

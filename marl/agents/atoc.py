@@ -1,21 +1,21 @@
-"""ATOC with attentional communication (Jiang & Lu 2018): all agents of a group share one actor,
-one critic, one attention unit and one channel.
+"""ATOC with attentional communication (Jiang & Lu 2018). All agents of a group share one actor, one
+critic, one attention unit and one channel.
 
     h_i = think(o_i)                                            actor, part one
     every `period` steps: i initiates where attention(h_i) > 1/2, and picks collaborators
-    h~  = the groups' thoughts, passed through the channel      one group after the other
+    h~  = channel(thoughts of a group)                          one group after the other
     a_i = tanh(decide(h_i, h~_i))                               part two; h~_i = 0 without a group
 
-    y   = r + gamma (1 - terminated) Q'(o', mu'(o' | C))        C: groups in force, kept in replay
+    y   = r + gamma (1 - terminated) Q'(o', mu'(o' | C))        C: current groups, from replay
     Q         <- minimise mean (Q(o, a) - y)^2
     mu        <- maximise mean Q(o, mu(o | C))                  think, channel and decide together
     attention <- minimise cross entropy to (dQ_i - min dQ) / (max dQ - min dQ), where
                  dQ_i = mean over the group of i of Q(o, mu(o | C)) - Q(o, mu(o | no groups))
     Q', mu'   <- (1 - tau) Q', mu' + tau Q, mu
 
-Shapes: E worlds (or B stored steps) of N agents lie one after another as R = E N rows,
-[1, R, size]. A group is a row [1 + collaborators] of agents' numbers: the initiator, then its
-collaborators with the nearest first, then -1.
+Shapes: E worlds (or B stored steps) of N agents are R = E N rows, [1, R, size]. A group is a row
+[1 + collaborators] of agents' numbers: the initiator, its collaborators (the nearest first), then
+-1.
 """
 
 from collections.abc import Mapping
@@ -43,19 +43,19 @@ class ATOCConfig(ActorCriticConfig):
 
     name: Literal["atoc_comm"] = "atoc_comm"
     communication: Literal["attention", "off", "forced"] = Field(
-        "attention", description="who initiates: as the attention unit decides, nobody, everybody"
+        "attention", description="initiators: agents that the attention unit picks, none, or all"
     )
     hidden: tuple[PositiveInt, ...] = Field(
-        (128, 64), min_length=1, description="units of the layers before the thought"
+        (128, 64), min_length=1, description="units of each layer before the thought"
     )
     thought: int = Field(32, ge=2, multiple_of=2, description="numbers in a thought")
-    period: int = Field(15, ge=1, description="steps between two decisions of who communicates")
+    period: int = Field(15, ge=1, description="steps between two choices of groups")
     neighbours: int = Field(
-        3, ge=1, le=64, description="nearest agents from which an initiator can choose"
+        3, ge=1, le=64, description="nearest agents that an initiator can choose from"
     )
-    collaborators: int = Field(3, ge=1, description="agents that an initiator chooses at most")
+    collaborators: int = Field(3, ge=1, description="most agents that an initiator chooses")
     epsilon: float = Field(
-        0.1, ge=0, le=1, description="exploring: how often a coin decides who initiates"
+        0.1, ge=0, le=1, description="exploration: chance that a coin decides if an agent initiates"
     )
 
 
@@ -64,12 +64,12 @@ class ATOCConfig(ActorCriticConfig):
 
 @njit
 def choose_groups(initiators, neighbours, collaborators):
-    """Groups i64[E, N, 1 + collaborators], -1 throughout where an agent has none of its own, from
-    initiators bool[E, N] and neighbours i64[E, N, count].
+    """Groups i64[E, N, 1 + collaborators] from initiators bool[E, N] and neighbours
+    i64[E, N, count]. A row is all -1 if the agent has no group of its own.
 
-    Initiators choose in the order of their numbers: agents that nobody has chosen yet, then agents
-    that an earlier initiator has chosen, then other initiators; the nearest first within each kind.
-    Whoever sees nobody has no group.
+    Initiators choose in the order of their numbers: first agents that no initiator has chosen, then
+    agents that an earlier one has chosen, then other initiators; of each kind the nearest first. An
+    agent without neighbours has no group.
     """
     worlds, n, count = neighbours.shape
     groups = np.full((worlds, n, 1 + collaborators), -1)
@@ -96,8 +96,8 @@ def choose_groups(initiators, neighbours, collaborators):
 
 @njit
 def _round_numbers(groups):
-    """i64[K, R]: in which round each group's turn is, -1 where there is none: the first after the
-    rounds of all earlier groups with which it shares a member."""
+    """i64[K, R]: the round of each group; -1 for empty rows. A group's round is the first one after
+    those of all earlier groups that share a member with it."""
     numbers = np.full(groups.shape[:2], -1)
     for k in range(groups.shape[0]):
         next_free = np.zeros(groups.shape[1], np.int64)
@@ -115,11 +115,11 @@ def _round_numbers(groups):
 
 
 def rounds_of(groups: np.ndarray) -> list[Tensor]:
-    """Groups i64[K, R, size], which are to be heard in the order of their rows, as rounds of groups
-    that share no member, i64[K, G, size] each; R where there is nobody.
+    """Groups i64[K, R, size], heard in the order of their rows -> rounds i64[K, G, size] of groups
+    that share no member; R fills empty places.
 
-    To hear one round after the other is to hear one group after the other: two groups that share a
-    member are in different rounds, the earlier group in the earlier round.
+    Hearing round after round equals hearing group after group: of two groups that share a member,
+    the earlier group is in an earlier round.
     """
     numbers = _round_numbers(groups)
     stack, rows, size = groups.shape
@@ -134,7 +134,7 @@ def rounds_of(groups: np.ndarray) -> list[Tensor]:
 
 
 def _side_by_side(groups: np.ndarray) -> np.ndarray:
-    """Groups [E, N, size] of E worlds as those of one, [1, E N, size]."""
+    """Groups [E, N, size] of E worlds -> groups [1, E N, size] of one world."""
     worlds, n, size = groups.shape
     groups, first = groups.astype(np.int64), n * np.arange(worlds)[:, None, None]
     return np.where(groups < 0, -1, groups + first).reshape(1, -1, size)
@@ -158,10 +158,10 @@ class Actor(nn.Module):
         return self.first(observation)
 
     def communicate(self, thought: Tensor, rounds: list[Tensor]) -> Tensor:
-        """Integrated thoughts [K, R, H]; zero for agents in no group. A group reads what earlier
-        groups made of its members' thoughts."""
+        """Integrated thoughts [K, R, H]; zero for agents in no group. Where an earlier group has
+        integrated a member's thought, the group reads the result."""
         stack, rows, size = thought.shape
-        thoughts = torch.cat([thought, thought.new_zeros(stack, 1, size)], 1)  # and nobody's
+        thoughts = torch.cat([thought, thought.new_zeros(stack, 1, size)], 1)  # padding
         heard = thought.new_zeros(stack, rows + 1, 1)
         for members in rounds:
             index = members.flatten(1)[..., None]
@@ -185,7 +185,7 @@ class Actor(nn.Module):
 
 
 class ATOC(LearningAgent["_Learner"]):
-    """A learner for each group of agents, and who communicates with whom in every world."""
+    """A learner for each group of agents, and the communication groups of every world."""
 
     draw: Draw = "steps"
 
@@ -200,21 +200,21 @@ class ATOC(LearningAgent["_Learner"]):
         if self._communicates:
             self.needs = Needs(neighbours=(config.neighbours, 0))
         self._clock = np.zeros(0, np.int64)  # [E] steps since the episode began
-        self._in_force: Arrays = {}  # i64[E, N, 1 + collaborators]; never changed in place
+        self._in_force: Arrays = {}  # i64[E, N, 1 + collaborators], current; not changed in place
         self._near: dict[str, Neighbours] | None = None
         super().__init__(groups, config, exploration, seed, lambda g: _Learner(groups[g], config))
 
     # ------------------------------------------------------------------------------------- acting
 
     def columns(self, groups: dict[str, Group]) -> Columns:
-        """With the groups in force at the time."""
+        """With the current communication groups."""
         size = 1 + self.config.collaborators
         more = {"in_force": Column((size,), "int32")} if self._communicates else {}
         return columns_of(groups, **more)
 
     def perceive(self, view: View) -> Arrays:
-        """What is observed. Where no neighbours are told while it is time to decide, no groups are
-        formed."""
+        """The observation. Without neighbours in the view, no groups form when a new choice is
+        due."""
         self._near = view.neighbours
         return view.observation
 
@@ -259,7 +259,7 @@ class ATOC(LearningAgent["_Learner"]):
         neighbours: np.ndarray | None,
         explore: bool,
     ) -> np.ndarray:
-        """New groups for all worlds, of which those that are due will be taken."""
+        """New groups for all worlds; the caller takes those of the worlds that are due."""
         c = self.config
         if neighbours is None or c.communication == "off":
             return self._no_groups(shape)
@@ -267,7 +267,7 @@ class ATOC(LearningAgent["_Learner"]):
         if c.communication == "attention":
             initiators = learner.attention(thought).view(shape) > 0  # a probability above 1/2
             if explore and c.epsilon:
-                # Only groups that exist teach the attention unit: it must not be able to end them.
+                # The attention unit learns from existing groups only, so it must not end them all.
                 chance = torch.rand(2, *shape, generator=self.generator)
                 initiators = torch.where(chance[0] < c.epsilon, chance[1] < 0.5, initiators)
         return choose_groups(initiators.numpy(), neighbours, c.collaborators)
@@ -285,7 +285,7 @@ class ATOC(LearningAgent["_Learner"]):
             }
 
     def recorded(self) -> Mapping[str, Arrays]:
-        """The groups in force, i64[E, N, 1 + collaborators]."""
+        """The current groups, i64[E, N, 1 + collaborators]."""
         return {"in_force": self._in_force} if self._communicates else {}
 
     # ------------------------------------------------------------------------------------ learning
@@ -335,8 +335,8 @@ class _Learner(ActorCritic):
     def update(
         self, batch: Batch, generator: torch.Generator
     ) -> tuple[Logged, Tensor, list[Tensor]]:
-        """One update from B steps of N agents; returns also what their actor saw, observations
-        and rounds."""
+        """One update from B steps of N agents. Returns values to log and the actor's input:
+        observations and rounds."""
         actor = cast(Actor, self.actor)
         # Prepare
         o, a, o2 = self.augment(batch.observation, batch.action, batch.next_observation)
@@ -355,7 +355,7 @@ class _Learner(ActorCritic):
         loss, result = self.critic_loss(o, a, y)
         self.descend(self.critics, self.critic_optimiser, loss)
         if self.actors_turn:
-            # Actor and channel: every agent's action is the actor's
+            # Actor and channel: all agents act by the actor
             thought = actor.think(o)
             output = actor.decide(thought, actor.communicate(thought, rounds))
             loss, values, logged = self.actor_loss(output, o, a)
@@ -363,7 +363,7 @@ class _Learner(ActorCritic):
                 silent = actor.decide(thought, torch.zeros_like(thought)).tanh()
             self.descend(self.actor, self.actor_optimiser, loss)
             result |= logged
-            # Attention unit: one step towards what communication was worth to one's group
+            # Attention unit: one step towards the group's gain from communication
             if groups is not None:
                 with torch.no_grad():
                     gain = (values - self.critics[0](o, silent))[0, :, 0]
@@ -373,7 +373,7 @@ class _Learner(ActorCritic):
         return result, o, rounds
 
     def attend(self, thought: Tensor, gain: Tensor, groups: Tensor, result: Logged) -> None:
-        """Learn who should initiate, from what each of R agents gained, [R]."""
+        """Train the attention unit with the gains of R agents from communication, [R]."""
         initiators = groups[:, 0] >= 0
         result["initiators"] = initiators.float().mean()
         if not initiators.any():

@@ -1,23 +1,23 @@
-"""Claims by auction: agents tell their nearest neighbours which landmark they claim, at what price,
-and what they have heard of the prices around; a learned controller takes each to its claim.
+"""Claims by auction: agents send their nearest neighbours the landmark that they claim, its price,
+and the prices that they know. A learned controller moves each agent to its claim.
 
-What is said is designed, not learned. A price says how much more an agent's landmark is worth to it
-than the next best, and spreads from view to view: where there are more agents than landmarks it
-rises until somebody finds it cheaper to go elsewhere, and pushes others on. (After the auction
-algorithm, Bertsekas 1988; but without an end, among neighbours only, with prices that fade.)
+Messages are designed, not learned. A price says how much more a landmark is worth to its agent than
+the next best one. Prices spread from neighbour to neighbour. Where agents outnumber landmarks, they
+rise until an agent finds it cheaper to go elsewhere. (After the auction algorithm, Bertsekas 1988;
+but it never ends, only neighbours take part, and prices fade.)
 
-In every step, `rounds` times, agent i with landmarks l in view, at distances d(l), reads what its
-neighbours j said in the round before:
+Agent i sees landmarks l at distances d(l). In each of the `rounds` of a step, it reads the messages
+of its neighbours j of the round before:
 
-    1  c_j in view: table(c_j) <- the largest such p_j, which is news;
-       if c_j = c_i and p_j > p_i, give c_i up
-    2  l without news, but c_i: table(l) <- 0.9 max(table(l), table_j(l) of those who see l, too)
+    1  c_j in view: table(c_j) <- the largest such p_j; this is news.
+       If c_j = c_i and p_j > p_i, agent i gives c_i up
+    2  l without news, except c_i: table(l) <- 0.9 max(table(l), table_j(l) of those j that see l)
     3  cost(l) = d(l) + table(l), but d(l) - 0.1 for c_i;  b1 <= b2 are the two lowest
     4  c_i is cheapest: p_i <- max(max(b2 - d(c_i), 0) + 0.05, 0.9 p_i)
        another one is:  c_i <- that, p_i <- table(c_i) + b2 - b1 + 0.05, table(c_i) <- p_i
 
-A message holds a claim and its price, and a place and a price for each landmark in view: 3 + 3 L
-numbers, whatever N is. That a landmark seen by two agents, or twice, is the same is taken as known.
+A message holds a claim and its price, and a place and a price for each of the L landmarks in view:
+3 + 3 L numbers for any N. Agents are assumed to recognise a landmark that several of them see.
 """
 
 from collections.abc import Mapping
@@ -40,14 +40,14 @@ from marl.learning.record import Batch, Columns, columns_of
 from marl.worlds.base import Arrays, Neighbours
 from marl.worlds.spaces import Group, Part, pieces
 
-STEP, BONUS, FADE = 0.05, 0.1, 0.9  # of prices, which are in world units, and what is left of them
+STEP, BONUS, FADE = 0.05, 0.1, 0.9  # of prices, in world units; FADE: factor in each round
 
 
 class AuctionConfig(DDPGConfig, HearingConfig):
-    """Settings of the auction and of the shared policy that is its controller."""
+    """Settings of the auction and of its controller, a shared policy."""
 
     name: Literal["auction"] = "auction"  # type: ignore[assignment]
-    companions: int = Field(3, ge=0, description="nearest agents that the controller perceives")
+    companions: int = Field(3, ge=0, description="nearest agents in the controller's input")
 
     @property
     def variant(self) -> Variant:
@@ -55,17 +55,17 @@ class AuctionConfig(DDPGConfig, HearingConfig):
 
 
 class Said(NamedTuple):
-    """What the agents of a group say in a round, in E worlds."""
+    """The messages of a group's agents in a round, in E worlds."""
 
     claim: np.ndarray  # i64[E, N] number of a landmark; -1: none
-    place: np.ndarray  # f32[E, N, 2] where that is, relative to the agent
+    place: np.ndarray  # f32[E, N, 2] its position relative to the agent
     price: np.ndarray  # f32[E, N]
     seen: np.ndarray  # i64[E, N, L] numbers of the landmarks in view; -1: none
-    table: np.ndarray  # f32[E, N, L] what is known of their prices
+    table: np.ndarray  # f32[E, N, L] their known prices
 
 
 def _nothing(worlds: int, n: int, count: int) -> Said:
-    """What is said before anything is."""
+    """Empty messages."""
     return Said(
         np.full((worlds, n), -1),
         np.zeros((worlds, n, 2), np.float32),
@@ -77,8 +77,8 @@ def _nothing(worlds: int, n: int, count: int) -> Said:
 
 @njit
 def _look(worlds, seen, landmarks, own):
-    """In these worlds, agents see landmarks [E, N, L, item] with the numbers `seen`: what they know
-    of those that they saw before stays, a claim out of view is given up."""
+    """In these worlds, agents see landmarks [E, N, L, item] with the numbers `seen`. They keep the
+    prices of landmarks that stay in view, and give up a claim that is out of view."""
     for e in worlds:
         for i in range(seen.shape[1]):
             before, prices = own.seen[e, i].copy(), own.table[e, i].copy()
@@ -98,14 +98,14 @@ def _look(worlds, seen, landmarks, own):
 
 @njit
 def _hear(worlds, near, there, landmarks, own, said):
-    """One round: agents hear in `said` those neighbours near[e, i, k] for which there[e, i, k], and
-    change their claims, prices and tables in `own`."""
+    """One round: agents hear the messages in `said` of the neighbours near[e, i, k] with
+    there[e, i, k], and change their claims, prices and tables in `own`."""
     count = landmarks.shape[2]
     for e in worlds:
         for i in range(near.shape[1]):
             seen, table = own.seen[e, i], own.table[e, i]
             news, given_up = np.zeros(count, np.bool_), False
-            known = table.copy()  # by oneself or by those who see it, too
+            known = table.copy()  # to the agent, or to neighbours that see the landmark
             for k in range(near.shape[2]):
                 j = near[e, i, k]
                 if j < 0 or not there[e, i, k]:
@@ -145,7 +145,7 @@ def _hear(worlds, near, there, landmarks, own, said):
                 own.claim[e, i] = -1
                 continue
             if b2 == np.inf:
-                b2 = b1  # there is nowhere else to go
+                b2 = b1  # there is no other landmark
             if seen[cheapest] == own.claim[e, i]:
                 worth = max(b2 - (b1 + BONUS), 0.0) + STEP
                 own.price[e, i] = max(worth, FADE * own.price[e, i])
@@ -157,12 +157,12 @@ def _hear(worlds, near, there, landmarks, own, said):
 
 
 class Auction:
-    """The claims of the agents of one group, in E worlds, and what its members perceive: all that
-    they observe of themselves; of the `companions` nearest agents all that they observe, and the
-    place that these claim; and what they claim themselves, instead of the landmarks."""
+    """The claims of one group's agents in E worlds, and their percepts. A percept is an observation
+    with the own claim instead of the landmarks, and with the `companions` nearest agents only, each
+    with the place that it claims."""
 
     def __init__(self, group: Group, config: AuctionConfig) -> None:
-        """Raises ValueError for observations that hold no agents and landmarks."""
+        """Raises ValueError if observations lack agents or landmarks."""
         self.config = config
         self._observed = group.observation_parts
         agents, landmarks = sets(group.observation_parts)
@@ -177,8 +177,8 @@ class Auction:
         space = Box(-np.inf, np.inf, (sum(part.size for part in parts),), np.float32)
         self.group = Group(group.names, space, group.action_space, parts, group.action_parts)
         self.claims = _nothing(0, 0, 0)
-        self._claimed = np.zeros((0, 0, 0, 2), np.float32)  # by companions, relative to oneself
-        self._past: list[list[Said]] = []  # what was said in the last steps, round by round
+        self._claimed = np.zeros((0, 0, 0, 2), np.float32)  # by companions, relative to the agent
+        self._past: list[list[Said]] = []  # messages of the last steps, round by round
 
     def perceive(
         self,
@@ -207,7 +207,7 @@ class Auction:
         begun: np.ndarray | None,
         generator: torch.Generator,
     ) -> None:
-        """All rounds of a step; only in the worlds where an episode has `begun`, if told."""
+        """All rounds of a step, in the worlds where an episode has `begun` (None: in all)."""
         worlds = np.arange(len(agents)) if begun is None else np.flatnonzero(begun)
         near = neighbours.agents[:, :, : self._in_view[0]]
         there = heard(self.config, agents, generator)
@@ -225,7 +225,7 @@ class Auction:
             return
         if begun is None:
             self._past = [*self._past[1:], now]
-        else:  # the others have said their part of this step already
+        else:  # the other worlds have had this step's messages already
             last = [_where(begun, new, old) for new, old in zip(now, self._past[-1], strict=True)]
             self._past = [*self._past[:-1], last]
 
@@ -243,7 +243,7 @@ class Auction:
         return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], 2)
 
     def reset(self, begun: np.ndarray | None) -> None:
-        """Forget all claims and prices; in the worlds where an episode has `begun`, if told."""
+        """Forget claims and prices in the worlds where an episode has `begun` (None: in all)."""
         if begun is None:
             self.claims = _nothing(0, 0, 0)
         elif self.claims.claim.size:
@@ -271,7 +271,7 @@ class Auction:
 
 
 def _where(worlds: np.ndarray, one: Said, other: Said) -> Said:
-    """In some worlds (bool[E]) what is said in `one`, else what is said in `other`."""
+    """The messages in `one` for `worlds` (bool[E]), those in `other` elsewhere."""
     pairs = zip(one, other, strict=True)
     return Said(*[np.where(worlds.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs])
 
@@ -279,8 +279,8 @@ def _where(worlds: np.ndarray, one: Said, other: Said) -> Said:
 def _places(
     agents: np.ndarray, near: np.ndarray, there: np.ndarray, said: Said, count: int
 ) -> np.ndarray:
-    """f32[E, N, count, 2]: where those next to oneself claim to go, relative to oneself. Who claims
-    nothing, or is not heard, is taken to stay."""
+    """f32[E, N, count, 2]: the places that the nearest agents claim, relative to the agent. If one
+    has no claim or is not heard, it is assumed to stay."""
     worlds = np.arange(len(near))[:, None, None]
     own = said.place[worlds, near[:, :, :count]]
     return agents[:, :, :count, :2] + own * there[:, :, :count, None]
@@ -295,7 +295,7 @@ class Auctions:
         self.needs = Needs(known(groups))
 
     def perceive(self, view: View, generator: torch.Generator) -> Arrays:
-        """As `Policy.perceive`. Raises ValueError where nobody says who is near whom."""
+        """As `Policy.perceive`. Raises ValueError if the view has no neighbours."""
         near = told(view.neighbours)
         return {
             g: auction.perceive(view.observation[g], near[g], view.new_episode, generator)
@@ -316,8 +316,8 @@ class Auctions:
 
 
 class AuctionAgent(DDPG):
-    """One policy shared by all, which goes to what the agents have claimed among themselves. It
-    learns from the world's reward, less the distance to the own claim."""
+    """A shared policy that moves each agent to its claim. It learns from the world's reward minus
+    the distance to the claim."""
 
     def __init__(
         self,
@@ -329,10 +329,10 @@ class AuctionAgent(DDPG):
         self.auctions = Auctions(groups, config)
         self.needs = self.auctions.needs
         super().__init__(self.auctions.groups, config, exploration, seed)
-        self.stackable = False  # each has an auction of its own
+        self.stackable = False  # each agent has an auction of its own
 
     def columns(self, groups: dict[str, Group]) -> Columns:
-        """Of what is perceived."""
+        """The standard columns, with the percept as observation."""
         return columns_of(self.groups)
 
     def perceive(self, view: View) -> Arrays:

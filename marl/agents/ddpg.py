@@ -1,11 +1,11 @@
 """Deep deterministic policy gradient (Lillicrap et al. 2015, algorithm 1) for many agents.
 
-Three choices span the family: what the actor sees, what the critic sees, and whether every agent
-has networks of its own or all share one (`FAMILY`). Networks of their own are stacked, so there is
-no loop over agents. Losses are in `core.actor_critic`, what critics see in `core.critic_inputs`.
+Three choices make a member of the family (`FAMILY`): the actor's input, the critic's input, and one
+network for all agents or one for each. Networks of several agents are stacked, so no code loops
+over agents. `core.actor_critic` has the losses, `core.critic_inputs` the critics' inputs.
 
-Shapes: N agents of a group, B transitions, [N, B, size] throughout. Where transitions of single
-agents are drawn, N is 1; so it is where one actor and one critic control all agents together.
+Shapes: N agents of a group, B transitions, [N, B, size] throughout. N is 1 for transitions of
+single agents, and for one actor that controls all agents.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,16 +35,16 @@ from marl.worlds.views import JointView
 
 @dataclass(frozen=True)
 class Variant:
-    """What makes a member of the family."""
+    """The three choices of a member of the family."""
 
-    actor: Literal["own", "all"]  # observations that the actor sees
-    critic: Literal["own", "all"]  # observations and actions that the critic sees
-    networks: Literal["one", "each"]  # one actor and critic a group, or for each agent
+    actor: Literal["own", "all"]  # observations in the actor's input
+    critic: Literal["own", "all"]  # observations and actions in the critic's input
+    networks: Literal["one", "each"]  # one actor and critic for each group, or for each agent
 
 
 FAMILY = {
     "ddpg": Variant(actor="own", critic="own", networks="each"),  # independent learners
-    "global": Variant(actor="all", critic="all", networks="one"),  # one mind for all bodies
+    "global": Variant(actor="all", critic="all", networks="one"),  # one joint policy
     "atoc": Variant(actor="own", critic="own", networks="one"),  # Jiang & Lu 2018, no communication
     "maddpg": Variant(actor="own", critic="all", networks="each"),  # Lowe et al. 2017
     "saddpg": Variant(actor="own", critic="all", networks="one"),  # shared actor and critic
@@ -57,29 +57,29 @@ class DDPGConfig(ActorCriticConfig):
     name: Literal["ddpg", "global", "atoc", "maddpg", "saddpg"] = "atoc"
     network: Literal["mlp", "set"] = Field("mlp", description="kind of actor and critic network")
     hidden: tuple[PositiveInt, ...] = Field(
-        (128, 64, 32, 32), min_length=1, description="mlp: units of the hidden layers"
+        (128, 64, 32, 32), min_length=1, description="mlp: units of each hidden layer"
     )
-    width: int = Field(64, ge=1, description="set: units of every layer")
+    width: int = Field(64, ge=1, description="set: units of each layer")
     actor_pool: bool = Field(
         True,
-        description="set: the actor has the maximum over all targets, too, which grows with them",
+        description="set: the actor also gets the maximum over all targets, which grows with them",
     )
     random_views: dict[str, NonNegativeInt] = Field(
-        {}, description="smallest number of items of each part to show, at random, in training"
+        {}, description="training shows a random number of items of these parts, at least this many"
     )
     frozen: str = Field(
         "",
-        description="in `agents`: a run or file by whose weights the group plays, without learning",
+        description="in `agents`: run or file whose weights the group plays with, without learning",
     )
 
     @property
     def variant(self) -> Variant:
-        """What makes it the member of the family that it is."""
+        """The member of the family that `name` names."""
         return FAMILY[self.name]
 
 
 class DDPG(LearningAgent["_Learner"]):
-    """Deterministic policy gradient: a learner for each group, and what they see of each other."""
+    """Deterministic policy gradient: a learner for each group, with views of the other groups."""
 
     settings_per_group = True
 
@@ -91,12 +91,11 @@ class DDPG(LearningAgent["_Learner"]):
         seed: int = 0,
         others: Mapping[str, DDPGConfig] = MappingProxyType({}),
     ) -> None:
-        """`others` are the settings of groups that are not as `config` says. Raises ValueError for
-        settings that do not fit."""
+        """`others`: settings of groups without `config`. Raises ValueError if any do not fit."""
         configs = {g: others.get(g, config) for g in groups}
         self._variants = {g: settings.variant for g, settings in configs.items()}
         variants = self._variants.values()
-        # Only where nobody's networks need to know whose transition it was may agents be mixed.
+        # A batch may mix agents only if no network depends on whose transition it gets.
         mixed = all(variant == FAMILY["atoc"] for variant in variants)
         self.draw: Draw = "agents" if mixed else "steps"
         self.size_invariant = all(v.actor == "own" and v.networks == "one" for v in variants)
@@ -138,7 +137,7 @@ class DDPG(LearningAgent["_Learner"]):
         return actions
 
     def seen(self, g: str, perceived: Arrays, explore: bool) -> Tensor:
-        """What the actors of a group see, [N, E, O]."""
+        """The inputs of a group's actors, [N, E, O]."""
         rows = torch.as_tensor(perceived[g], dtype=torch.float32)
         if g in self._views:
             rows = self._views[g].join(rows)
@@ -148,7 +147,7 @@ class DDPG(LearningAgent["_Learner"]):
         return rows
 
     def to_world(self, g: str, action: Tensor, explore: bool) -> np.ndarray:
-        """What the agents of a group do in the end, from what their actors want, [N, E, A]."""
+        """The actors' actions [N, E, A] -> the world's, [E, N, A], with noise if they explore."""
         action = action.transpose(0, 1)
         if g in self._views:
             action = self._views[g].split(action)
@@ -179,9 +178,9 @@ class DDPG(LearningAgent["_Learner"]):
         return results
 
     def prepare(self, g: str, batch: Batch) -> "LearnerBatch":
-        """A batch [B, N, ...] turned, reflected, normalised and partly hidden as configured."""
+        """A batch [B, N, ...] -> [N, B, ...], with `augment`, `normalise` and `random_views`."""
         learner, stays = self.learners[g], None
-        if batch.present is not None:  # who is gone does nothing
+        if batch.present is not None:  # agents that had left do nothing
             stays = (batch.present * (1.0 - batch.terminated))[..., None].expand_as(batch.action)
             batch = replace(batch, action=batch.action * batch.present[..., None])
         if g in self._views:
@@ -192,7 +191,7 @@ class DDPG(LearningAgent["_Learner"]):
         observation = seen = learner.normalised(observation)
         next_observation = next_seen = learner.normalised(next_observation)
         if g in self._random_views:
-            # The critic, which serves in training only, sees all that there is.
+            # The critic always sees all items: only training needs it.
             views = self._random_views[g]
             mask = views.mask(views.draw(observation.shape[:2], self.generator))
             seen, next_seen = observation * mask, next_observation * mask
@@ -205,10 +204,10 @@ class DDPG(LearningAgent["_Learner"]):
     def critic_inputs(
         self, g: str, steps: dict[str, "LearnerBatch"], next_actions: dict[str, Tensor]
     ) -> "CriticInputs":
-        """What the critics of a group see of everybody."""
+        """The inputs of a group's critics."""
         variant = self._variants[g]
         act = own_first if variant.critic == "all" else own
-        # A critic of one's own can tell agents apart in any order: all of them share one table.
+        # Separate critics can learn any order of the agents, so all of them share one table.
         look = one_table if act is own_first and variant.networks == "each" else act
         return CriticInputs(
             look({h: x.observation for h, x in steps.items()}, g),
@@ -242,8 +241,7 @@ class DDPG(LearningAgent["_Learner"]):
 
 
 def _of_one_mind(batch: Batch, view: JointView) -> Batch:
-    """For a mind that has all agents as its body: it gets the mean reward, and is done when all
-    are."""
+    """The batch of one policy for all agents: the mean reward, terminated when all agents are."""
     return replace(
         batch,
         observation=view.join(batch.observation),
@@ -256,21 +254,21 @@ def _of_one_mind(batch: Batch, view: JointView) -> Batch:
 
 
 class LearnerBatch(NamedTuple):
-    """A batch as a learner takes it, [N, B, size]."""
+    """A learner's batch, [N, B, size]."""
 
     observation: Tensor
     action: Tensor
     next_observation: Tensor
-    seen: Tensor  # what is shown of the observations to the actor
+    seen: Tensor  # the part of the observation that the actor sees
     next_seen: Tensor
     reward: Tensor
     terminated: Tensor
-    present: Tensor | None = None  # [N, B, 1]: 0.0 for agents that had left the game
-    stays: Tensor | None = None  # [N, B, A]: 0.0 where an agent does nothing any more
+    present: Tensor | None = None  # [N, B, 1]: 0.0 for agents that had left
+    stays: Tensor | None = None  # [N, B, A]: 0.0 if the agent has left after the step
 
 
 class CriticInputs(NamedTuple):
-    """What the critics of a group see, [N, B, size]."""
+    """The inputs of a group's critics, [N, B, size]."""
 
     observation: Tensor
     action: Tensor
@@ -279,7 +277,7 @@ class CriticInputs(NamedTuple):
 
 
 class _Learner(ActorCritic):
-    """The learner of one group; stacked, where each agent has networks of its own."""
+    """The learner of one group; its networks are stacked if each agent has its own."""
 
     learns_choices = True
 
@@ -314,13 +312,13 @@ class _Learner(ActorCritic):
         super().__init__(config, group, stack, actor, critic)
 
     def output(self, actor: nn.Module, seen: Tensor) -> Tensor:
-        """What an actor says, [N, B, A], of what agents see, [N, B, O] (normalised)."""
+        """The actor's output [N, B, A] for normalised observations [N, B, O]."""
         return piecewise(actor, self.stacked(seen)).to(seen.dtype).view(*seen.shape[:2], -1)
 
     @torch.no_grad()
     def next_action(self, steps: LearnerBatch, generator: torch.Generator) -> Tensor:
-        """What the target actor does next: [N, B, A]. Numbers are smoothed by noise if configured,
-        choices are drawn, as in the MADDPG authors' code."""
+        """The target actor's next action, [N, B, A]. Continuous actions get smoothing noise if
+        configured; discrete ones are drawn, as in the MADDPG authors' code."""
         action = self.head(self.output(self.target_actor, steps.next_seen), generator)
         action = self.smoothed(action, generator)
         return action if steps.stays is None else action * steps.stays

@@ -1,26 +1,26 @@
-"""Learned messages: agents tell their nearest neighbours what is in their memory and which landmark
-they are heading for; what goes into the memory is learned.
+"""Learned messages: agents send their nearest neighbours their memory and the landmark that they
+claim. Training decides the content of the memory.
 
-All agents of a group share one actor. In every step, `rounds` times, agent i with memory m_i and
-claim c_i (a landmark), landmarks l and neighbours j in view, reads what its neighbours said in the
-round before:
+All agents of a group share one actor. Agent i has the memory m_i and claims the landmark c_i. It
+sees landmarks l and neighbours j. In each of the `rounds` of a step, it reads its neighbours'
+messages of the round before:
 
-    pair(l)  = relu(max_j f(l, j, |l - j|, m_j, is l = c_j))        who else is, or heads, there
+    pair(l)  = relu(max_j f(l, j, |l - j|, m_j, is l = c_j))        rivals for l
     token(l) = relu(g(l, own, m_i, pair(l), is l = c_i))
     z        = own, m_i, sum_l softmax_l(score(token(l))) l, max_l token(l)
     m_i     <- keep m_i + (1 - keep) tanh(new)                      keep, new: affine in z
     c_i     <- argmax_l score(token(l))
 
-and then acts, a_i = tanh(head(z)). Actor and critics learn from whole steps of a world, each with
-the step after it, so that what is said in one is judged by what it leads others to do in the next:
+Then it acts: a_i = tanh(head(z)). Actor and critics learn from whole steps of a world with the step
+after them, so the next step's actions tell whether a message was useful:
 
     y  = r + gamma (1 - terminated) min_k Q'_k(s', mu'(o', m'))
     Q <- minimise mean (Q(s, a) - y)^2                              s: privileged, in training only
     mu <- maximise Q(s, mu(o, m)) and Q(s', mu(o', m')), m' = what mu makes of m, and minimise
-          `claim_loss` times the cross entropy of the scores to the landmark that is one's own in
-          the best assignment, where it is in view
+          `claim_loss` times the cross entropy of the scores to the agent's landmark in the best
+          assignment, if it is in view
 
-Shapes: E worlds (or B steps) of N agents lie one after another as R = E N rows, [1, R, size].
+Shapes: E worlds (or B steps) of N agents are R = E N rows, [1, R, size].
 """
 
 from typing import Literal, cast
@@ -42,24 +42,24 @@ from marl.nn.sets import SetNetwork
 from marl.worlds.base import Arrays
 from marl.worlds.spaces import Group, Part, pieces
 
-CRITIC_AGENTS = 3  # nearest agents that the critics see
+CRITIC_AGENTS = 3  # nearest agents in the critics' input
 
 
 class MessagesConfig(ActorCriticConfig, HearingConfig):
     """Settings of agents with learned messages."""
 
     name: Literal["messages"] = "messages"
-    width: int = Field(64, ge=1, description="units of every layer")
+    width: int = Field(64, ge=1, description="units of each layer")
     memory: int = Field(
-        16, ge=2, multiple_of=2, description="numbers in a message, beside the claim: plane vectors"
+        16, ge=2, multiple_of=2, description="numbers in a message besides the claim: plane vectors"
     )
     claim_loss: float = Field(
-        0.0, ge=0, description="weight of learning claims from the best assignment"
+        0.0, ge=0, description="weight of the loss of claims that differ from the best assignment"
     )
 
 
 class MessagesAgent(LearningAgent["_Learner"]):
-    """A learner for each group, and what every agent remembers."""
+    """A learner for each group, and the memory and claim of every agent."""
 
     draw: Draw = "steps"
 
@@ -74,7 +74,7 @@ class MessagesAgent(LearningAgent["_Learner"]):
             raise ValueError("exploration.kind is 'psne', which 'messages' does not have")
         self.layouts = {g: Layout(x, config.rounds, config.memory) for g, x in groups.items()}
         self.needs = Needs(known(groups), privileged=True)
-        self._heard: Arrays = {}  # i64[rounds, E, N, K] who is heard
+        self._heard: Arrays = {}  # i64[rounds, E, N, K] heard agents; -1: none
         self._known: Arrays = {}  # f32[E, N, M + 1] memory and claim
         self._past: dict[str, list[np.ndarray]] = {}  # f32[rounds, E, N, M + 1] of the last steps
         super().__init__(
@@ -84,7 +84,7 @@ class MessagesAgent(LearningAgent["_Learner"]):
     # ------------------------------------------------------------------------------------- acting
 
     def columns(self, groups: dict[str, Group]) -> Columns:
-        """Of what is perceived."""
+        """The standard columns, with the percept as observation."""
         return columns_of({g: layout.group for g, layout in self.layouts.items()})
 
     def perceive(self, view: View) -> Arrays:
@@ -117,7 +117,7 @@ class MessagesAgent(LearningAgent["_Learner"]):
         return perceived
 
     def _start(self, g: str, shape: tuple[int, ...]) -> None:
-        """Nobody knows anything yet."""
+        """Empty memories, claims and messages."""
         c = self.config
         self._known[g] = _nothing((*shape, c.memory + 1))
         self._past[g] = [_nothing((c.rounds, *shape, c.memory + 1))] * c.message_delay
@@ -215,7 +215,7 @@ class _Learner(ActorCritic):
         self.claim_loss = config.claim_loss
 
     def critic_inputs(self, p: Percept) -> Tensor:
-        """What the critics see, [1, R, C]."""
+        """The critics' input, [1, R, C]."""
         agents = p.agents[:, :, :CRITIC_AGENTS, :-1]
         return torch.cat([p.own, agents.flatten(2), p.assigned], -1)
 
@@ -255,8 +255,8 @@ class _Learner(ActorCritic):
 
 
 def claim_loss(p: Percept, out: Outcome) -> Tensor:
-    """Cross entropy of the scores of all rounds to the landmark that is one's own in the best
-    assignment, where it is in view."""
+    """Cross entropy of all rounds' scores to the agent's landmark in the best assignment, if it is
+    in view."""
     gap = (p.landmarks[..., :2] - p.assigned[:, :, None, :2]).abs().amax(-1)
     own = (gap < 1e-4) & (p.landmarks[..., -2] > 0) & (p.assigned[..., 2:] > 0)
     known = own.any(-1).float()

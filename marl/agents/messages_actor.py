@@ -1,5 +1,5 @@
-"""The actor of learned messages: what it perceives, and the rounds in which its agents talk (see
-`marl.agents.messages`, which trains it)."""
+"""The actor of learned messages: its input, and its rounds of messages. `marl.agents.messages`
+trains it."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from marl.worlds.spaces import Group, Part, pieces
 
 
 class Layout(NamedTuple):
-    """How what is perceived is laid out: what is observed, who is heard, what was known before."""
+    """The columns of a percept: observation, heard agents, memory and claim."""
 
     observed: Group
     rounds: int
@@ -26,16 +26,16 @@ class Layout(NamedTuple):
 
     @property
     def sizes(self) -> list[int]:
-        """Of: observation, numbers of those heard (round by round), numbers of the landmarks in
-        view, memory, own claim, place of the own landmark in the best assignment and whether that
-        is told."""
+        """Sizes of: observation, numbers of heard agents (round by round), numbers of landmarks in
+        view, memory, own claim, and the place of the own landmark in the best assignment with a
+        flag that it is known."""
         agents, landmarks = sets(self.observed.observation_parts)
         (observations,) = self.observed.observation_space.shape
         return [observations, self.rounds * agents.count, landmarks.count, self.memory, 1, 3]
 
     @property
     def group(self) -> Group:
-        """With the spaces of what is perceived."""
+        """The group, with the percept as its observation space."""
         g = self.observed
         space = Box(-np.inf, np.inf, (sum(self.sizes),), np.float32)
         _, heard, seen, memory, claim, _ = self.sizes
@@ -50,12 +50,12 @@ class Layout(NamedTuple):
 
 
 class Percept(NamedTuple):
-    """What R agents perceive, [1, R, ...]."""
+    """The percepts of R agents, [1, R, ...]."""
 
-    own: Tensor  # [.., O'] what is observed of oneself
-    agents: Tensor  # [.., K, item + 1] with their distance
+    own: Tensor  # [.., O'] the observation without agents and landmarks
+    agents: Tensor  # [.., K, item + 1], with the distance
     landmarks: Tensor  # [.., L, item + 1]
-    heard: Tensor  # i64[.., rounds, K] rows of those who are heard; R: nobody
+    heard: Tensor  # i64[.., rounds, K] rows of the heard agents; R: none
     seen: Tensor  # [.., L] numbers of the landmarks
     memory: Tensor  # [.., M]
     claim: Tensor  # [.., 1] number of a landmark; -1: none
@@ -63,7 +63,7 @@ class Percept(NamedTuple):
 
 
 def percept(layout: Layout, rows: Tensor) -> Percept:
-    """What was perceived, [B, N, P], taken apart."""
+    """Percepts [B, N, P] as their columns."""
     worlds, n, _ = rows.shape
     observed, heard, seen, memory, claim, assigned = rows.flatten(0, 1)[None].split(
         layout.sizes, -1
@@ -92,7 +92,7 @@ def percept(layout: Layout, rows: Tensor) -> Percept:
 
 
 class Actor(nn.Module):
-    """What all agents share."""
+    """The actor that all agents of a group share."""
 
     def __init__(self, layout: Layout, actions: int, width: int) -> None:
         super().__init__()
@@ -112,8 +112,8 @@ class Actor(nn.Module):
         self.direct = StackedLinear(1, own + landmark, actions, bias=False).small()
 
     def forward(self, p: Percept, said: list[tuple[Tensor, Tensor]] | None = None) -> "Outcome":
-        """All rounds of a step. `said`: what is heard in each round instead of what was just
-        said, memories and claims of all rows."""
+        """All rounds of a step. `said`: memories and claims of all rows, as heard in each round;
+        None: the current ones."""
         scores, spoken = [], []
         there = p.landmarks[..., -2].amax(-1, keepdim=True) > 0
         for r in range(p.heard.shape[2]):
@@ -131,8 +131,8 @@ class Actor(nn.Module):
         return Outcome(output, p.memory, p.claim, scores, spoken)
 
     def _round(self, p: Percept, r: int, said: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        """z, scores [1, R, L] and what the direct term of the action sees, after hearing what
-        everybody `said`; piece by piece where there are many rows."""
+        """z, scores [1, R, L] and the input of the action's direct term, after a round in which all
+        agents `said` memories and claims; without gradients in pieces of `PIECE` rows."""
         memories = torch.cat([said[0], said[0].new_zeros(1, 1, said[0].shape[-1])], 1)[0]
         claims = torch.cat([said[1], said[1].new_full((1, 1, 1), -1.0)], 1)[0, :, 0]
         rows = p.own.shape[1]
@@ -147,7 +147,7 @@ class Actor(nn.Module):
     def _listen(
         self, p: Percept, heard: Tensor, memories: Tensor, claims: Tensor
     ) -> tuple[Tensor, ...]:
-        """`heard` [1, R, K]: rows of `memories` and `claims`."""
+        """As `_round`. `heard` [1, R, K]: rows of `memories` and `claims`."""
         count = p.landmarks.shape[2]
         there = p.landmarks[..., -2:-1]
         agents = torch.cat([p.agents, memories[heard]], -1)
@@ -174,15 +174,15 @@ class Actor(nn.Module):
 
     @staticmethod
     def _each(layer: nn.Module, x: Tensor) -> Tensor:
-        """A layer on every item of every row."""
+        """Apply a layer to every item of every row."""
         return layer(x.flatten(1, -2)).view(*x.shape[:-1], -1)
 
 
 class Outcome(NamedTuple):
-    """What comes of a step's rounds."""
+    """The result of a step's rounds."""
 
     output: Tensor  # [1, R, A] the action before tanh
     memory: Tensor  # [1, R, M]
     claim: Tensor  # [1, R, 1]
     scores: list[Tensor]  # [1, R, L] of every round
-    spoken: list[tuple[Tensor, Tensor]]  # memories and claims that were said in every round
+    spoken: list[tuple[Tensor, Tensor]]  # memories and claims sent in every round

@@ -1,1 +1,1 @@
-"""What learning needs beside networks: replay, exploration, normalisation, augmentation."""
+"""Parts of learning besides networks: replay, exploration, normalisation, augmentation."""

@@ -1,5 +1,4 @@
-"""What may be changed about an observation without changing the task: its orientation, and how much
-of it is shown."""
+"""Changes of observations that keep the task: turns and reflections, and hidden items."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +12,7 @@ _ELEMENTS = 8  # of the square's symmetry group: four rotations, with or without
 
 
 def _vector_columns(parts: Sequence[Part]) -> list[int]:
-    """The columns that hold an x; the y is in the next."""
+    """The columns with the x of a plane vector; its y is in the next column."""
     columns, start = [], 0
     for part in parts:
         for item in range(part.count):
@@ -26,8 +25,8 @@ def _vector_columns(parts: Sequence[Part]) -> list[int]:
 class Symmetry:
     """Turns and reflects plane vectors: row i of a batch by the (i mod 8)th symmetry of the square.
 
-    Rows of a batch are drawn independently, so this is as good as drawing symmetries at random. All
-    agents of a row are turned alike.
+    The rows of a batch are independent, so random symmetries would do no more. All agents of a row
+    get the same symmetry.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
@@ -51,9 +50,9 @@ class Symmetry:
 
 
 class RandomViews:
-    """Shows only the first few items of each masked part, between `least` [part name] and all of
-    them; the rest becomes padding. One draw decides for all parts of a row: a view is narrow or
-    wide as a whole. Teaches a set network to act on views of any size."""
+    """Shows only the first items of each masked part, between `least` [part name] and all of them;
+    the others become padding. One draw decides for all parts of a row, so all of them are narrow or
+    wide together. A set network then learns to act on views of any size."""
 
     def __init__(self, parts: Sequence[Part], least: Mapping[str, int]) -> None:
         masked = {part.name: part for part in parts if part.masked}
@@ -64,7 +63,7 @@ class RandomViews:
                     f"{', '.join(masked) or 'none'}"
                 )
         self._names = list(least)
-        rank, owner = [], []  # of every column: number of its item, and which limit applies to it
+        rank, owner = [], []  # of each column: the number of its item, and the part that limits it
         for part in parts:
             for item in range(part.count):
                 rank += [item if part.name in least else -1] * part.item_size
@@ -73,23 +72,23 @@ class RandomViews:
         self._rank, self._owner = torch.tensor(rank), torch.tensor(owner)
         self._low = torch.tensor([min(least[name], masked[name].count) for name in self._names])
         self._span = torch.tensor([masked[name].count for name in self._names]) - self._low + 1
-        self.shown: Tensor | None = None  # [N, E, parts] items shown in the episodes that go on
+        self.shown: Tensor | None = None  # [N, E, parts] items shown in the current episodes
 
     def draw(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-        """i64[*shape, parts]: how many items of each part to show."""
+        """i64[*shape, parts]: random numbers of items to show."""
         share = torch.rand(*shape, 1, generator=generator)
         return self._low + (share * self._span).long()
 
     def hide(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Observations [N, E, O] in the view that each agent has for a whole episode, so that
-        learning meets the situations into which a narrow view leads."""
+        """Observations [N, E, O] in the agents' views, which stay for an episode. So replay holds
+        the situations into which a narrow view leads."""
         if self.shown is None:
             self.shown = self.draw(rows.shape[:2], generator)
         return rows * self.mask(self.shown)
 
     def reset(self, mask: np.ndarray | None, generator: torch.Generator) -> None:
-        """Other views for the episodes that begin in the worlds of `mask` (bool[E]; None: all, of
-        which there may be another number)."""
+        """New views for the episodes that begin in the worlds of `mask` (bool[E]; None: all; E may
+        then change)."""
         if mask is None:
             self.shown = None
         elif self.shown is not None:
@@ -97,5 +96,5 @@ class RandomViews:
             self.shown = torch.where(torch.from_numpy(mask)[:, None], drawn, self.shown)
 
     def mask(self, limits: Tensor) -> Tensor:
-        """f32[..., O]: 1.0 where an observation is shown, to be multiplied with it."""
+        """f32[..., O]: a factor for observations, 1.0 for shown items and 0.0 for hidden ones."""
         return (self._rank < limits[..., self._owner]).float()

@@ -1,5 +1,4 @@
-"""Noise on actions, Ornstein-Uhlenbeck and Gaussian, or on the actor's parameters; with a schedule
-for its scale."""
+"""Exploration by Gaussian or Ornstein-Uhlenbeck noise on actions, with a schedule for its scale."""
 
 from typing import Literal
 
@@ -10,31 +9,30 @@ from torch import Tensor
 
 
 class ExplorationConfig(BaseModel):
-    """How actions are disturbed while learning. `sigma` is the standard deviation of gaussian
-    noise, the diffusion of ou, and for psne the distance between disturbed and greedy actions that
-    is aimed at."""
+    """Settings of the noise in training. `sigma` is the standard deviation of gaussian noise, the
+    diffusion of ou, and for psne the target distance between disturbed and greedy actions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["gaussian", "ou", "psne", "none"] = Field("gaussian", description="which noise")
+    kind: Literal["gaussian", "ou", "psne", "none"] = Field("gaussian", description="kind of noise")
     scale: float = Field(1.0, ge=0, description="factor on the noise at the start of training")
-    final_scale: float = Field(1.0, ge=0, description="factor on the noise once annealed")
-    anneal: float = Field(1.0, gt=0, le=1, description="share of training until final_scale")
+    final_scale: float = Field(1.0, ge=0, description="factor on the noise after annealing")
+    anneal: float = Field(1.0, gt=0, le=1, description="share of training until `final_scale`")
     sigma: float = Field(0.2, ge=0, description="size of the noise")
-    theta: float = Field(0.15, ge=0, le=1, description="ou: pull back to zero, per step")
+    theta: float = Field(0.15, ge=0, le=1, description="ou: pull back to zero in each step")
 
 
 class Exploration:
-    """Noise for actions [E, N, A], one state for every world and agent, drawn from `generator`."""
+    """Noise for actions [E, N, A] from `generator`; each agent of each world has its own state."""
 
     def __init__(self, config: ExplorationConfig, generator: torch.Generator) -> None:
         self.config = config
         self.scale = config.scale
         self.generator = generator
-        self._state: dict[str, Tensor] = {}  # ou: where the process is, [E, N, A] of each group
+        self._state: dict[str, Tensor] = {}  # ou: the state of the process, [E, N, A] of each group
 
     def anneal(self, progress: float) -> None:
-        """Set the scale for this share (0 to 1) of training done: a straight line, then flat."""
+        """Set the scale after this share (0 to 1) of training: linear, then constant."""
         c = self.config
         self.scale = c.scale + (c.final_scale - c.scale) * min(progress / c.anneal, 1.0)
 
@@ -50,11 +48,11 @@ class Exploration:
         return (action + self.scale * noise).clamp(-1.0, 1.0)
 
     def chooser(self, explore: bool) -> torch.Generator | None:
-        """What draws choices while exploring; None: the best one is taken."""
+        """The generator that draws discrete actions; None: the best action is taken."""
         return self.generator if explore and self.config.kind != "none" else None
 
     def reset(self, mask: np.ndarray | None) -> None:
-        """Start the process afresh in the worlds of `mask` (bool[E]; None: all)."""
+        """Restart the process in the worlds of `mask` (bool[E]; None: all)."""
         if mask is None:
             self._state.clear()
         for state in self._state.values():

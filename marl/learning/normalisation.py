@@ -1,5 +1,4 @@
-"""Observations brought to a common scale: by what the world says is large, or else by their running
-statistics."""
+"""Normalisation of observations by sizes that the world states, or else by running statistics."""
 
 from collections.abc import Sequence
 
@@ -12,13 +11,12 @@ LIMIT = 10.0  # of a normalised number, in standard deviations
 
 
 class Normaliser(nn.Module):
-    """Shifts and scales what K kinds of agents see, by the mean and variance of all they have seen.
+    """Shifts and scales the observations of K kinds of agents by their running mean and variance.
 
-    A plane vector is only scaled, both of its numbers alike, so that its direction stays and turned
-    or reflected observations are turned or reflected still. Items that are not there count for
-    nothing and stay zero, as do the numbers that say whether they are there. Numbers of which the
-    world says how large they are (`Part.sizes`) are divided by that, and statistics count for
-    nothing.
+    A plane vector is only scaled, with one factor for both numbers, so it keeps its direction and
+    the symmetries of the plane hold. Padding stays zero and does not enter the statistics; flags of
+    presence do not change. Numbers whose typical size the world states (`Part.sizes`) are divided
+    by it instead.
     """
 
     count: Tensor
@@ -30,11 +28,11 @@ class Normaliser(nn.Module):
         self.register_buffer("count", torch.zeros(kinds, 1, inputs, dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(kinds, 1, inputs, dtype=torch.float64))
         self.register_buffer("square", torch.zeros(kinds, 1, inputs, dtype=torch.float64))
-        self._partner = torch.arange(inputs)  # the other number of a plane vector, or itself
+        self._partner = torch.arange(inputs)  # the other number of the plane vector, or itself
         self._centred = torch.ones(inputs, dtype=torch.bool)
         self._scaled = torch.ones(inputs, dtype=torch.bool)
-        self._there = torch.full((inputs,), -1)  # the column that says whether a number is there
-        self._sizes = torch.zeros(inputs)  # 0.0: not known
+        self._there = torch.full((inputs,), -1)  # the column of the item's flag of presence
+        self._sizes = torch.zeros(inputs)  # 0.0: unknown
         start = 0
         for part in parts:
             for item in range(part.count):
@@ -53,7 +51,7 @@ class Normaliser(nn.Module):
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
-        """Take note of B observations of each kind, [K, B, inputs]."""
+        """Add B observations of each kind, [K, B, inputs], to the statistics."""
         if self._all_known:
             return
         x = x.double()
@@ -80,6 +78,6 @@ class Normaliser(nn.Module):
         return shifted.clamp(-LIMIT, LIMIT) * self._presence(x)
 
     def _presence(self, x: Tensor) -> Tensor:
-        """1.0 for numbers of items that are there, 0.0 for padding."""
+        """1.0 for numbers of present items, 0.0 for padding."""
         flags = x[..., self._there.clamp(min=0)]
         return torch.where(self._there >= 0, flags, torch.ones_like(flags))

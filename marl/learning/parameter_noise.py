@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from marl.learning.exploration import Exploration
 
-# Of parameter noise. The paper's steps of 1.01 every 50 updates take 10 000 updates to shrink a
-# sigma that is ten times too large; until then the disturbed actors run away from all that matters.
+# The paper's steps of 1.01 every 50 updates need 10 000 updates to shrink a sigma that is ten times
+# too large. Until then, the disturbed actors collect useless experience.
 FIRST_SIGMA = 0.02  # small: noise that is too weak at first costs nothing
-ADAPTION = 1.05  # by which factor sigma grows or shrinks
+ADAPTION = 1.05  # factor by which sigma grows or shrinks
 
 
 class ParameterNoise:
-    """Disturbed copies of an actor (K stacked networks), one for each world, made when an episode
-    begins there and kept until it ends (Plappert et al. 2018, sections 3 and 4).
+    """Disturbed copies of an actor (K stacked networks): each episode of each world has a copy of
+    its own (Plappert et al. 2018, sections 3 and 4).
 
-    The parameters get noise of standard deviation `sigma` f32[K], one for each network, which
-    `adapt` keeps such that actions differ by what is aimed at. Layer normalisation is left alone.
+    Parameters get noise of the standard deviation `sigma` f32[K], one for each network. `adapt`
+    moves sigma towards the target distance of actions. Layer normalisation gets no noise.
     """
 
     def __init__(self, actor: nn.Module, exploration: Exploration) -> None:
@@ -31,7 +31,7 @@ class ParameterNoise:
         self.sigma = torch.full((stack,), FIRST_SIGMA)
 
     def act(self, seen: Tensor, *more: Any) -> Tensor:
-        """Actions [N, E, A] of the disturbed actors for what agents see, [N, E, O]; they are called
+        """The disturbed actors' actions [N, E, A] for observations [N, E, O]. An actor is called
         with [E K, N / K, O] and `more`."""
         n, worlds, size = seen.shape
         networks = worlds * len(self.sigma)
@@ -42,15 +42,15 @@ class ParameterNoise:
         return self.copies(rows, *more).tanh().reshape(worlds, n, -1).transpose(0, 1)
 
     def reset(self, mask: np.ndarray | None) -> None:
-        """New noise in the worlds of `mask` (bool[E]; None: all, of which there may be others)."""
+        """New noise in the worlds of `mask` (bool[E]; None: all; E may then change)."""
         if mask is None:
             self.copies = None
         elif self.copies is not None and mask.any():
             self._disturb(self.copies, torch.from_numpy(mask))
 
     def adapt(self, seen: Tensor, *more: Any) -> None:
-        """Let sigma grow where a disturbed actor, on a batch [K, B, O] (and `more`), stays too
-        close to the actor, and shrink where it strays too far."""
+        """Compare a disturbed actor with the actor on a batch [K, B, O] (and `more`). Sigma grows
+        if their actions are closer than the target distance, and shrinks otherwise."""
         probe = self._repeated(1)
         self._disturb(probe, torch.ones(1, dtype=torch.bool))
         with torch.no_grad():

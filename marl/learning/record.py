@@ -1,5 +1,4 @@
-"""The record: what the loop hands on of every step, which columns of it an agent learns from, and
-what these look like when they are drawn."""
+"""The record: the loop's transitions, the columns of them that replay stores, and its batches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,18 +12,18 @@ from marl.worlds.base import Arrays
 from marl.worlds.spaces import Group
 
 Draw = Literal["agents", "steps", "windows"]
-"""Single agents in single steps; all agents of a step; or all agents in successive steps."""
+"""Rows of a batch: single agents of steps, all agents of steps, or all agents of windows."""
 
 NOTHING: Mapping = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Column:
-    """What is stored of every step, for each agent of a group."""
+    """The shape and dtype of a value that replay stores of each step, for each agent."""
 
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
-    next: bool = False  # its value after the step is drawn, too, under the name `next_NAME`
+    next: bool = False  # batches also have its value after the step, as `next_NAME`
 
 
 Columns = dict[str, dict[str, Column]]
@@ -32,7 +31,7 @@ Columns = dict[str, dict[str, Column]]
 
 
 def columns_of(groups: Mapping[str, Group], **more: Column) -> Columns:
-    """The columns from which every agent can learn, and `more` in each group."""
+    """The standard columns, and `more` in each group."""
 
     def columns(group: Group) -> dict[str, Column]:
         observations, actions = group.observation_space, group.action_space
@@ -48,10 +47,10 @@ def columns_of(groups: Mapping[str, Group], **more: Column) -> Columns:
 
 
 class Transition(NamedTuple):
-    """One step of all worlds, as the loop hands it on: dictionaries of arrays, one entry a group.
+    """One step of all worlds, in dictionaries of arrays with an entry for each group.
 
-    `next_observation` is the true one, also at the end of an episode. `terminated` alone decides
-    whether the future counts: where only time ran out, it does (Pardo et al. 2018).
+    `next_observation` is the true one, also at the end of an episode. `terminated` alone stops the
+    bootstrap; the end of time does not (Pardo et al. 2018).
     """
 
     observation: Arrays  # f32[E, N, O]
@@ -66,14 +65,14 @@ class Transition(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """What is drawn for a group: B steps of N agents side by side (N = 1: of single agents), or
-    windows of T steps. Then every shape begins with [B, T, N]."""
+    """A batch of one group: B steps of N agents (N = 1: single agents), or B windows of T steps,
+    where all shapes begin with [B, T, N]."""
 
     observation: Tensor  # [B, N, *O]
     action: Tensor  # f32[B, N, A]
     reward: Tensor  # f32[B, N]
     next_observation: Tensor  # [B, N, *O]
     terminated: Tensor  # f32[B, N], 0.0 or 1.0
-    present: Tensor | None = None  # f32[B, N], 0.0 for agents that had left; None: nobody ever did
-    inside: Tensor | None = None  # f32[B, T]: 0.0 behind the end of an episode; None: no windows
+    present: Tensor | None = None  # f32[B, N], 0.0 for agents that had left; None: none ever did
+    inside: Tensor | None = None  # f32[B, T]: 0.0 after the end of an episode; None: no windows
     added: Mapping[str, Tensor] = field(default_factory=dict)  # {name: [B, N, ...]}

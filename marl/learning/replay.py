@@ -15,10 +15,10 @@ FIELDS = [field.name for field in fields(Batch)]
 
 
 class Replay:
-    """The last `capacity` steps of single worlds, oldest overwritten first; one table a group.
+    """The last `capacity` steps of single worlds: a ring, with one table for each group.
 
-    Every column is stored once. What comes after a step stands in the next slot of the same world.
-    Only where an episode ended there, and for the newest steps, is it kept apart.
+    Each column is stored once: a step's next value is in the slot of the world's next step. Only
+    the next values of final and newest steps are kept apart.
     """
 
     def __init__(
@@ -28,8 +28,8 @@ class Replay:
         generator: torch.Generator,
         columns: Columns | None = None,
     ) -> None:
-        """`columns`: see `Agent.columns`; None: those from which every agent can learn. Groups that
-        have none are not stored."""
+        """`columns`: see `Agent.columns`; None: the standard ones. Groups without columns are not
+        stored."""
         self.capacity = capacity
         self.size = 0
         self._next = 0
@@ -37,7 +37,7 @@ class Replay:
         columns = columns_of(groups) if columns is None else columns
         self._agents = {g: len(groups[g]) for g in columns}
         self._tables: dict[str, dict[str, Tensor]] = {}
-        self._apart: dict[str, dict[str, Tensor]] = {}  # what comes after a step, if kept apart
+        self._apart: dict[str, dict[str, Tensor]] = {}  # next values that are kept apart
         for g, own in columns.items():
             self._tables[g] = {
                 name: torch.zeros(
@@ -47,9 +47,9 @@ class Replay:
             }
             table = self._tables[g]
             self._apart[g] = {name: table[name][:0].clone() for name in own if own[name].next}
-        self._after = torch.zeros(capacity, dtype=torch.int64)  # the next slot; -1 - p: place p of
-        # what is kept apart
-        self._free: list[int] = []  # places where nothing is kept
+        self._after = torch.zeros(capacity, dtype=torch.int64)  # the next slot; -1 - p: place p
+        # of the values kept apart
+        self._free: list[int] = []  # free places of values kept apart
         self._newest = np.zeros(0, np.int64)  # [E] slots of the last step; -1: an episode ended
 
     # ------------------------------------------------------------------------------------- storing
@@ -72,11 +72,11 @@ class Replay:
         self.size = min(self.size + worlds, self.capacity)
 
     def _link(self, slots: np.ndarray, transition: Transition) -> None:
-        """What comes after these steps is kept apart; what came after the last ones has arrived."""
+        """Keep the next values of these steps apart; free those of the steps before."""
         after, last = self._after.numpy(), self._newest
         self._free.extend(-1 - after[slots][after[slots] < 0])
         after[slots] = 0
-        if len(last) == len(slots):  # otherwise there are other worlds now
+        if len(last) == len(slots):  # otherwise the number of worlds has changed
             arrived = (last >= 0) & (after[last] < 0)
             self._free.extend(-1 - after[last[arrived]])
             after[last[arrived]] = slots[arrived]
@@ -90,7 +90,7 @@ class Replay:
         self._newest = np.where(transition.done, -1, slots)
 
     def _make_room(self, least: int) -> None:
-        """Twice as many places for what is kept apart."""
+        """Double the places for values kept apart; at least `least` new ones."""
         for table in self._apart.values():
             for name, column in table.items():
                 room = max(least, len(column))
@@ -102,8 +102,8 @@ class Replay:
     # ------------------------------------------------------------------------------------- drawing
 
     def sample(self, batch_size: int, draw: Draw = "agents", window: int = 1) -> dict[str, Batch]:
-        """Steps drawn evenly with replacement: of single agents, of all agents of the same steps of
-        the same worlds, or windows that begin with such a step."""
+        """Draw uniformly with replacement: steps of single agents, steps of all agents (the same
+        for all groups), or windows that begin with such a step."""
         slots = torch.randint(self.size, (batch_size,), generator=self._generator)
         inside = None
         if draw == "windows":
@@ -124,8 +124,8 @@ class Replay:
         return batch
 
     def _windows(self, slots: Tensor, window: int) -> tuple[Tensor, Tensor]:
-        """The slots of windows, [B, T], and where they are inside an episode. Behind its end, or
-        that of what is stored, the last step is repeated."""
+        """The slots of windows, [B, T], and `Batch.inside`. At the end of an episode, or at the
+        newest step, a window repeats its last slot."""
         steps, inside = [slots], [torch.ones(len(slots))]
         for _ in range(window - 1):
             after = self._after[steps[-1]]
@@ -134,7 +134,7 @@ class Replay:
         return torch.stack(steps, 1), torch.stack(inside, 1)
 
     def _following(self, g: str, name: str, slots: Tensor, agents: Tensor | None) -> Tensor:
-        """What a column is after these steps."""
+        """The values of a column after these steps."""
         after = self._after[slots]
         apart = after < 0
         drawn = _rows(self._tables[g][name], after.clamp(min=0), agents)
@@ -185,7 +185,7 @@ class Replay:
 
 
 def _values(transition: Transition, name: str, g: str) -> np.ndarray:
-    """[E, N, ...]: what is to be stored in a column."""
+    """[E, N, ...]: the values of a column in this transition."""
     of: Any = getattr(transition, name) if name in Transition._fields else transition.added[name]
     if name == "present" and g not in of:
         return np.ones_like(transition.terminated[g], bool)
@@ -193,7 +193,7 @@ def _values(transition: Transition, name: str, g: str) -> np.ndarray:
 
 
 def _rows(column: Tensor, slots: Tensor, agents: Tensor | None) -> Tensor:
-    """Of all agents, [*slots, N, ...], or of one in each, [B, 1, ...]."""
+    """Rows of all agents, [*slots, N, ...], or of one agent in each slot, [B, 1, ...]."""
     if agents is None:
         return column[slots]
     return column.flatten(0, 1)[slots * column.shape[1] + agents, None]

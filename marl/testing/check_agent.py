@@ -1,4 +1,4 @@
-"""Does an agent keep what `Agent` promises? Run this on your own before training it."""
+"""check_agent: the promises of `Agent`, checked. Run it on your own agent before training."""
 
 import copy
 from collections.abc import Callable
@@ -19,15 +19,14 @@ UPDATES = 6
 
 
 def check_agent(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> None:
-    """Let an agent act and learn on random numbers and compare it with what `Agent` promises.
+    """Let an agent act and learn on random numbers, and check the promises of `Agent`.
 
-    `make_agent` makes a fresh agent for `groups`, the same one each time; one that explores. Checks
-    actions (keys, shape, dtype, bounds), that greedy actions are deterministic and exploring ones
-    differ from episode to episode, that updates change the weights and return finite scalars, that
-    state_dict continues bit for bit in a fresh agent, and that weights go round and misfits are
-    refused.
+    `make_agent` makes a fresh agent for `groups`, which explores; all its agents are equal. Actions
+    have the right keys, shape, dtype and bounds. Greedy actions are deterministic; exploring ones
+    differ between episodes. Updates change the weights and return finite scalars. `state_dict`
+    continues bit for bit in a fresh agent. `load_weights` restores weights and refuses others.
 
-    Raises AssertionError with one sentence that says what is wrong.
+    Raises AssertionError with one sentence that names the fault.
     """
     _check_acting(make_agent(), groups)
     _check_learning(make_agent, groups)
@@ -52,7 +51,7 @@ def _check_acting(agent: Agent, groups: dict[str, Group]) -> None:
     )
     remembers = not _same(greedy, _acted(agent, groups, observation))
     first = _acted(agent, groups, observation, explore=True)
-    greedy = _greedy(agent, groups, observation)  # it may have taken note of what there is to see
+    greedy = _greedy(agent, groups, observation)  # observations may have entered its statistics
     for _ in range(20):
         actions = _acted(agent, groups, observation, explore=True)
         _check_actions(actions, groups, "act(observation, explore=True)")
@@ -118,7 +117,7 @@ def _check_learning(make_agent: Callable[[], Agent], groups: dict[str, Group]) -
 
 
 def _check_state_dict(make_agent: Callable[[], Agent], groups: dict[str, Group]) -> None:
-    """Stop after half the updates, go on in a fresh agent: nothing may differ."""
+    """Stop after half the updates and continue in a fresh agent: nothing may differ."""
     agent, other = make_agent(), make_agent()
     observation, batches = _observation(groups), _batches(make_agent(), groups)
     for batch in batches[: UPDATES // 2]:
@@ -197,14 +196,14 @@ def _without(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 def _acted(
     agent: Agent, groups: dict[str, Group], observation: Arrays, explore: bool = False
 ) -> Arrays:
-    """What the agent does; where it wants to know its neighbours, those next in number are."""
+    """The agent's actions."""
     actions = agent.act(agent.perceive(_view(agent, observation)), explore)
     _check_recorded(agent, groups, observation)
     return actions
 
 
 def _check_recorded(agent: Agent, groups: dict[str, Group], observation: Arrays) -> None:
-    """What belongs to the last `act` fits the columns for it."""
+    """Check that `recorded` has the columns that the agent adds, with their shapes and dtypes."""
     recorded, standard = agent.recorded(), columns_of(groups)
     for g, columns in agent.columns(groups).items():
         added = {name: column for name, column in columns.items() if name not in standard[g]}
@@ -220,13 +219,13 @@ def _check_recorded(agent: Agent, groups: dict[str, Group], observation: Arrays)
 
 
 def _greedy(agent: Agent, groups: dict[str, Group], observation: Arrays) -> Arrays:
-    """What the agent does at the start of an episode, unless it explores."""
+    """The agent's greedy actions at the start of an episode."""
     agent.reset()
     return _acted(agent, groups, observation)
 
 
 def _view(agent: Agent, observation: Arrays, new_episode: np.ndarray | None = None) -> View:
-    """Where the agent needs neighbours, those next in number are near."""
+    """A view of these observations; an agent's neighbours are those next in number."""
     near, counts = None, agent.needs.neighbours
     if any(counts):
         near = {g: _next_in_number(rows, *counts) for g, rows in observation.items()}
@@ -234,7 +233,7 @@ def _view(agent: Agent, observation: Arrays, new_episode: np.ndarray | None = No
 
 
 def _next_in_number(rows: np.ndarray, agents: int, landmarks: int) -> Neighbours:
-    """For observations [E, N, O]: the agents next in number, and landmarks likewise."""
+    """Neighbours for observations [E, N, O]: the agents and landmarks next in number."""
     worlds, n, _ = rows.shape
     near = (np.arange(n)[:, None] + 1 + np.arange(agents)) % n
     near[:, n - 1 :] = -1
@@ -243,7 +242,7 @@ def _next_in_number(rows: np.ndarray, agents: int, landmarks: int) -> Neighbours
 
 
 def _observation(groups: dict[str, Group], seed: int = 1) -> Arrays:
-    """Plausible numbers: small ones, with every masked item there."""
+    """Random observations: small numbers, all masked items present."""
     generator = torch.Generator().manual_seed(seed)
     return {
         g: _rows(group, WORLDS * len(group), generator).view(WORLDS, len(group), -1).numpy()
@@ -252,7 +251,7 @@ def _observation(groups: dict[str, Group], seed: int = 1) -> Arrays:
 
 
 def _batches(agent: Agent, groups: dict[str, Group]) -> list[dict[str, Batch]]:
-    """What replay hands the agent, from steps in which it explores random worlds."""
+    """Batches from replay, after steps in which the agent explores random worlds."""
     random = np.random.default_rng(2)
     replay = Replay(groups, ROWS, torch.Generator().manual_seed(2), agent.columns(groups))
 
@@ -284,7 +283,7 @@ def _rows(group: Group, rows: int, generator: torch.Generator) -> Tensor:
 
 
 def _columns(batch: Batch) -> dict[str, Tensor]:
-    """All that there is in a batch, by name."""
+    """All tensors of a batch, by name."""
     fields = {k: v for k, v in vars(batch).items() if isinstance(v, Tensor)}
     return {**fields, **batch.added}
 

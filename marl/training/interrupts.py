@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, however often it comes."""
+    """An event that every Ctrl-C or SIGTERM sets."""
     with _listening(lambda stop, restore: stop.set()) as stop:
         yield stop
 
@@ -34,7 +34,7 @@ def interruptible() -> Iterator[threading.Event]:
 def _listening(
     request: Callable[[threading.Event, Callable[[], None]], None],
 ) -> Iterator[threading.Event]:
-    """An event; a signal calls `request` with it and with what restores the handlers before."""
+    """An event. A signal calls `request` with it and a function that restores the old handlers."""
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in SIGNALS}
 

@@ -1,12 +1,11 @@
-"""collect + replay + update + log + checkpoint.
+"""Training: collect, store, update, log, evaluate, save.
 
     every turn          step E worlds, store the transitions
     update_every        `updates` updates, each on its own batch
     log_every, evaluate_every, checkpoint_every
 
-All of these are counted in environment steps. A run that is killed and resumed ends with the same
-bytes in its weights as one that is not (on the CPU): a checkpoint holds everything that the next
-turn depends on.
+All periods count environment steps. A checkpoint holds the whole state of the next turn. So on the
+CPU, a run that was killed and resumed ends with the same bytes in its weights as one that was not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,17 +31,17 @@ from marl.worlds.combined import ConcatenatedWorlds, split
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM stopped a run; it was saved."""
+    """Ctrl-C or SIGTERM stopped a run after saving it."""
 
     def __init__(self, name: str, step: int) -> None:
         super().__init__(f"Stopped at step {step}; continue with: marl resume {name}")
 
 
 def train(config: Config, name: str | None = None, stem: str = "run") -> str:
-    """Train a new run and return its name: `name`, or `stem` with a number where that is taken.
+    """Train a new run and return its name: `name`, or `stem` with a number if `stem` is taken.
 
-    Raises UserError where the name is taken, a file cannot be written, or a number is no longer
-    finite; Stopped after Ctrl-C, once all is saved.
+    Raises UserError if `name` is taken, a file cannot be written, or a number is no longer finite.
+    Raises Stopped after Ctrl-C, once the run is saved.
     """
     config = resolve_frozen(config)
     with create_run(config, name, stem) as run:
@@ -58,7 +57,7 @@ def train(config: Config, name: str | None = None, stem: str = "run") -> str:
 def resume(name: str, settings: Sequence[str] = ()) -> str:
     """Continue a run that was stopped or killed; errors as in `train`.
 
-    `settings` ("training.steps=2000000") change the stored config, if the stored state still fits.
+    `settings` ("training.steps=2000000") change the stored config; the stored state must fit it.
     """
     run, config, checkpoint = Run.open(name)
     with run:
@@ -72,10 +71,10 @@ def resume(name: str, settings: Sequence[str] = ()) -> str:
 
 
 def train_together(configs: Mapping[str, Config]) -> None:
-    """Train runs of these names to their end, or go on with them: configs that differ in their seed
-    only side by side on one stack of networks, where their agents can (see `side_by_side`).
+    """Train new runs of these names, or continue them, to their end. Configs that differ only in
+    their seed share one stack of networks, if their agents are `stackable`.
 
-    Raises UserError as `train` does; `NotFinite` says which run it was.
+    Raises UserError as `train` does; `NotFinite` names the run.
     """
     with ExitStack() as runs:
         sessions = []
@@ -95,7 +94,7 @@ def train_together(configs: Mapping[str, Config]) -> None:
 
 
 def _of_one_kind(sessions: Sequence["Session"]) -> list[list["Session"]]:
-    """Those that can be trained side by side: as far as each other, and alike but for the seed."""
+    """Sessions that can train side by side: at the same step, and equal except for the seed."""
     kinds: dict[Any, list[Session]] = {}
     for number, session in enumerate(sessions):
         settings = {k: v for k, v in session.config.flat().items() if k != "training.seed"}
@@ -123,7 +122,7 @@ def _learn(sessions: Sequence["Session"]) -> None:
         new_episode = None if first.new else done
         observation = world.reset(done)
         agent.reset(done)
-        for session in sessions:  # should it be stopped right now: these are reset
+        for session in sessions:  # a stop before the first turn must not reset them again
             session.done = np.zeros_like(session.done)
         turns = collect(world, agent, True, observation, new_episode)
 
@@ -174,8 +173,8 @@ def _update(agent: Any, sessions: Sequence["Session"]) -> None:
 
 
 def _save(sessions: Sequence["Session"]) -> None:
-    """Write the checkpoints of all, or of none: they stay as far as each other, so that they can be
-    continued side by side."""
+    """Write the checkpoints of all sessions or of none. They stay at the same step, so they can
+    continue side by side."""
     with whole_files() as files:
         for session in sessions:
             session.write(files)

@@ -1,4 +1,4 @@
-"""How a run or a sweep is getting on: a bar or a table on a terminal, plain lines when piped."""
+"""The progress of a run: a bar on a terminal, plain lines in a pipe."""
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -7,8 +7,8 @@ from marl.evaluation import primary_metric
 
 
 class Display:
-    """Shows steps per second, the time left and the world's first metric so far; for a `with`
-    statement."""
+    """A context manager that shows steps per second, the remaining time, and the world's first
+    metric in the last evaluation."""
 
     def __init__(self, name: str, steps: int, done: int) -> None:
         self._steps, self._begun = steps, done
@@ -33,14 +33,14 @@ class Display:
         self._bar.stop()
 
     def evaluated(self, results: list[dict]) -> None:
-        """Take in an evaluation, with several numbers of agents if so configured."""
+        """Show an evaluation: a result for each number of agents."""
         first = results[0]
         if name := primary_metric(first):
             others = [f"   {result[name]:.3f} with {result['agents']}" for result in results[1:]]
             self._metric = f"{name} {first[name]:.3f}" + "".join(others)
 
     def logged(self, step: int, steps_per_second: float) -> None:
-        """Show where the run is."""
+        """Show the current step and speed."""
         speed = f"{steps_per_second:,.0f}"
         self._bar.update(self._task, completed=step, speed=speed, metric=self._metric)
         if self._bar.disable and steps_per_second:
@@ -49,5 +49,5 @@ class Display:
             self.say("   ".join([*columns, *([self._metric] if self._metric else [])]))
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line."""
         self._console.print(text, markup=False)

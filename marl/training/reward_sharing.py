@@ -1,4 +1,4 @@
-"""Team spirit: how much of an agent's reward is its group's mean."""
+"""Team spirit: the share of the group's mean in an agent's reward."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ from marl.worlds.spaces import Group
 
 
 class RewardSharing:
-    """r_i <- (1 - s) r_i + s mean_j r_j over the group, s going from `training.reward_sharing` to
-    `training.final_reward_sharing` in a straight line; the "team spirit" of OpenAI 2019
+    """r_i <- (1 - s) r_i + s mean_j r_j over the group. s moves linearly from
+    `training.reward_sharing` to `training.final_reward_sharing`: the "team spirit" of OpenAI 2019
     (1912.06680)."""
 
     def __init__(self, training: TrainingConfig, groups: dict[str, Group]) -> None:
-        """Raises UserError for groups that there are not, and where worlds of several sizes lie
-        beside each other as one."""
+        """Raises UserError for unknown groups, and beside `training.num_agents`, which joins worlds
+        of several sizes into one."""
         first, last = training.reward_sharing, training.final_reward_sharing
         self._first = _of_each(first, groups, "reward_sharing")
         self._last = self._first
@@ -25,7 +25,7 @@ class RewardSharing:
             raise UserError("training.reward_sharing has no place beside training.num_agents")
 
     def __call__(self, reward: Arrays, progress: float) -> Arrays:
-        """Rewards {g: f32[E, N]} after this share (0 to 1) of training."""
+        """Shared rewards {g: f32[E, N]} after this share (0 to 1) of training."""
         shared = {}
         for g, own in reward.items():
             s = self._first[g] + (self._last[g] - self._first[g]) * progress

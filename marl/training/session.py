@@ -1,4 +1,4 @@
-"""The parts of a run in memory: what is saved, restored and logged of them."""
+"""Session: a run in memory, with its checkpoints, statistics and evaluations."""
 
 import math
 import time
@@ -23,10 +23,10 @@ from marl.runs.run import Run
 from marl.training.reward_sharing import RewardSharing
 from marl.worlds.base import Step, World
 
-EVALUATION_EPISODES = 200  # of each evaluation in training, on starts used for nothing else; with
-# other numbers of agents, as many agents' worth
-SLOW_EVALUATION_EPISODES = 20  # likewise in slow worlds
-LAST = 100  # episodes of the training over which outcomes are averaged
+EVALUATION_EPISODES = 200  # of an evaluation in training, on starts that nothing else uses; with
+# other numbers of agents, episodes times agents stays the same
+SLOW_EVALUATION_EPISODES = 20  # the same for slow worlds
+LAST = 100  # training episodes in the average of outcomes
 
 
 class NotFinite(UserError):
@@ -38,7 +38,7 @@ class NotFinite(UserError):
 
 
 class Session:
-    """The parts of a run in memory: what is saved, restored and logged of them."""
+    """A run in memory: world, agent and replay, with checkpoints, statistics and evaluations."""
 
     def __init__(self, run: Run, config: Config, checkpoint: Checkpoint | None) -> None:
         t = config.training
@@ -64,13 +64,13 @@ class Session:
             ) from error
         self.step = self.updates = 0
         self.done = np.zeros(t.num_worlds, bool)  # worlds to be reset before the next turn
-        self.episodes = 0  # that are over
-        self.last: dict[str, deque[float]] = {  # outcomes of the last of them
+        self.episodes = 0  # finished ones
+        self.last: dict[str, deque[float]] = {  # outcomes of the last episodes
             name: deque(maxlen=LAST) for name in sorted(self.world.outcomes)
         }
-        self.best: dict[str, Tensor] = {}  # training.publish "best": the weights with ...
+        self.best: dict[str, Tensor] = {}  # training.publish "best": the weights of ...
         self.results: list[dict[str, Any]] = []  # of the last evaluation
-        self.best_score: float | None = None  # ... the highest first metric in an evaluation so far
+        self.best_score: float | None = None  # ... the evaluation with the highest first metric
         self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
         if checkpoint is None:
             freeze(self.agent, config)
@@ -80,7 +80,7 @@ class Session:
             self._restore(checkpoint)
         self.new = checkpoint is None
         self.saved = self.step
-        self.share = 1.0  # of this process's time, where several runs are trained side by side
+        self.share = 1.0  # of this process's time, if several runs train side by side
 
     def __enter__(self) -> "Session":
         self._log = Log(self.run.stats, self.step)
@@ -94,7 +94,7 @@ class Session:
         self.world.close()
 
     def advance(self, step: Step, count: int) -> Callable[[int], int]:
-        """Count a turn, and return how often a period (in steps; 0: never) ended in it."""
+        """Count a turn. Returns a function: how often a period (0: never) ended in this turn."""
         before, self.step = self.step, self.step + count
         self.done = step.done
         self.episodes += int(step.done.sum())
@@ -113,7 +113,7 @@ class Session:
     # ---------------------------------------------------------------------------------- statistics
 
     def log(self) -> float:
-        """Write the means since the last line; return environment steps per second."""
+        """Log the means since the last line; return environment steps per second."""
         wall = time.perf_counter()
         losses = self._check()
         speed = (self.step - self._since[0]) / max(wall - self._since[1], 1e-9)
@@ -145,8 +145,8 @@ class Session:
         return speed
 
     def evaluate(self) -> list[dict[str, Any]]:
-        """Play the same few episodes as every time, with as many agents as are trained and with
-        `training.evaluate_agents`, log how they went, and return that."""
+        """Play the same few episodes as in each evaluation, with the trained number of agents and
+        with `training.evaluate_agents`. Log the results and return them."""
         weights = self.agent.weights()
 
         def copy(world: World, seed: int) -> Agent:
@@ -172,8 +172,8 @@ class Session:
         return self.results
 
     def shortfalls(self) -> list[str]:
-        """A sentence for each number of agents with which the last evaluation fell behind what runs
-        of this config reach (`evaluation.expected`)."""
+        """A sentence for each number of agents whose last evaluation is below
+        `evaluation.expected`, the usual result of this config."""
         sentences = []
         for result in self.results:
             name, agents = primary_metric(result), result["agents"]
@@ -187,7 +187,7 @@ class Session:
         return sentences
 
     def _seconds(self) -> dict[str, float]:
-        """Since the run began, in all processes that worked on it."""
+        """Seconds since the run began, summed over all its processes."""
         passed = {
             "cpu_seconds": time.process_time() - self._begun[0],
             "wall_seconds": time.perf_counter() - self._begun[1],
@@ -202,8 +202,8 @@ class Session:
         self._since = self.step, time.perf_counter()
 
     def _check(self) -> dict[str, float]:
-        """The mean losses since the last log line. Raises UserError where one, or a weight, is not
-        finite."""
+        """The mean losses since the last log line. Raises UserError if a loss or a number of the
+        agent's state is not finite."""
         names = sorted({name for losses in self._losses for name in losses})
         means = {}
         for name in names:
@@ -226,7 +226,7 @@ class Session:
     # --------------------------------------------------------------------------------- checkpoints
 
     def write(self, files: WholeFiles) -> None:
-        """Write the checkpoint. First the state, which alone counts when the run is resumed."""
+        """Write the checkpoint: first the state, from which a run resumes, then the weights."""
         self._check()
         parts = {
             "agent": self.agent.state_dict(),

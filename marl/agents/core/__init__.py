@@ -1,1 +1,1 @@
-"""What algorithms stand on."""
+"""The code that several algorithms share."""

@@ -1,14 +1,13 @@
-"""Actor and critic of the DDPG family: their losses and targets (Lillicrap et al. 2015), and what
-can be switched on besides.
+"""Actor and critic of the DDPG family (Lillicrap et al. 2015), with options of later papers.
 
     y   = r + gamma (1 - terminated) min_i Q'_i(o', mu'(o') + smoothing noise)
     Q_i <- minimise mean (Q_i(o, a) - y)^2
     mu  <- maximise mean Q_1(o, mu(o))                     every `actor_delay` updates
     Q', mu' <- (1 - tau) Q', mu' + tau Q, mu               mu' with mu, Q' at every update
 
-Shapes: K stacked networks (K = 1: all share one), [K, rows, size] throughout; the loss is a mean
-over the rows and a sum over the stack, which is what K separate learners would do. Rows of agents
-that had left the game (`present`, [K, rows, 1], is 0.0 there; None: nobody had) are left out.
+Shapes: K stacked networks (K = 1: all agents share one), [K, rows, size] throughout. The loss is a
+mean over the rows and a sum over the stack, so the K networks learn as K separate learners would.
+Rows of agents that had left the game do not count: `present`, [K, rows, 1], is 0.0 there.
 """
 
 import copy
@@ -26,44 +25,44 @@ from marl.nn.heads import ActionHead
 from marl.worlds.spaces import Group
 
 Logged = dict[str, Tensor]
-"""What is worth logging, [K] each."""
+"""Values for the log, [K] each."""
 
 
 class ActorCriticConfig(BaseModel):
-    """Settings that every agent with an actor and a critic has."""
+    """Settings of every agent with an actor and a critic."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     layer_norm: tuple[Literal["actor", "critic"], ...] = Field(
-        (), description="networks whose hidden layers are normalised"
+        (), description="networks whose hidden layers have layer normalisation"
     )
     normalise: bool = Field(
         False, description="mlp: shift and scale observations by their running statistics"
     )
     gamma: float = Field(0.9, ge=0, lt=1, description="discount factor")
-    tau: float = Field(0.01, gt=0, le=1, description="step of the target networks per update")
+    tau: float = Field(0.01, gt=0, le=1, description="step of the target networks at each update")
     actor_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the actor")
     critic_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the critic")
     final_lr: float = Field(
-        1.0, gt=0, le=1, description="learning rates fall in a straight line to this share"
+        1.0, gt=0, le=1, description="learning rates fall linearly to this share of their start"
     )
     average: float = Field(
-        0.0, ge=0, lt=1, description="act greedily with the actor's running average; 0: off"
+        0.0, ge=0, lt=1, description="decay of the actor average that acts greedily; 0: no average"
     )
-    twin_critics: bool = Field(False, description="TD3: two critics, the smaller value counts")
-    actor_delay: int = Field(1, ge=1, description="TD3: critic updates for each of the actor")
+    twin_critics: bool = Field(False, description="TD3: two critics; the smaller value counts")
+    actor_delay: int = Field(1, ge=1, description="TD3: critic updates for each actor update")
     target_smoothing: float = Field(
-        0.0, ge=0, description="TD3: deviation of the noise on target actions (clipped at 2.5)"
+        0.0, ge=0, description="TD3: deviation of noise on target actions (clipped at 2.5 times it)"
     )
     gradient_clip: float = Field(
-        0.0, ge=0, description="largest gradient norm of a network; 0: off"
+        0.0, ge=0, description="largest norm of a network's gradient; 0: no limit"
     )
     action_penalty: float = Field(
-        0.0, ge=0, description="cost of the actor's squared outputs before tanh"
+        0.0, ge=0, description="weight of the actor's mean squared output before tanh, in its loss"
     )
     augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the matrix products of an update; weights stay float32"
+        "float32", description="precision of matrix products in updates; weights stay float32"
     )
 
     def autocast(self) -> torch.autocast:
@@ -74,7 +73,7 @@ class ActorCriticConfig(BaseModel):
 class ActorCritic(Learner):
     """Networks, targets and optimisers of one group of agents."""
 
-    learns_choices = False  # can learn actions that are choices
+    learns_choices = False  # discrete actions, too
 
     def __init__(
         self,
@@ -84,7 +83,7 @@ class ActorCritic(Learner):
         actor: nn.Module,
         make_critic: Callable[[], nn.Module],
     ) -> None:
-        """`group` is as the actor sees it. Raises ValueError where the config does not fit it."""
+        """`group`: the actor's spaces. Raises ValueError if the config does not fit them."""
         if group.choices and not self.learns_choices:
             raise ValueError("it acts with numbers only; world.actions can be 'continuous' only")
         if group.choices and config.augment:
@@ -116,11 +115,11 @@ class ActorCritic(Learner):
             self._symmetries = Symmetry(parts), Symmetry(group.action_parts)
 
     def stacked(self, x: Tensor) -> Tensor:
-        """[N, B, size] as the networks take it, [K, rows, size]."""
+        """[N, B, size] -> [K, rows, size], the shape that the networks take."""
         return x.reshape(self.stack, -1, x.shape[-1])
 
     def normalised(self, observation: Tensor, learn: bool = False) -> Tensor:
-        """[N, B, O] -> [N, B, O]; `learn`: take note of them first."""
+        """[N, B, O] -> [N, B, O]; `learn`: the observations first enter the statistics."""
         if self.normaliser is None:
             return observation
         rows = self.stacked(observation)
@@ -129,14 +128,14 @@ class ActorCritic(Learner):
         return self.normaliser(rows).view_as(observation)
 
     def augment(self, o: Tensor, a: Tensor, o2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Observations and actions [B, N, size], turned and reflected if configured."""
+        """Observations and actions [B, N, size], turned and reflected with `augment`."""
         if self._symmetries is None:
             return o, a, o2
         of_observations, of_actions = self._symmetries
         return of_observations(o), of_actions(a), of_observations(o2)
 
     def smoothed(self, action: Tensor, generator: torch.Generator) -> Tensor:
-        """A target action, disturbed by clipped noise if configured."""
+        """A target action plus clipped noise of the deviation `target_smoothing`."""
         if not self.config.target_smoothing:
             return action
         noise = torch.randn(action.shape, generator=generator).clamp(-2.5, 2.5)
@@ -144,7 +143,7 @@ class ActorCritic(Learner):
         return self.head.with_choices_of(action, disturbed)
 
     def target(self, reward: Tensor, terminated: Tensor, o2: Tensor, a2: Tensor) -> Tensor:
-        """y, [K, rows, 1]; o2 and a2 as the critics see them."""
+        """y, [K, rows, 1]; o2 and a2 are the critics' inputs."""
         with torch.no_grad():
             values = [q(o2, a2).to(reward.dtype) for q in self.target_critics.children()]
             value = values[0] if len(values) == 1 else torch.minimum(*values)
@@ -153,7 +152,7 @@ class ActorCritic(Learner):
     def critic_loss(
         self, o: Tensor, a: Tensor, y: Tensor, present: Tensor | None = None
     ) -> tuple[Tensor, Logged]:
-        """Squared error of the critics, [K], and what is worth logging of it."""
+        """Mean squared error of the critics, [K], summed over the critics, and values to log."""
         estimates = [q(o, a).to(y.dtype) for q in self.critics.children()]
         errors = [mean_of_present((q - y).square(), present) for q in estimates]
         loss = torch.stack(errors).sum(0)
@@ -162,7 +161,7 @@ class ActorCritic(Learner):
 
     @property
     def actors_turn(self) -> bool:
-        """Is the actor to be improved in this update?"""
+        """Does this update improve the actor?"""
         return self.updates % self.config.actor_delay == 0
 
     def actor_loss(
@@ -173,9 +172,9 @@ class ActorCritic(Learner):
         present: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor, Logged]:
-        """Minus the first critic's value of what the actor's `output` (before tanh) leads to, [K];
-        the values, [K, rows, 1]; and what is worth logging. Everybody else's actions, which stand
-        in `a` behind one's own, stay; choices are drawn by `generator`."""
+        """The loss [K], the values [K, rows, 1] and values to log. The loss is minus the first
+        critic's value of the action that the head makes of `output` (before tanh). In `a`, an
+        agent's own action comes first; the others' stay. `generator` draws discrete actions."""
         output = output.to(a.dtype)
         action = self.head(output, generator)
         values = self.critics[0](o, torch.cat([action, a[..., action.shape[-1] :]], -1)).to(a.dtype)
@@ -189,21 +188,21 @@ class ActorCritic(Learner):
         return loss, values.detach(), logged
 
     def move_targets(self) -> None:
-        """Move the target networks, and the running average of the actor, one step on."""
+        """Move the target networks and the actor's running average by one step."""
         c = self.config
         follow(self.target_critics, self.critics, c.tau)
         if not self.actors_turn:
             return
         follow(self.target_actor, self.actor, c.tau)
         if c.average:
-            # At first what was later counts for more, so that the start does not linger: the n-th
-            # actor has the weight n (n + 1) (n + 2) (Shamir & Zhang 2013, with eta = 3).
+            # Until the decay takes over, the n-th actor has the weight n (n + 1) (n + 2), so that
+            # the first actors are soon forgotten (Shamir & Zhang 2013, with eta = 3).
             n = self.updates // c.actor_delay
             follow(self.greedy, self.actor, max(1.0 - c.average, 4 / (n + 3)))
 
     def descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor) -> None:
-        """One step down the slope of the losses [K] of one network, and no other; a part that took
-        none in the loss stays."""
+        """One optimiser step on the losses [K] of one network. Other networks get no gradient;
+        parameters that the loss does not use stay."""
         parameters = list(network.parameters())
         gradients = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -213,14 +212,14 @@ class ActorCritic(Learner):
 
 
 def mean_of_present(x: Tensor, present: Tensor | None) -> Tensor:
-    """Mean over the rows of agents that were there: [K, rows, size] -> [K]."""
+    """Mean over the rows of present agents: [K, rows, size] -> [K]."""
     if present is None:
         return x.mean((1, 2))
     return (x.mean(2, True) * present).sum((1, 2)) / present.sum((1, 2)).clamp(min=1.0)
 
 
 def of_all(result: Logged) -> Logged:
-    """What is logged of K networks together: losses are sums, as they were minimised."""
+    """Values to log of K networks together: losses are sums, as in the update."""
     means = ("value", "saturated")
     return {k: x.mean() if k in means else x.sum() for k, x in result.items()}
 
@@ -230,8 +229,8 @@ def _frozen(network: nn.Module) -> nn.Module:
 
 
 def clip(module: nn.Module, limit: float) -> None:
-    """Scale each network's gradient down to the norm `limit`; slice by slice, as stacked networks
-    must not feel each other."""
+    """Scale the gradient of each network down to the norm `limit`. Each slice of a stack has a norm
+    of its own, so stacked networks stay independent."""
     if limit:
         for part in module if isinstance(module, nn.ModuleList) else [module]:
             gradients = [p.grad for p in part.parameters() if p.grad is not None]

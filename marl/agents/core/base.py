@@ -1,4 +1,4 @@
-"""What the loop knows of an agent: act, update, reset."""
+"""Policy and Agent: the interface between agents and the loop."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -15,59 +15,58 @@ from marl.worlds.spaces import Group
 
 
 class Needs(NamedTuple):
-    """What a policy needs to see, beside what its agents observe."""
+    """The inputs that a policy needs besides the observation."""
 
-    neighbours: tuple[int, int] = (0, 0)  # so many agents and landmarks by number, as
-    # `World.neighbours(*neighbours)` has them
-    privileged: bool = False  # `World.privileged`, while it explores
+    neighbours: tuple[int, int] = (0, 0)  # numbers of the nearest agents and landmarks, this many
+    # of each: `World.neighbours(*neighbours)`
+    privileged: bool = False  # `World.privileged`, while the policy explores
 
     def __or__(self, other: "Needs") -> "Needs":  # type: ignore[override]
-        """What two policies need together."""
+        """The needs of two policies together."""
         agents, landmarks = map(max, self.neighbours, other.neighbours)
         return Needs((agents, landmarks), self.privileged or other.privileged)
 
 
 @dataclass(frozen=True)
 class View:
-    """What there is to see of all worlds in a step."""
+    """The inputs of a policy in one step of all worlds."""
 
     observation: Arrays  # {g: [E, N_g, *O_g]}
-    new_episode: np.ndarray | None = None  # bool[E]: this step was perceived before, and only in
-    # these worlds has an episode begun since; None: a step has passed in all
-    neighbours: dict[str, Neighbours] | None = None  # where the policy needs them
-    privileged: Arrays | None = None  # likewise: {g: f32[E, N_g, X_g]}
+    new_episode: np.ndarray | None = None  # bool[E]: the policy has perceived this step before, and
+    # an episode has begun since in these worlds only; None: all worlds have made a step
+    neighbours: dict[str, Neighbours] | None = None  # if the policy needs them
+    privileged: Arrays | None = None  # if the policy needs it: {g: f32[E, N_g, X_g]}
 
 
 class Policy(ABC):
-    """Something that acts in every world at once.
+    """A policy acts in all worlds at once.
 
-    In every step it perceives, once, and then acts on what it has perceived. Most perceive what
-    they observe. Those who talk to each other do so here, and need to be told who is near whom.
+    In each step the loop calls `perceive` once and then `act` with its result. Most policies
+    perceive the observation. Agents that communicate exchange their messages in `perceive`.
     """
 
     needs: Needs = Needs()
 
     def perceive(self, view: View) -> Arrays:
-        """What the agents make of what they see, and hear from their neighbours:
-        {g: [E, N_g, *P_g]}."""
+        """The percept of every agent, {g: [E, N_g, *P_g]}: the actor's input, which replay
+        stores."""
         return view.observation
 
     @abstractmethod
     def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
-        """Actions {g: f32[E, N_g, A_g]} in [-1, 1] for what was perceived, {g: [E, N_g, *P_g]};
-        greedy unless `explore`."""
+        """Actions {g: f32[E, N_g, A_g]} in [-1, 1] for the percepts {g: [E, N_g, *P_g]}; greedy
+        unless `explore`."""
 
     def reset(self, mask: np.ndarray | None = None) -> None:  # noqa: B027 (most have no memory)
-        """Forget what belongs to the episodes that begin in the worlds of `mask` (None: all)."""
+        """Forget the last episode in the worlds of `mask` (bool[E]; None: all)."""
 
     def recorded(self) -> Mapping[str, Arrays]:
-        """What belongs to the last `act` and is to be stored with its step, for the columns that
-        an agent adds: {name: {g: [E, N_g, ...]}}."""
+        """Values of the last `act` for the columns that an agent adds:
+        {name: {g: [E, N_g, ...]}}. Replay stores them with the step."""
         return NOTHING
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that later actions depend on, beside the world: a flat dictionary of
-        tensors."""
+        """The state from which the policy continues, as a flat dictionary of tensors."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (most have no memory)
@@ -75,7 +74,7 @@ class Policy(ABC):
 
 
 class WrappedPolicy(Policy):
-    """Another policy, of which a subclass changes something; all else is as it does it."""
+    """A policy that forwards all calls to another one; a subclass overrides some of them."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -95,13 +94,13 @@ class WrappedPolicy(Policy):
 
 
 class Agent(Policy):
-    """A policy that learns. All agents are made from the same four things."""
+    """A policy that learns. The constructors of all agents take the same four arguments."""
 
-    draw: Draw = "agents"  # what `update` learns from: transitions of single agents, or of all
-    window: int = 1  # steps in a row, where `draw` is "windows"
+    draw: Draw = "agents"  # how replay draws the batches of `update`
+    window: int = 1  # steps in a row, if `draw` is "windows"
     size_invariant = True  # the same weights fit groups of any size
-    settings_per_group: ClassVar[bool] = False  # its class takes `others`, {group: settings}
-    stackable = False  # agents that differ in their seed only can learn on one stack of networks
+    settings_per_group: ClassVar[bool] = False  # the constructor takes `others`, {group: settings}
+    stackable = False  # agents with different seeds can learn on one stack of networks
 
     @abstractmethod
     def __init__(
@@ -111,17 +110,17 @@ class Agent(Policy):
         exploration: ExplorationConfig | None = None,
         seed: int = 0,
     ) -> None:
-        """An untrained agent for these groups. `config` is of the model that stands next to the
-        agent's class in its `AgentKind`; exploration None: its defaults; all random streams of the
-        agent derive from `seed`. Raises ValueError where the groups do not fit it."""
+        """An untrained agent for these groups. `config` belongs to the model in the agent's
+        `AgentKind`. `exploration` None: the defaults. All random streams of the agent derive from
+        `seed`. Raises ValueError if the groups or settings do not fit."""
 
     def columns(self, groups: dict[str, Group]) -> Columns:
-        """What is to be stored of every step of worlds with these groups."""
+        """The columns that replay stores of every step of worlds with these groups."""
         return columns_of(groups)
 
     @abstractmethod
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:
-        """Learn from what was drawn as `draw` says; return scalars worth logging, still as
+        """Learn from a batch drawn as `draw` says; return scalars for the log, as detached
         tensors."""
 
     @abstractmethod
@@ -130,15 +129,15 @@ class Agent(Policy):
 
     @abstractmethod
     def weights(self) -> dict[str, Tensor]:
-        """What is needed to act: the part of the state that is published."""
+        """The part of the state that greedy actions need; a run publishes it."""
 
     @abstractmethod
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Act with these weights. Raises ValueError, naming the weight, where a shape differs."""
+        """Act with these weights. Raises ValueError with the name of a weight that does not fit."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Everything from which learning continues bit for bit (after the same `anneal`): a flat
+        """The state from which learning continues bit for bit (after the same `anneal`), as a flat
         dictionary of tensors."""
 
     @abstractmethod
@@ -147,14 +146,14 @@ class Agent(Policy):
 
     @classmethod
     def stack(cls, agents: "Sequence[Any]") -> "Any":
-        """Agents that are `stackable` as one that learns for all: with `act` and `reset` for their
-        worlds one after another, `anneal`, and `update` of a list of batches."""
+        """One policy that acts and learns for several `stackable` agents. Its worlds are those of
+        the first agent, then those of the second, and so on; `update` takes a batch for each."""
         raise NotImplementedError(f"{cls.__name__} cannot be stacked")
 
     def freeze(self, group: str, weights: dict[str, Tensor]) -> None:
-        """Let a group play by these weights and learn no more. Raises ValueError where they do not
-        fit, or groups cannot be frozen."""
+        """Let a group play with these weights and stop its learning. Raises ValueError if they do
+        not fit, or if the agent cannot freeze groups."""
         raise ValueError(f"groups of {type(self).__name__} cannot be frozen")
 
 
-PolicyMaker = Callable[[World, int], Policy]  # from a world and a seed
+PolicyMaker = Callable[[World, int], Policy]  # takes a world and a seed

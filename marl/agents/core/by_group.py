@@ -1,4 +1,4 @@
-"""Every group played by an agent of its own, or by a policy that does not learn."""
+"""ByGroup: each group has an agent of its own, or a policy that does not learn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from marl.worlds.spaces import Group
 
 @dataclass
 class Player:
-    """Who plays some of the groups."""
+    """An agent or policy and the groups that it plays."""
 
     groups: dict[str, Group]
     policy: Policy
@@ -24,15 +24,15 @@ class Player:
 
     @property
     def name(self) -> str:
-        """In stored states and logs."""
+        """The name in stored states and logs."""
         return "+".join(self.groups)
 
     def own(self, by_group: Mapping[str, Any]) -> dict[str, Any]:
-        """What concerns its groups."""
+        """The entries of this player's groups."""
         return {g: x for g, x in by_group.items() if g in self.groups}
 
     def view(self, view: View) -> View:
-        """An agent sees its own groups, as it was made for them; another policy sees all."""
+        """An agent gets its own groups, for which it was made; any other policy gets all."""
         if not isinstance(self.policy, Agent):
             return view
         parts = (view.observation, view.neighbours, view.privileged)
@@ -41,11 +41,11 @@ class Player:
 
 
 class ByGroup(Agent):
-    """Several players as one agent. Each learns from its own groups only."""
+    """Several players as one agent. Each learns from the experience of its own groups only."""
 
     def __init__(self, players: Sequence[Player]) -> None:
-        """Raises ValueError where nobody learns, players learn from unlike windows, or name weights
-        alike."""
+        """Raises ValueError if nobody learns, if windows differ among agents, or if two weights have
+        one name."""
         self.players = players
         self.groups = {g: group for player in players for g, group in player.groups.items()}
         self._agents = {x.name: x.policy for x in players if isinstance(x.policy, Agent)}
@@ -82,7 +82,7 @@ class ByGroup(Agent):
             player.policy.reset(mask)
 
     def columns(self, groups: dict[str, Group]) -> Columns:
-        """Of the groups of those who learn."""
+        """The columns of the groups that learn."""
         columns: Columns = {}
         for player in self.players:
             if player.learns:
@@ -113,7 +113,7 @@ class ByGroup(Agent):
             agent.anneal(progress)
 
     def freeze(self, group: str, weights: dict[str, Tensor]) -> None:
-        """The whole of a player that does not learn, or a group of one that can freeze it."""
+        """Load a player that does not learn, or freeze one group of an agent that learns."""
         player = next(player for player in self.players if group in player.groups)
         agent = cast(Agent, player.policy)
         if player.learns:
@@ -141,7 +141,7 @@ class ByGroup(Agent):
 
 
 def _one_by_one(batch: Batch) -> Batch:
-    """Steps of N agents, [B, N, ...], as those of single agents, [B N, 1, ...]."""
+    """Steps of N agents, [B, N, ...] -> steps of single agents, [B N, 1, ...]."""
 
     def flat(x: Tensor) -> Tensor:
         return x.flatten(0, 1)[:, None]

@@ -1,4 +1,4 @@
-"""Who hears whom: what all agents that talk to their neighbours have in common."""
+"""Hearing: the part that all agents with messages between neighbours share."""
 
 from collections.abc import Sequence
 
@@ -16,16 +16,16 @@ class HearingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rounds: int = Field(1, ge=1, description="rounds of messages in each step")
-    message_loss: float = Field(0.0, ge=0, le=1, description="share of messages that get lost")
-    message_delay: int = Field(0, ge=0, description="steps that a message is under way")
+    message_loss: float = Field(0.0, ge=0, le=1, description="share of messages that are lost")
+    message_delay: int = Field(0, ge=0, description="steps between sending and hearing a message")
     hearing_radius: float | None = Field(
-        None, ge=0, description="distance up to which one hears others; null: however far they are"
+        None, ge=0, description="largest distance at which an agent hears others; null: no limit"
     )
 
 
 def sets(parts: Sequence[Part]) -> tuple[Part, Part]:
-    """The parts of an observation that hold other agents and landmarks: the last masked part holds
-    landmarks, the one before it agents. Raises ValueError where there are none."""
+    """The parts of an observation with the other agents and the landmarks: the first and the second
+    of the two masked parts. Raises ValueError if there are not exactly two."""
     masked = [part for part in parts if part.masked and part.vectors]
     if len(masked) != 2:
         raise ValueError(
@@ -36,21 +36,21 @@ def sets(parts: Sequence[Part]) -> tuple[Part, Part]:
 
 
 def known(groups: dict[str, Group]) -> tuple[int, int]:
-    """As `Needs.neighbours`: so many agents and landmarks as there are in view."""
+    """`Needs.neighbours`: the largest counts of agents and landmarks in an observation."""
     counts = [[part.count for part in sets(x.observation_parts)] for x in groups.values()]
     return max(agents for agents, _ in counts), max(landmarks for _, landmarks in counts)
 
 
 def told(neighbours: dict[str, Neighbours] | None) -> dict[str, Neighbours]:
-    """Raises ValueError where nobody says who is near whom."""
+    """The neighbours of a view. Raises ValueError if it has none."""
     if neighbours is None:
         raise ValueError("agents that talk must be told who is near whom: View.neighbours")
     return neighbours
 
 
 def heard(config: HearingConfig, agents: np.ndarray, generator: torch.Generator) -> np.ndarray:
-    """bool[R, E, N, K]: from which of the agents in view, [E, N, K, item], each one gets a message
-    in each round."""
+    """bool[R, E, N, K]: an agent hears the k-th of the `agents` in its view, [E, N, K, item], in
+    round r."""
     there = agents[..., -1] > 0
     if config.hearing_radius is not None:
         there &= np.square(agents[..., :2]).sum(-1) <= config.hearing_radius**2

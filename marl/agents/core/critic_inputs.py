@@ -1,17 +1,17 @@
-"""What critics see: of everybody's numbers {g: [N, B, size]}, one row for each critic of a group,
-[N, B, size of what it sees]."""
+"""Critics' inputs: from the observations or actions of all groups, {g: [N, B, size]}, one row for
+each critic of a group, [N, B, size of its input]."""
 
 import torch
 from torch import Tensor
 
 
 def own(x: dict[str, Tensor], g: str) -> Tensor:
-    """An agent's own numbers."""
+    """Each agent's own row."""
     return x[g]
 
 
 def own_first(x: dict[str, Tensor], g: str) -> Tensor:
-    """An agent's own numbers first, then those of its group in turn, then the other groups'."""
+    """Each agent's own row first, then those of its group in turn, then the other groups'."""
     n = len(x[g])
     turn = (torch.arange(n)[:, None] + torch.arange(n)) % n
     team = x[g][turn].transpose(1, 2).flatten(2)
@@ -19,7 +19,7 @@ def own_first(x: dict[str, Tensor], g: str) -> Tensor:
 
 
 def one_table(x: dict[str, Tensor], g: str) -> Tensor:
-    """The same for every agent of the group: the group in its order, then the other groups."""
+    """One row for all agents of the group: the group in its order, then the other groups."""
     rows = [_row(x[g]), *[_row(v) for h, v in x.items() if h != g]]
     return torch.cat(rows, 1).expand(len(x[g]), -1, -1)
 

@@ -1,5 +1,4 @@
-"""What learning agents have in common: a learner for each group of agents, noise, and how learners
-are stored, published and slowed down."""
+"""LearningAgent: a learner for each group, noise, checkpoints and falling learning rates."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
@@ -13,22 +12,22 @@ from marl.learning.exploration import Exploration, ExplorationConfig
 from marl.learning.parameter_noise import ParameterNoise
 from marl.worlds.spaces import Group
 
-ADAPT_EVERY = 10  # updates between two changes of the parameter noise's size
-PIECE = 4096  # rows at a time, so that any number of agents fits in memory
+ADAPT_EVERY = 10  # updates between two changes of the parameter noise's deviation
+PIECE = 4096  # rows in one call of a network, so that any number of agents fits in memory
 
 
 class Learner:
-    """Networks and optimisers of one group that are stored together."""
+    """Networks and optimisers of one group. Their states are stored together."""
 
-    stored: tuple[str, ...]  # its attributes that are networks
-    optimisers: tuple[str, ...]  # and those that are optimisers
+    stored: tuple[str, ...]  # names of the attributes that are networks
+    optimisers: tuple[str, ...]  # names of the attributes that are optimisers
     config: Any  # its settings
-    actor: nn.Module  # that explores, and to which parameter noise is added
-    published: nn.Module  # what is needed to act
+    actor: nn.Module  # explores; parameter noise disturbs its copies
+    published: nn.Module  # the networks that greedy actions need
     updates = 0
 
     def scale_rates(self, share: float) -> None:
-        """Learn with this share of the learning rates of the beginning."""
+        """Set the learning rates to this share of their start."""
         for name in self.optimisers:
             for options in getattr(self, name).param_groups:
                 options["lr"] = options["initial_lr"] * share
@@ -57,7 +56,7 @@ class Learner:
                     _, index, moment = key.split(".")
                     moments.setdefault(int(index), {})[moment] = tensor.clone()
             parameters = optimiser.param_groups[0]["params"]
-            for number, found in moments.items():  # the optimiser itself trusts them blindly
+            for number, found in moments.items():  # torch's optimiser does not check their shapes
                 like = parameters[number]
                 expected = {"step": torch.zeros(()), "exp_avg": like, "exp_avg_sq": like}
                 if _layout(found) != _layout(expected):
@@ -73,7 +72,7 @@ L = TypeVar("L", bound=Learner)
 
 
 class LearningAgent(Agent, Generic[L]):
-    """An agent that has a learner for each group, noise on actions, and parameter noise if any."""
+    """An agent with a learner for each group, noise on actions and, with "psne", on parameters."""
 
     def __init__(
         self,
@@ -83,7 +82,7 @@ class LearningAgent(Agent, Generic[L]):
         seed: int,
         make_learner: Callable[[str], L],
     ) -> None:
-        """`make_learner` makes the learner of a group from its name."""
+        """`make_learner` makes the learner of a group; its argument is the group's name."""
         self.groups = groups
         self.config = config
         weights, noise, rest = map(int, np.random.SeedSequence(seed).generate_state(3))
@@ -101,7 +100,7 @@ class LearningAgent(Agent, Generic[L]):
         }
 
     def logged(self, g: str, result: dict[str, Tensor], *seen: Any) -> dict[str, Tensor]:
-        """What an update of a group logs, once its parameter noise was adapted to what was seen."""
+        """A group's result for the log, once its parameter noise has adapted to `seen`."""
         if g in self.noise:
             if self.learners[g].updates % ADAPT_EVERY == 0:
                 self.noise[g].adapt(*seen)
@@ -150,12 +149,12 @@ class LearningAgent(Agent, Generic[L]):
 
 
 def below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries whose names begin so, without the beginning."""
+    """The entries whose names begin with `prefix`, without it."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def piecewise(network: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """What a network makes of [K, rows, size], piece by piece where there are many."""
+    """The network's output for [K, rows, size], in pieces of at most `PIECE` rows."""
     if rows.shape[1] <= PIECE:
         return network(rows)
     return torch.cat([network(piece) for piece in rows.split(PIECE, 1)], 1)

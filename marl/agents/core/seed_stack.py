@@ -1,11 +1,10 @@
-"""Seeds side by side: agents of one config that differ in their seed only, on one stack of
-networks.
+"""Seeds side by side: agents that differ only in their seed learn on one stack of networks.
 
-The stack axis holds the seeds, too: S agents with K networks each learn as S K networks. Every
-agent keeps its own random streams, statistics and parameter noise, and its networks and the moments
-of its optimisers are slices of the common ones: what it says of itself (`weights`, `state_dict`) is
-what it would say alone. Seeds do not feel each other; numbers differ from those of an agent alone
-by the rounding of stacked matrix products.
+The stack axis also holds the seeds: S agents with K networks each learn as S K networks. Each agent
+keeps its own random streams, statistics and parameter noise. Its networks and optimiser moments are
+slices of the common ones, so `weights` and `state_dict` are those of an agent that learns alone.
+Seeds stay independent. Numbers differ from those of an agent alone only by the rounding of stacked
+matrix products.
 """
 
 import copy
@@ -27,11 +26,11 @@ NETWORKS = ("actor", "critics", "target_actor", "target_critics", "greedy")
 
 
 class SeedStack(Policy):
-    """S agents of the DDPG family as one policy for S times as many worlds, those of the first
-    agent first."""
+    """S agents of the DDPG family as one policy for S times as many worlds: first the worlds of the
+    first agent, then those of the second, and so on."""
 
     def __init__(self, agents: Sequence[Any]) -> None:
-        """Raises ValueError where they cannot be stacked, or have not learned equally often."""
+        """Raises ValueError if an agent is not `stackable`, or if their update counts differ."""
         if not all(agent.stackable for agent in agents):
             raise ValueError("these agents cannot be trained side by side")
         self.agents = agents
@@ -64,7 +63,7 @@ class SeedStack(Policy):
             agent.reset(part)
 
     def anneal(self, progress: float) -> None:
-        """As `Agent.anneal`, for everybody."""
+        """As `Agent.anneal`, for all agents."""
         for agent in self.agents:
             agent.anneal(progress)
         share = 1.0 + (self.config.final_lr - 1.0) * progress
@@ -72,7 +71,7 @@ class SeedStack(Policy):
             learner.scale_rates(share)
 
     def update(self, batches: Sequence[dict[str, Batch]]) -> list[dict[str, Tensor]]:
-        """As `Agent.update`, each agent on its own batch."""
+        """As `Agent.update`; each agent has a batch of its own."""
         results: list[dict[str, Tensor]] = [{} for _ in self.agents]
         with self.config.autocast():
             steps = [
@@ -96,7 +95,7 @@ class SeedStack(Policy):
         return results
 
     def _next_actions(self, g: str, steps: Any) -> list[Tensor]:
-        """What each agent's target actor does next, smoothed by its own noise."""
+        """The next action of each agent's target actor, smoothed by the agent's own noise."""
         learner = self.learners[g]
         with torch.no_grad():
             output = learner.output(learner.target_actor, steps.next_seen)
@@ -112,13 +111,13 @@ class SeedStack(Policy):
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Named tuples of tensors [N, B, size] as one, [S N, B, size]."""
+    """S named tuples of tensors [N, B, size] -> one of tensors [S N, B, size]."""
     columns = zip(*parts, strict=True)
     return type(parts[0])(*[None if x[0] is None else torch.cat(x) for x in columns])
 
 
 def _together(learners: Sequence[Any]) -> Any:
-    """One learner on the networks of all, of which theirs become slices."""
+    """One learner on common networks; the networks of the given learners become slices of them."""
     if len({learner.updates for learner in learners}) > 1:
         raise ValueError("agents that have not learned equally often cannot go on side by side")
     common = copy.copy(learners[0])
@@ -157,5 +156,5 @@ def _together(learners: Sequence[Any]) -> Any:
 
 
 def _parameters(*networks: nn.Module) -> zip:
-    """The parameters that correspond to each other."""
+    """The corresponding parameters of all networks."""
     return zip(*[network.parameters() for network in networks], strict=True)
