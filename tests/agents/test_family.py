@@ -4,22 +4,13 @@ import numpy as np
 import pytest
 import torch
 from agents import probes
-from agents.probes import (
-    EVERYTHING,
-    PLANE,
-    Probe,
-    batch_of,
-    forward,
-    group_of,
-    layers_of,
-    learn,
-    trained,
-)
+from agents.probes import EVERYTHING, PLANE, batch_of, forward, layers_of, learn, trained
 from torch import nn
 
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
 from marl.testing.check_agent import check_agent
+from marl.testing.probes import Probe, group_of
 
 TEAM = {"team": group_of(3, 4, 2)}
 UNLIKE = TEAM | {"rivals": group_of(2, 3, 1)}
