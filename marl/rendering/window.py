@@ -109,59 +109,87 @@ def play(scenes: Iterator[Scene], title: str, fps: float = FPS, hands: Keys | No
         NoDisplayError: pyglet is not installed, or finds no display.
     """
     first = next(scenes, None)
-    if first is None:
-        return
-    controls, trails = Controls(fps, hands is not None), Trails()
-    trails.note(first)
-    shown = _compose(first, controls)
-    window = _open(title, shown)
-    import pyglet
+    if first is not None:
+        _Show(scenes, first, title, Controls(fps, hands is not None), hands).run()
 
-    scene, texture = first, _texture(shown)
 
-    def show(new: Scene) -> None:
-        nonlocal scene, texture
-        drawn = trails.below(new) if controls.trails else new
-        scene, texture = new, _texture(_compose(drawn, controls))
+class _Show:
+    """A window in which scenes are played. Methods named on_... are told of its events."""
 
-    def on_key_press(symbol: int, modifiers: int) -> None:
-        key = pyglet.window.key.symbol_string(symbol)
-        controls.press(key)
-        if hands is not None:
-            hands.press(key)
-        show(scene)
+    def __init__(
+        self,
+        scenes: Iterator[Scene],
+        first: Scene,
+        title: str,
+        controls: Controls,
+        hands: Keys | None,
+    ) -> None:
+        self.scenes, self.scene = scenes, first
+        self.controls, self.hands, self.trails = controls, hands, Trails()
+        self.trails.note(first)
+        shown = _compose(first, controls)
+        self.window = _open(title, shown)
+        self.texture = _texture(shown)
 
-    def on_key_release(symbol: int, modifiers: int) -> None:
-        if hands is not None:
-            hands.release(pyglet.window.key.symbol_string(symbol))
+    def run(self) -> None:
+        """Until the scenes end or the viewer quits."""
+        import pyglet
 
-    def on_draw() -> None:
+        self.window.push_handlers(self.on_key_press, self.on_key_release, self.on_draw)
+        pyglet.clock.schedule_interval(self.tick, 1 / REDRAWS)
+        try:
+            pyglet.app.run(None)  # None: `tick` draws
+        finally:
+            pyglet.clock.unschedule(self.tick)
+            self.window.close()
+
+    def show(self, scene: Scene) -> None:
+        """Show it from the next drawing on."""
+        drawn = self.trails.below(scene) if self.controls.trails else scene
+        self.scene, self.texture = scene, _texture(_compose(drawn, self.controls))
+
+    def on_key_press(self, symbol: int, modifiers: int) -> None:
+        self.controls.press(_key(symbol))
+        if self.hands is not None:
+            self.hands.press(_key(symbol))
+        self.show(self.scene)
+
+    def on_key_release(self, symbol: int, modifiers: int) -> None:
+        if self.hands is not None:
+            self.hands.release(_key(symbol))
+
+    def on_draw(self) -> None:
+        import pyglet
+
         red, green, blue = (part / 255 for part in STRIP_BACKGROUND)
         pyglet.gl.glClearColor(red, green, blue, 1)
+        window, texture = self.window, self.texture
         window.clear()
         scale = min(window.width / texture.width, window.height / texture.height)
         width, height = texture.width * scale, texture.height * scale
         left, bottom = (window.width - width) / 2, (window.height - height) / 2
         texture.blit(left, bottom, width=width, height=height)
 
-    def tick(seconds: float) -> None:
-        due = not controls.quit and controls.next_is_due(seconds)
-        new = next(scenes, None) if due else scene
-        if new is None or controls.quit:
+    def tick(self, seconds: float) -> None:
+        """Go on to the next scene, if it is due, and draw."""
+        import pyglet
+
+        due = not self.controls.quit and self.controls.next_is_due(seconds)
+        scene = next(self.scenes, None) if due else self.scene
+        if scene is None or self.controls.quit:
             pyglet.app.exit()
             return
-        if new is not scene:
-            trails.note(new)
-            show(new)
-        window.draw(seconds)
+        if scene is not self.scene:
+            self.trails.note(scene)
+            self.show(scene)
+        self.window.draw(seconds)
 
-    window.push_handlers(on_key_press, on_key_release, on_draw)
-    pyglet.clock.schedule_interval(tick, 1 / REDRAWS)
-    try:
-        pyglet.app.run(None)  # None: `tick` draws
-    finally:
-        pyglet.clock.unschedule(tick)
-        window.close()
+
+def _key(symbol: int) -> str:
+    """Pyglet's name for a key."""
+    import pyglet
+
+    return pyglet.window.key.symbol_string(symbol)
 
 
 class Viewer:

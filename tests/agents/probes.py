@@ -1,33 +1,17 @@
-"""What the tests of agents share: random batches, networks by hand, and probe environments with
-known answers."""
+"""What the tests of agents share: random batches, networks by hand, learning in probes."""
 
 import itertools
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 
 from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch
 from marl.learning.replay import Replay
 from marl.rollout import collect
-from marl.worlds.base import Step, World
-from marl.worlds.spaces import Group, Part
-
-WORLDS = 16
-
-
-def group_of(agents, sees, does, parts=(), action_parts=()):
-    """So many agents, each seeing and doing so many numbers."""
-    return Group(
-        tuple(map(str, range(agents))),
-        Box(-np.inf, np.inf, (sees,), np.float32),
-        Box(-1.0, 1.0, (does,), np.float32),
-        parts,
-        action_parts,
-    )
-
+from marl.testing.probes import WORLDS, Probe, group_of  # noqa: F401 (for those who import this)
+from marl.worlds.spaces import Part
 
 VECTORS = (Part("velocity", vectors=1), Part("others", 2, vectors=1, scalars=1, masked=True))
 PLANE = {
@@ -92,64 +76,6 @@ def forward(layers, x):
         x = np.where(x > 0, x, 0.01 * x)
     weight, bias = layers[-1]
     return x @ weight + bias
-
-
-class Probe(World):
-    """Sixteen worlds with a known answer.
-
-    shapes[g]: number of agents, of numbers that each sees, and that each does. observe(rng, t)
-    draws the observations {g: [E, N, O]} of time t [E]; reward(t, observation, action) judges them,
-    {g: [E, N]}. After `length` steps all are terminated, or time runs out if `truncates`.
-    """
-
-    def __init__(self, shapes, reward, observe=None, length=1, truncates=False):
-        self.num_worlds = WORLDS
-        self.groups = {g: group_of(*shape) for g, shape in shapes.items()}
-        self.reward, self.length, self.truncates = reward, length, truncates
-        self.seen = {g: np.zeros((WORLDS, n, sees)) for g, (n, sees, _) in shapes.items()}
-        nothing = self.seen
-        self.observe = observe or (lambda rng, t: nothing)
-        self.rng, self.time = np.random.default_rng(0), np.zeros(WORLDS, int)
-
-    def reset(self, mask=None):
-        mask = np.ones(WORLDS, bool) if mask is None else mask
-        self.time[mask] = 0
-        new, begun = self.observe(self.rng, self.time), mask[:, None, None]
-        self.seen = {g: np.where(begun, new[g], seen) for g, seen in self.seen.items()}
-        return self.looks()
-
-    def looks(self):
-        return {g: seen.astype(np.float32) for g, seen in self.seen.items()}
-
-    def step(self, actions):
-        rewards = self.reward(self.time, self.seen, actions)
-        self.time = self.time + 1
-        self.seen = self.observe(self.rng, self.time)
-        over = self.time >= self.length
-        ended = over & (not self.truncates)
-        shapes = {g: (WORLDS, len(group)) for g, group in self.groups.items()}
-        terminated = {g: np.broadcast_to(ended[:, None], shape) for g, shape in shapes.items()}
-        return Step(
-            self.looks(),
-            {g: np.broadcast_to(rewards[g], shape).astype("f4") for g, shape in shapes.items()},
-            terminated,
-            over & self.truncates,
-            {g: ~ended for g, ended in terminated.items()},
-            over,
-            {},
-        )
-
-    def state(self):
-        raise NotImplementedError
-
-    def scene(self, world=0):
-        raise NotImplementedError
-
-    def state_dict(self):
-        raise NotImplementedError
-
-    def load_state_dict(self, state):
-        raise NotImplementedError
 
 
 def learn(world, updates=600, **settings):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from agents import probes
-from agents.probes import EVERYTHING, PLANE, Probe, forward, group_of, layers_of
+from agents.probes import EVERYTHING, PLANE, forward, layers_of
 from tiny import TINY, check_resumes
 from torch import nn
 
@@ -21,6 +21,7 @@ from marl.learning.replay import Replay
 from marl.nn.layers import StackedLSTM
 from marl.rollout import collect
 from marl.testing.check_agent import check_agent
+from marl.testing.probes import Probe, group_of
 from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld

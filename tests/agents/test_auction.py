@@ -6,7 +6,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from agents.probes import group_of
 from tiny import TINY, check_resumes
 
 from marl.agents.auction import Auction, AuctionAgent, AuctionConfig
@@ -18,6 +17,7 @@ from marl.learning.record import Batch
 from marl.policies.builtin import BUILTIN
 from marl.rollout import collect
 from marl.testing.check_agent import check_agent
+from marl.testing.probes import group_of
 from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld

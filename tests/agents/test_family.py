@@ -9,11 +9,9 @@ from agents import probes
 from agents.probes import (
     EVERYTHING,
     PLANE,
-    Probe,
     batch_of,
     columns_of,
     forward,
-    group_of,
     layers_of,
     learn,
     trained,
@@ -24,6 +22,7 @@ from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch
 from marl.testing.check_agent import check_agent
+from marl.testing.probes import Probe, group_of
 
 TEAM = {"team": group_of(3, 4, 2)}
 UNLIKE = TEAM | {"rivals": group_of(2, 3, 1)}

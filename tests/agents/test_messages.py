@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from agents import probes
-from agents.probes import Probe, group_of
 from torch.nn import functional as F
 
 from marl.agents import messages_actor
@@ -20,6 +19,7 @@ from marl.learning.replay import Replay
 from marl.nn.sets import SHARPNESS
 from marl.rollout import collect
 from marl.testing.check_agent import check_agent
+from marl.testing.probes import Probe, group_of
 from marl.worlds.base import Neighbours
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from agents import probes
-from agents.probes import EVERYTHING, Probe, learn
+from agents.probes import EVERYTHING, learn
 from gymnasium.spaces import Box
 
 from marl.agents.atoc import ATOC, ATOCConfig
@@ -13,6 +13,7 @@ from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
 from marl.nn.heads import ActionHead
 from marl.testing.check_agent import check_agent
+from marl.testing.probes import Probe
 from marl.worlds.spaces import Group, Part
 
 MIXED = Group(

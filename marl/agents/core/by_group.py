@@ -44,8 +44,8 @@ class ByGroup(Agent):
     """Several players as one agent. Each learns from the experience of its own groups only."""
 
     def __init__(self, players: Sequence[Player]) -> None:
-        """Raises ValueError if nobody learns, if windows differ among agents, or if two weights have
-        one name."""
+        """Raises ValueError if nobody learns, if windows differ among agents, or if two weights
+        have one name."""
         self.players = players
         self.groups = {g: group for player in players for g, group in player.groups.items()}
         self._agents = {x.name: x.policy for x in players if isinstance(x.policy, Agent)}
