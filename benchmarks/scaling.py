@@ -1,15 +1,15 @@
-"""What do policies that were trained with a few agents do with thousands, and what is that due to?
+"""How do policies that trained with few agents play with thousands, and why?
 
     python benchmarks/scaling.py [--page] [--text benchmarks/scaling.md] [--out docs/scaling.md]
 
-Trains the sweeps that the text names (`marl sweep experiments/NAME.json`; what is finished is not
-trained again, what was interrupted goes on), measures them (as `marl scale` does; what was measured
-is kept in data/scales/scaling), and writes the text with the tables and plots that it asks for, as
+Trains the sweeps that the text names with `marl sweep experiments/NAME.json`, which skips finished
+runs and continues interrupted ones. Measures them as `marl scale` does, and keeps the measurements
+in data/scales/scaling. Writes the text with the tables and plots that it requests, such as
 
     <!-- table: coverage of silent auction with 4 80 1000 agents, agent.message_loss=0.1 -->
 
 where `coverage` is one of the names in TABLES (`plot`: in PLOTS), `silent` and `auction` are
-sweeps, and settings are those of `marl scale`; with "agents at length" more episodes are played.
+sweeps, and settings are those of `marl scale`. "agents at length" plays more episodes.
 """
 
 import argparse
@@ -43,8 +43,8 @@ REQUEST = re.compile(
 def study(
     names: Sequence[str], agents: Sequence[int], settings: Sequence[str], at_length: bool
 ) -> ScaleStudy:
-    """These policies, measured with so many agents; and the yardsticks, where no trained agent is
-    changed."""
+    """Measurements of these policies with these numbers of agents, and of the yardsticks, unless
+    settings of trained agents change."""
     entries, left_out = scale.gather(names, settings)
     for sentence in left_out:
         print(sentence, flush=True)
@@ -65,7 +65,7 @@ def study(
 
 
 def median_and_worst(name: str) -> Callable[[ScaleStudy], Table]:
-    """Of a metric: median of the seeds; of the first metric the worst seed, too."""
+    """The median over seeds of a metric; for the first metric also the worst seed."""
 
     def said(summary: Summary) -> str:
         worst = f" ({summary.worst:.3f})" if name == METRIC and summary.seeds > 1 else ""
@@ -80,7 +80,7 @@ def with_interval(found: ScaleStudy) -> Table:
 
 
 def gaps(found: ScaleStudy) -> Table:
-    """How far below the oracle with as many agents, and below its own number of agents."""
+    """Differences to the oracle with as many agents, and to the policy's own number of agents."""
 
     def between(one: tuple[str, int | None], other: tuple[str, int]) -> str:
         values = [found.summaries.get((label, n or 0)) for label, n in (one, other)]
@@ -104,7 +104,7 @@ def gaps(found: ScaleStudy) -> Table:
 
 
 def over_time(found: ScaleStudy) -> Table:
-    """The first metric at the quarters of an episode, with the last of the numbers of agents."""
+    """The first metric at the quarters of an episode, with the last number of agents."""
     table = found.over_time(found.numbers[-1])
     if table is None:
         raise SystemExit(f"{METRIC} is not known over time")
@@ -117,7 +117,7 @@ def cost(found: ScaleStudy) -> Table:
 
 
 def training(found: ScaleStudy) -> Table:
-    """CPU seconds of training, and memory and time of playing with the last number of agents."""
+    """CPU seconds of training, and memory and time of play with the last number of agents."""
     rows = []
     for entry in found.entries:
         if not entry.builtin:
@@ -153,8 +153,8 @@ TABLES: dict[str, Callable[[ScaleStudy], Table]] = {
 
 
 def learning(found: ScaleStudy) -> bytes:
-    """A PNG: the first metric in the course of training, with as many agents as are trained and,
-    dashed, with others; medians of the seeds, the worst is shaded."""
+    """A PNG of the first metric over training: solid with the trained number of agents, dashed with
+    others. Lines are medians over seeds; the shade reaches the worst seed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
