@@ -39,7 +39,7 @@ STEPS = 25  # of an episode
 REQUEST = re.compile(r"<!-- table: (\w+) -->")
 
 Values = Mapping[str, np.ndarray]
-"""Of one pairing or policy, {metric: f64[R, S, E]}: runs, runs of the rivals, episodes."""
+"""{metric: f64[R, S, E]} of a pairing or policy: runs, runs of the rivals, episodes."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Game:
 class PaperTable:
     """The players, the metrics, and the paper's figures."""
 
-    players: tuple[str, ...]  # one: everybody learns together; two: they meet in all pairings
+    players: tuple[str, ...]  # one: all learn together; two: they meet in all pairings
     columns: dict[str, Callable[[Values], np.ndarray]]
     games: tuple[Game, ...]
     more: dict[str, Callable[[Values], np.ndarray]] = field(default_factory=dict)  # ours only

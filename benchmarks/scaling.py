@@ -31,7 +31,7 @@ from marl.studies.scale_page import ScaleStudy, cell
 from marl.studies.tables import Table, as_markdown, png
 
 METRIC = "coverage"
-AGENTS_WORTH = 4_000  # of episodes, for each seed with each number of agents: 20 000 by five
+AGENTS_WORTH = 4_000  # episodes times agents, for each seed and number of agents: 20 000 by five
 AT_LENGTH = (20, 1_000)  # at least so many episodes up to so many agents, where the text wants it
 MEMORY_FROM = 10_000  # agents that are measured alone in a process, so that its memory can be told
 REQUEST = re.compile(

@@ -41,11 +41,11 @@ BATCHES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
     "vmas": ((1024, 4096, 16384, 65536), (1024, 4096), (64, 1024)),
     "jaxmarl": ((1, 64, 1024, 4096), (1, 64, 1024), (1, 16)),
 }
-"""Worlds side by side, for up to 6, up to 20 and more agents: as many as still make a difference,
-or as can be waited for."""
+"""Worlds side by side, for up to 6, up to 20 and more agents, until more of them bring no speed or
+take too long."""
 
 TARGETS = {"mpe2": (20, 20, 20), "vmas": (8, 20, 20), "jaxmarl": (20, 20, 20)}
-"""How many times as fast we want to be in `spread`, for the same three sizes."""
+"""Target speeds in `spread`, relative to each peer, for the same three sizes."""
 
 ONE_WORLD, BEST_BATCH = 20, 5
 """The same for any scenario: of MPE2 with a single world, of the best of all at its best batch."""

@@ -184,7 +184,7 @@ def learnt(groups: list[Group]) -> Table:
 
 
 def swings(groups: list[Group]) -> Table:
-    """Each config's evaluations in the second half of training: 200 rallies each, on the same serves
+    """Evaluations of each config in the second half of training: 200 rallies, on the same serves
     every time."""
     headings = ["config", "mean", "below 2.0", "worst", "largest fall", "last, median (worst)"]
     rows = []

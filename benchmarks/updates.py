@@ -48,7 +48,7 @@ TARGETS = {
     ("ddpg", 12, 8): 5,
     ("maddpg", 12, 8): 5,
 }
-"""How many times as fast as the loop we want to be."""
+"""Target speeds, relative to the loop."""
 PEERS = ("benchmarl",)
 PEER_SIZES = {"agents": 4, "batch": 128}
 PEER_OBSERVATION = 18  # numbers, in VMAS's simple_spread with 4 agents
