@@ -1,4 +1,4 @@
-"""marl's own commands, as a benchmark runs them: each in a process of its own."""
+"""marl's commands for benchmarks: each runs in a process of its own."""
 
 import os
 import subprocess
@@ -24,8 +24,8 @@ def marl(*arguments: str, root: Path | None = None) -> None:
 def trained(
     name: str, config: Path, seed: int, settings: Sequence[str] = (), root: Path | None = None
 ) -> list[dict[str, Any]]:
-    """The log of a run that is trained now, or finished if it was interrupted; one that is there
-    already is left as it is."""
+    """The log of a run, after training it or finishing an interrupted one. A finished run stays as
+    it is."""
     stats = (root or data_root()) / "stats" / name
     log = read_log(stats)
     if not (stats / "config.json").exists():

@@ -3,10 +3,10 @@
     python benchmarks/comparison.py [--sweeps experiments/comparison_4.json ...] [--page]
                                     [--out docs/comparison.md]
 
-Trains the sweeps experiments/comparison_4.json and comparison_12.json (`marl sweep`; what is
-finished is not trained again, what was interrupted goes on), measures every finished run with the
-agents that it was trained with and with more (`marl compare`), and writes one page with tables and
-pictures for all of them; each sweep's own page, with movies and settings, is
+Trains the sweeps experiments/comparison_4.json and comparison_12.json with
+`marl sweep`, which skips finished runs and continues interrupted ones. Measures each finished run
+with its training number of agents and with more (`marl compare`), and writes one page with tables
+and pictures. Each sweep also has a page of its own, with movies and settings:
 data/comparisons/NAME/comparison.html.
 """
 
@@ -28,7 +28,7 @@ AGENTS = {4: [4, 12, 80], 12: [12, 80]}  # trained with, measured with
 
 
 def compare(name: str) -> Comparison:
-    """A sweep's finished runs, measured, with its page in data/comparisons/NAME."""
+    """Measure a sweep's finished runs, and write its page in data/comparisons/NAME."""
     groups, left_out = gather([name])
     numbers = AGENTS[groups[0].config.world.agent_count]
     for what in measure(groups, numbers, os.cpu_count() or 1):
@@ -39,7 +39,7 @@ def compare(name: str) -> Comparison:
 
 
 def section(comparison: Comparison, out: Path) -> list[str]:
-    """What one sweep says, in Markdown, with its picture beside the page."""
+    """The results of one sweep in Markdown; its picture lies beside the page."""
     trained, *larger = comparison.numbers
     picture = out.with_name(f"{comparison.title}.png")
     with whole_file(picture) as unfinished:

@@ -3,8 +3,8 @@
     python benchmarks/foreign.py [--trained]
 
 Trains the sweeps experiments/foreign_spread.json, multiwalker.json and multiwalker_longer.json
-(`marl sweep`; what is finished is not trained again), and prints how well they did after so many
-steps: greedy episodes, the mean over the seeds and its 95 % interval.
+with `marl sweep`, which skips finished runs. Prints the scores of greedy episodes over the steps of
+training: the mean over the seeds and its 95 % interval.
 """
 
 import argparse
@@ -23,7 +23,7 @@ SWEEPS = {"foreign_spread": "reward", "multiwalker": "return", "multiwalker_long
 
 
 def curve(run: str, metric: str) -> dict[int, float]:
-    """What was evaluated after so many steps."""
+    """The evaluations of a run by step."""
     log = read_log(Run(run).stats)
     return {line["step"]: line["evaluation"][metric] for line in log if "evaluation" in line}
 

@@ -1,18 +1,17 @@
-"""What a config reaches on seeds and starts that nobody has chosen.
+"""Scores of a config on fresh seeds and starts, which nobody could choose.
 
     python benchmarks/fresh.py spread [--set KEY=VALUE ...] [--name NAME] [--seeds 20]
                                [--agents 4 12 80 1000] [--ship]
 
-Training seeds (1000 and more; 0 to 99 are for development) and the seed of the starts are drawn
-from the hash of the commit that is checked out, so that whoever changes a recipe cannot know them.
-A commit is measured once it is made: with changes in marl/ or in the config there is no table.
-Each seed trains in a process of its own on one thread and plays greedily with its last weights;
-CPU seconds are those of the training, evaluations included. What was measured is kept: the command
-goes on where it was interrupted, and writes benchmarks/fresh/NAME.json, from which `--page` prints
-the table again.
+The hash of the checked-out commit gives the training seeds (1000 and more; 0 to 99 are for
+development) and the seed of the starts, so the author of a recipe cannot know them. The command
+refuses uncommitted changes in marl/ or in the config. Each seed trains in a process of its own on
+one thread, and plays greedily with its last weights. CPU seconds are those of training with its
+evaluations. The command keeps measurements, continues after an interruption, and writes
+benchmarks/fresh/NAME.json, from which `--page` prints the table again.
 
-The shipped model (`--ship`) is the run whose mean coverage over all these N is the median one, the
-lower of the two middle ones where their number is even.
+The shipped model (`--ship`) is the median run by mean coverage over all these N: the lower of the
+two middle ones if the number of runs is even.
 """
 
 import argparse
@@ -44,7 +43,7 @@ METRIC = "coverage"
 
 
 def drawn(commit: str, name: str, count: int) -> tuple[list[int], int]:
-    """Training seeds, all different, and the seed of the starts that belong to a commit's hash."""
+    """The training seeds, all different, and the seed of the starts of a commit's hash."""
     digest = hashlib.sha256(f"{commit} {name}".encode()).digest()
     random = np.random.default_rng(list(digest))
     numbers: list[int] = []
@@ -55,14 +54,13 @@ def drawn(commit: str, name: str, count: int) -> tuple[list[int], int]:
 
 
 def episodes(agents: int) -> int:
-    """About 20 000 agents' worth from 80 agents on, 2400 below."""
+    """Episodes for about 20 000 agents in all from 80 agents on, and for 2400 below."""
     worth = 20_000 if agents >= 80 else 2_400
     return max(-(-worth // agents), 20)
 
 
 def commit_of(config: Path) -> str:
-    """The hash of the commit that is measured. Stops where the code or the config differs from
-    it."""
+    """The hash of the checked-out commit. Stops if the code or the config differs from it."""
     watched = ["marl", str(config)]
     changed = _git("status", "--porcelain", "--", *watched)
     if changed:
@@ -76,7 +74,7 @@ def _git(*words: str) -> str:
 
 
 def play(policy: str, agents: int, starts: int, root: Path, *more: str) -> dict[str, float]:
-    """What `marl evaluate` says of a policy with so many agents; kept beside the runs."""
+    """The result of `marl evaluate` with this number of agents; kept beside the runs."""
     file = root / "fresh" / f"{policy}-{agents}.json"
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
@@ -87,7 +85,7 @@ def play(policy: str, agents: int, starts: int, root: Path, *more: str) -> dict[
 
 
 def record(options: argparse.Namespace) -> dict[str, Any]:
-    """Train and play what is missing; everything that the table says."""
+    """Train and play missing runs; return all values of the table."""
     config = Path("data/json") / f"{options.config}.json"
     commit, name = commit_of(config), options.name or options.config
     seeds, starts = drawn(commit, name, options.seeds)

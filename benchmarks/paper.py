@@ -1,11 +1,11 @@
-"""The tables of the MADDPG paper (Lowe et al. 2017, tables 1 to 5) beside what ours reach.
+"""The tables of the MADDPG paper (Lowe et al. 2017, tables 1 to 5) beside our results.
 
     python benchmarks/paper.py [communication navigation tag deception crypto] [--trained]
     python benchmarks/paper.py --page                     docs/paper.md from benchmarks/paper.md
 
-Trains the sweeps experiments/paper_TABLE.json (`marl sweep`; what is finished is not trained again,
-what was interrupted goes on), lets every policy play greedily on starts that serve for nothing
-else, against rivals in every pairing (as `marl crossplay` does), and prints the tables.
+Trains the sweeps experiments/paper_TABLE.json with `marl sweep`, which skips finished runs and
+continues interrupted ones. Each policy plays greedily on starts that nothing else uses, against
+rivals in every pairing (as in `marl crossplay`). Prints the tables.
 """
 
 import argparse
@@ -39,13 +39,13 @@ STEPS = 25  # of an episode
 REQUEST = re.compile(r"<!-- table: (\w+) -->")
 
 Values = Mapping[str, np.ndarray]
-"""Of one pairing or policy, {metric: f64[R, S, E]}: runs, runs of the rivals, episodes."""
+"""{metric: f64[R, S, E]} of a pairing or policy: runs, runs of the rivals, episodes."""
 
 
 @dataclass(frozen=True)
 class Game:
-    """One of a table's worlds; `printed` has the paper's figures by algorithm, or by that of the
-    row's first name and that of its second, in the order of the table's columns."""
+    """One world of a table. `printed`: the paper's figures by algorithm, or by the algorithms of
+    both sides, in the order of the table's columns."""
 
     title: str
     world: dict[str, Any]  # parameters by which its runs are known
@@ -54,9 +54,9 @@ class Game:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """Who plays, what is measured, and what the paper printed."""
+    """The players, the metrics, and the paper's figures."""
 
-    players: tuple[str, ...]  # one: everybody learns together; two: they meet in all pairings
+    players: tuple[str, ...]  # one: all learn together; two: they meet in all pairings
     columns: dict[str, Callable[[Values], np.ndarray]]
     games: tuple[Game, ...]
     more: dict[str, Callable[[Values], np.ndarray]] = field(default_factory=dict)  # ours only
@@ -65,17 +65,17 @@ class PaperTable:
 
 
 def percent(name: str) -> Callable[[Values], np.ndarray]:
-    """In how many episodes of a hundred a metric was 1 at the end."""
+    """Percentage of episodes in which a metric was 1 at the end."""
     return lambda values: 100 * values[name]
 
 
 def ahead(one: str, other: str) -> Callable[[Values], np.ndarray]:
-    """By how many percent the one is better."""
+    """The difference of two metrics in percentage points."""
     return lambda values: 100 * (values[one] - values[other])
 
 
 def within(name: str, distance: float) -> Callable[[Values], np.ndarray]:
-    """In how many episodes of a hundred a distance was less than that at the end."""
+    """Percentage of episodes with a smaller distance at the end."""
     return lambda values: 100.0 * (values[name] < distance)
 
 
@@ -83,7 +83,7 @@ MOVES = np.array([[0, 0], [-1, 0], [1, 0], [0, -1], [0, 1]])  # stay, left, righ
 
 
 class Chase(Policy):
-    """A run's policies, but its predators know no better than to make for the prey."""
+    """A run's policies, except that the predators move straight towards the prey."""
 
     def __init__(self, policy: Policy, world: World) -> None:
         assert isinstance(world, ParticleWorld)
@@ -98,7 +98,7 @@ class Chase(Policy):
 
 
 def played(run: str, policy: Callable[[Policy, World], Policy] | None = None) -> Values:
-    """What a run's episodes came to, {metric: f64[E]}; `policy` makes another one of its own."""
+    """The metrics of a run's episodes, {metric: f64[E]}; `policy` may wrap the run's policy."""
     subject = find_policy(run)
 
     def maker(world: World, seed: int) -> Policy:
@@ -115,7 +115,7 @@ def played(run: str, policy: Callable[[Policy, World], Policy] | None = None) ->
 
 
 def chased(algorithm: str, runs: list[str]) -> str:
-    """How often predators that make straight for the prey touch what has learned to flee."""
+    """The touches by predators that move straight towards a trained prey."""
     touches = np.stack([STEPS * played(run, Chase)["touches"] for run in runs])
     ours = cell(touches[:, None])
     return f"Predators that run straight at it touch a prey that {algorithm} taught {ours} times."
@@ -215,7 +215,7 @@ TABLES = {
 
 
 def measured(table: PaperTable, runs: list[str]) -> Iterator[tuple[tuple, Values]]:
-    """Each row's algorithms, and what they reached."""
+    """The algorithms of each row and their results."""
     workers = os.cpu_count() or 1
     if len(table.players) == 2:
         crossplay = Crossplay(runs, None, None)
@@ -235,14 +235,14 @@ def measured(table: PaperTable, runs: list[str]) -> Iterator[tuple[tuple, Values
 
 
 def cell(values: np.ndarray, printed: float | None = None) -> str:
-    """Ours with its interval, and the paper's."""
+    """Our value with its interval, and the paper's."""
     digits = 1 if abs(values).max() >= 100 else 3
     ours = with_interval(mean(values), interval(mean, values, crossed=3), digits)
     return ours if printed is None else f"{ours}; paper {printed}"
 
 
 def cells(table: PaperTable, values: Values | None, printed: Sequence[float]) -> list[str]:
-    """A row's; without values where nothing is finished."""
+    """The cells of a row; without values if no run is finished."""
     if values is None:
         return ["-"] * len({**table.columns, **table.more})
     pairs = zip(table.columns.values(), printed, strict=True)
@@ -251,7 +251,7 @@ def cells(table: PaperTable, values: Values | None, printed: Sequence[float]) ->
 
 
 def tables(name: str) -> list[str]:
-    """What is to be said of one of the paper's tables, in Markdown."""
+    """One of the paper's tables beside ours, in Markdown."""
     table = TABLES[name]
     parts = []
     configs, left_out = gather([f"paper_{name}"])

@@ -1,20 +1,19 @@
-"""Kills at random moments: no finished run is lost, no file is broken, the end is as uninterrupted.
+"""Kills training at random moments: finished runs, files and final weights must survive.
 
     make test-reliability                         50 kills, about a quarter of an hour
     python benchmarks/reliability.py [--kills 50] [--seed 0]
     python benchmarks/reliability.py --quick      two kills of a run: does it work at all?
 
 Three kinds of work take turns: a run (`marl train`, then `marl resume`), a sweep, and a sweep with
-two seeds to a process. Each is trained uninterrupted once. Then it is trained anew, killed at a
-random moment, looked at, continued with the command that a user would give, killed again, until it
-gets to its end; and so on until there were so many kills. A kill is SIGKILL, SIGINT or SIGTERM to
-the command, or SIGKILL to a process that trains for it, or to all of them; half of them wait for a
-file to be written.
+two seeds to a process. Each trains once without interruption. Then it trains anew: it is killed at
+a random moment, checked, and continued with the user's command, until it reaches its end. This
+repeats until the number of kills is reached. A kill is SIGKILL, SIGINT or SIGTERM to the command,
+or SIGKILL to one or all of its training processes. Half of the kills wait until a file is written.
 
-After every kill, while whatever is left may still be saving: every file can be read, and no
-finished run has changed. At every end: the bytes of all weights are those of the uninterrupted
-work, and every line of the logs is there once. Seeds that share a process have the bytes of an
-uninterrupted sweep unless a kill fell between their checkpoints, which is counted.
+After every kill, while remaining processes may still be saving: every file is readable, and no
+finished run has changed. At every end: all weights have the bytes of the uninterrupted work, and
+the logs have each line once. Seeds that share a process may differ from an uninterrupted sweep only
+if a kill fell between their checkpoints; the script counts these cases.
 """
 
 import argparse
@@ -57,8 +56,7 @@ SWEEP = {"base": "tiny.json", "grid": {"agent.hidden": [[8], [4, 8]]}, "seeds": 
 
 @dataclass
 class Work:
-    """Something to be trained: the command that begins or continues it, and its runs; those that
-    share a process together."""
+    """Work to train: the commands that begin or continue it, and its runs, grouped by process."""
 
     name: str
     runs: list[list[str]]
@@ -89,7 +87,7 @@ TOGETHER = Work(
 
 
 def use(root: Path) -> None:
-    """Let all runs be kept below this folder."""
+    """Keep all runs below this folder."""
     os.environ["MARL_DATA"] = str(root)
 
 
@@ -111,7 +109,7 @@ def trainers(process: subprocess.Popen) -> list[int]:
 
 
 def kill(process: subprocess.Popen, how: str, dice: random.Random) -> None:
-    """Send the signals; wait for the command, not for what it leaves behind."""
+    """Send the signals; wait for the command, not for its remaining processes."""
     others = trainers(process)
     if how == "SIGKILL to a trainer" and others:
         os.kill(dice.choice(others), signal.SIGKILL)
@@ -124,7 +122,7 @@ def kill(process: subprocess.Popen, how: str, dice: random.Random) -> None:
 
 
 def end(process: subprocess.Popen) -> None:
-    """Wait for a command; it must end, and not with a traceback."""
+    """Wait for a command; it must end, without a traceback."""
     try:
         _, said = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
@@ -135,7 +133,7 @@ def end(process: subprocess.Popen) -> None:
 
 
 def wait_for_a_write(process: subprocess.Popen, root: Path, patience: float) -> None:
-    """Until a file is about to be written, or the time is over."""
+    """Wait until a file is about to be written, or until the time is over."""
     until = time.monotonic() + patience
     while process.poll() is None and time.monotonic() < until:
         if list(root.glob("*/*/.*.partial")):
@@ -151,7 +149,7 @@ def digest(name: str) -> str:
 
 
 def steps(name: str) -> int:
-    """How far the state of a run has come. A sweep removes those of finished runs."""
+    """The step of a run's state. A sweep removes the states of finished runs."""
     run = Run(name)
     if run.state.exists():
         return read_checkpoint(run.state, "state").step
@@ -159,7 +157,7 @@ def steps(name: str) -> int:
 
 
 def check_files(work: Work) -> None:
-    """Every file of the runs is one that can be read. Raises an error otherwise."""
+    """Read every file of the runs; raise an error if one cannot be read."""
     for name in work.names:
         run = Run(name)
         if run.weights.exists():
@@ -187,7 +185,7 @@ def logged(name: str) -> list[tuple[int, bool]]:
 
 @dataclass
 class Expected:
-    """What uninterrupted work gave."""
+    """The results of uninterrupted work."""
 
     digests: dict[str, str]
     logs: dict[str, list[tuple[int, bool]]]
@@ -209,7 +207,7 @@ def uninterrupted(work: Work, root: Path) -> Expected:
 
 @dataclass
 class Tally:
-    """What happened."""
+    """Counts of kills and their outcomes."""
 
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)  # work, how
     moments: Counter[str] = field(default_factory=Counter)
@@ -223,8 +221,8 @@ class Tally:
 
 
 def moment(work: Work, root: Path, begun: float, before: list[int]) -> str:
-    """At which moment the work was killed, from what it left: it was begun at that time and went on
-    from these steps."""
+    """The moment of the kill, found from the files. `begun`: the start of the work; `before`: the
+    steps that it continued from."""
     states = [run_state(name) for name in work.names]
     for path in root.glob("*/*/.*.partial"):
         with suppress(FileNotFoundError):  # it has just been put in place
@@ -241,7 +239,7 @@ def moment(work: Work, root: Path, begun: float, before: list[int]) -> str:
 
 def survive(work: Work, root: Path, expected: Expected, dice: random.Random, tally: Tally,
             kills: int) -> None:  # fmt: skip
-    """Train it anew, with so many kills at most in all, and check it after each and at its end."""
+    """Train the work anew with a limited number of kills; check it after each and at its end."""
     use(root)
     finished: dict[str, str] = {}
     apart: set[str] = set()

@@ -1,4 +1,4 @@
-"""What do policies that were trained with a few agents do with thousands, and what is that due to?
+"""How do policies that trained with few agents play with thousands, and why?
 
     python benchmarks/scaling.py [--page] [--text benchmarks/scaling.md] [--out docs/scaling.md]
 
@@ -9,7 +9,7 @@ is kept in data/measurements), and writes the text with the tables and plots tha
     <!-- table: coverage of silent auction with 4 80 1000 agents, agent.message_loss=0.1 -->
 
 where `coverage` is one of the names in TABLES (`plot`: in PLOTS), `silent` and `auction` are
-sweeps, and settings are those of `marl scale`; with "agents at length" more episodes are played.
+sweeps, and settings are those of `marl scale`. "agents at length" plays more episodes.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from marl.studies.scale_page import ScaleStudy, cell
 from marl.studies.tables import Table, as_markdown
 
 METRIC = "coverage"
-AGENTS_WORTH = 4_000  # of episodes, for each seed with each number of agents: 20 000 by five
+AGENTS_WORTH = 4_000  # episodes times agents, for each seed and number of agents: 20 000 by five
 AT_LENGTH = (20, 1_000)  # at least so many episodes up to so many agents, where the text wants it
 MEMORY_FROM = 10_000  # agents that are measured alone in a process, so that its memory can be told
 REQUEST = re.compile(
@@ -42,8 +42,8 @@ REQUEST = re.compile(
 def study(
     names: Sequence[str], agents: Sequence[int], settings: Sequence[str], at_length: bool
 ) -> ScaleStudy:
-    """These policies, measured with so many agents; and the yardsticks, where no trained agent is
-    changed."""
+    """Measurements of these policies with these numbers of agents, and of the yardsticks, unless
+    settings of trained agents change."""
     entries, left_out = scale.with_yardsticks(names, settings)
     for sentence in left_out:
         print(sentence, flush=True)
@@ -64,7 +64,7 @@ def study(
 
 
 def median_and_worst(name: str) -> Callable[[ScaleStudy], Table]:
-    """Of a metric: median of the seeds; of the first metric the worst seed, too."""
+    """The median over seeds of a metric; for the first metric also the worst seed."""
 
     def said(summary: Summary) -> str:
         worst = f" ({summary.worst:.3f})" if name == METRIC and summary.seeds > 1 else ""
@@ -79,7 +79,7 @@ def with_interval(found: ScaleStudy) -> Table:
 
 
 def gaps(found: ScaleStudy) -> Table:
-    """How far below the oracle with as many agents, and below its own number of agents."""
+    """Differences to the oracle with as many agents, and to the policy's own number of agents."""
 
     def between(one: tuple[str, int | None], other: tuple[str, int]) -> str:
         values = [found.summaries.get((label, n or 0)) for label, n in (one, other)]
@@ -103,7 +103,7 @@ def gaps(found: ScaleStudy) -> Table:
 
 
 def over_time(found: ScaleStudy) -> Table:
-    """The first metric at the quarters of an episode, with the last of the numbers of agents."""
+    """The first metric at the quarters of an episode, with the last number of agents."""
     table = found.over_time(found.numbers[-1])
     if table is None:
         raise SystemExit(f"{METRIC} is not known over time")
@@ -116,7 +116,7 @@ def cost(found: ScaleStudy) -> Table:
 
 
 def training(found: ScaleStudy) -> Table:
-    """CPU seconds of training, and memory and time of playing with the last number of agents."""
+    """CPU seconds of training, and memory and time of play with the last number of agents."""
     rows = []
     for entry in found.entries:
         if not entry.builtin:
@@ -152,8 +152,8 @@ TABLES: dict[str, Callable[[ScaleStudy], Table]] = {
 
 
 def learning(found: ScaleStudy) -> bytes:
-    """A PNG: the first metric in the course of training, with as many agents as are trained and,
-    dashed, with others; medians of the seeds, the worst is shaded."""
+    """A PNG of the first metric over training: solid with the trained number of agents, dashed with
+    others. Lines are medians over seeds; the shade reaches the worst seed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")

@@ -1,13 +1,13 @@
 """Seeds side by side on one stack of networks, against a process for each seed.
 
     python benchmarks/seeds.py [--configs spread atoc_tuned maddpg_tuned] [--seeds 1 2 5 10]
-    python benchmarks/seeds.py --quick            a few seconds: does it run at all?
+    python benchmarks/seeds.py --quick            a few seconds: does it run?
 
 Trains S seeds of a config with `train_together` on one core and one thread, as a process of a sweep
-does, without evaluations and checkpoints on the way: environment steps per CPU second, summed over
-the seeds, between two lengths of training, so that what it takes to begin and to end cancels. A
-process for each seed is S = 1: processes share nothing. All numbers of seeds take turns, several
-times over; ratios are between medians.
+does, but without evaluations and checkpoints in between. The result is environment steps per CPU
+second, summed over the seeds. It is the difference of two lengths of training, so the costs of the
+start and the end cancel. S = 1 is a process for each seed: processes share nothing. All S take
+turns several times; ratios are between medians.
 """
 
 import argparse
@@ -33,7 +33,7 @@ QUIET = ("evaluate_every=0", "checkpoint_every=0", "replay_size=20000")
 
 
 def cpu_seconds(config: str, seeds: int, steps: int, more: Sequence[str] = ()) -> float:
-    """Of one process that trains so many seeds for so many steps each."""
+    """CPU seconds of one process that trains these seeds for `steps` each."""
     settings = [f"training.{setting}" for setting in (*QUIET, *more, f"log_every={steps}")]
     configs = {
         f"seed-{seed}": load_config(

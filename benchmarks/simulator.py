@@ -1,11 +1,11 @@
-"""How fast the particle world steps: next to MPE2, VMAS and JaxMARL, and with up to 100 000 agents.
+"""The speed of the particle world beside MPE2, VMAS and JaxMARL, and with up to 100 000 agents.
 
     python benchmarks/simulator.py [--agents 4 12 80] [--large 1000 10000 100000]
                                    [--scenarios NAME...] [--json FILE]
     python benchmarks/simulator.py --crossover      lanes against cells, for CELLS_FROM in world.py
 
-Times are CPU seconds on one core. Ours and the peers take turns, several times over, so that
-whatever else the machine does meets all of them. Ratios are between medians.
+Times are CPU seconds on one core. Ours and the peers take turns several times, so other load on the
+machine affects all of them. Ratios are between medians.
 """
 
 import argparse
@@ -41,11 +41,11 @@ BATCHES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
     "vmas": ((1024, 4096, 16384, 65536), (1024, 4096), (64, 1024)),
     "jaxmarl": ((1, 64, 1024, 4096), (1, 64, 1024), (1, 16)),
 }
-"""Worlds side by side, for up to 6, up to 20 and more agents: as many as still make a difference,
-or as can be waited for."""
+"""Worlds side by side, for up to 6, up to 20 and more agents, until more of them bring no speed or
+take too long."""
 
 TARGETS = {"mpe2": (20, 20, 20), "vmas": (8, 20, 20), "jaxmarl": (20, 20, 20)}
-"""How many times as fast we want to be in `spread`, for the same three sizes."""
+"""Target speeds in `spread`, relative to each peer, for the same three sizes."""
 
 ONE_WORLD, BEST_BATCH = 20, 5
 """The same for any scenario: of MPE2 with a single world, of the best of all at its best batch."""
@@ -82,13 +82,13 @@ HEADER = """
 
 
 def size(agents: int) -> int:
-    """Which column of the tables above is for so many agents."""
+    """The column of the tables above for this number of agents."""
     return 0 if agents <= 6 else 1 if agents <= 20 else 2
 
 
 @dataclass
 class Case:
-    """So many worlds of so many agents, and what one step of them all took, turn by turn."""
+    """A number of worlds and agents, and the times of one step of all of them, turn by turn."""
 
     library: str
     agents: int
@@ -99,7 +99,7 @@ class Case:
 
     @property
     def rate(self) -> float:
-        """Env-steps per second, the median."""
+        """The median of env-steps per second."""
         return self.worlds / statistics.median(self.seconds)
 
     def __str__(self) -> str:
@@ -111,7 +111,7 @@ class Case:
 
 @dataclass
 class Target:
-    """What we want of a figure, and what it is."""
+    """A figure and its target."""
 
     text: str
     value: float
@@ -125,7 +125,7 @@ class Target:
 
 
 def write_report(path: Path, about: list[str], **measured: Sequence[Any]) -> None:
-    """All measurements, lists of dataclasses by name, as JSON."""
+    """Write all measurements, lists of dataclasses by name, as JSON."""
     lists = {name: [*map(asdict, items)] for name, items in measured.items()}
     path.write_text(json.dumps({"about": about, **lists}, indent=1))
 
@@ -134,12 +134,12 @@ def write_report(path: Path, about: list[str], **measured: Sequence[Any]) -> Non
 
 
 def spread(agents: int) -> Spread:
-    """Without the neighbours' velocities, which the peers' agents do not see either."""
+    """`spread` without the neighbours' velocities, which the peers' agents do not see either."""
     return Spread(num_agents=agents, perceive_velocities=False)
 
 
 def as_it_comes(name: str) -> Scenario:
-    """The scenario with what MPE has in it."""
+    """The scenario with MPE's agents and landmarks."""
     parameters = {"episode_length": EPISODE, **AS_THEY_COME.get(name, {})}
     scenario = find_scenario(name)(**parameters)
     assert isinstance(scenario, Scenario)
@@ -147,7 +147,7 @@ def as_it_comes(name: str) -> Scenario:
 
 
 class Ours:
-    """Our worlds, stepped once: that compiles the kernels, or loads them."""
+    """Our worlds after one step, which compiles or loads the kernels."""
 
     def __init__(self, scenario: Scenario, worlds: int, **options: Any) -> None:
         self.world = ParticleWorld(scenario, worlds, **options)
@@ -163,14 +163,14 @@ class Ours:
         self.run(1)
 
     def run(self, steps: int) -> None:
-        """Step all worlds, each into a new episode when one is over."""
+        """Step all worlds; each begins a new episode when one is over."""
         for i in random_order(steps):
             step = self.world.step(self.actions[i])
             self.world.reset(step.done)
 
 
 class Peer:
-    """Another library, at work in a process of its own."""
+    """Another library in a process of its own."""
 
     def __init__(self, name: str, python: str, script: str = "stepping.py") -> None:
         self.name = name
@@ -194,8 +194,8 @@ class Peer:
         return json.loads(line)
 
     def seconds_per_step(self, seconds: float, **case: Any) -> float:
-        """CPU seconds for one step of the case, measured for about `seconds`. Raises RuntimeError
-        where the library fails."""
+        """CPU seconds of one step of the case, measured for about `seconds`. Raises RuntimeError if
+        the library fails."""
         print(json.dumps({**case, "seconds": seconds}), file=self._process.stdin, flush=True)
         answer = self._answer()
         if isinstance(answer, dict):
@@ -222,8 +222,8 @@ def start_peers(python: str) -> list[Peer]:
 def compare(
     name: str, scenario: Scenario, peers: list[Peer], seconds: float, **asked: Any
 ) -> list[Case]:
-    """Ours and the peers at all their batch sizes: ours, a peer, ours, the next peer, and so on.
-    Peers that do not have the scenario, or fail in it, are left out."""
+    """Time ours and the peers at all their batch sizes: ours, a peer, ours, the next peer, and so
+    on. Skips peers that lack the scenario or fail in it."""
     agents, peers = scenario.agent_count, [*peers]
     names = ["marl", *(peer.name for peer in peers)]
     cases = {
@@ -251,7 +251,7 @@ def compare(
 
 
 def targets(cases: list[Case]) -> list[Target]:
-    """Ours next to each of the peers, from the cases of one number of agents."""
+    """Our speed beside each peer's, from the cases of one number of agents."""
     agents, found = cases[0].agents, []
     for peer in dict.fromkeys(case.library for case in cases if case.library != "marl"):
         single = peer == "mpe2"
@@ -263,7 +263,7 @@ def targets(cases: list[Case]) -> list[Target]:
 
 
 def scenario_targets(cases: list[Case]) -> list[Target]:
-    """Ours next to the others, from the cases of one scenario."""
+    """Our speed beside the peers', from the cases of one scenario."""
     best: dict[str, float] = {}
     for case in cases:
         best[case.library] = max(best.get(case.library, 0.0), case.rate)
@@ -280,7 +280,7 @@ def scenario_targets(cases: list[Case]) -> list[Target]:
 
 
 def grow(sizes: list[int], seconds: float) -> list[Case]:
-    """Ours alone in large worlds: one at a time, and sixteen of the smallest."""
+    """Time our large worlds: one at a time, and sixteen of the smallest."""
     cases = [Case("marl", min(sizes), 16), *(Case("marl", agents, 1) for agents in sorted(sizes))]
     worlds = [Ours(spread(case.agents), case.worlds) for case in cases]
     for _ in range(ROUNDS):
@@ -292,7 +292,7 @@ def grow(sizes: list[int], seconds: float) -> list[Case]:
 
 
 def large_targets(cases: list[Case]) -> list[Target]:
-    """What the last of these worlds makes of every agent, and next to the best with the fewest."""
+    """Cost per agent in the largest world relative to the smallest, and its agent-steps."""
     few, many = cases[0].agents, cases[-1].agents
     agent_steps = cases[-1].rate * many
     best = max(case.rate * few for case in cases if case.agents == few)
@@ -317,7 +317,7 @@ def memory(agents: int, worlds: int) -> float:
 
 
 def crossover(seconds: float) -> None:
-    """Lanes against cells; says from which number of agents on cells win."""
+    """Time lanes against cells, and print the number of agents from which cells win."""
     sizes = (5, 10, 20, 40, 80, 160, 320, 640)
     print("Time with lanes over time with cells; cells win above 1.\n")
     print("  worlds" + "".join(f"{f'N={n}':>8}" for n in sizes) + "   cells win from N, CELLS_FROM")
@@ -341,7 +341,7 @@ def crossover(seconds: float) -> None:
 
 
 def pin() -> None:
-    """Keep to one core, we and the processes that we start."""
+    """Bind this process and its children to one core."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 

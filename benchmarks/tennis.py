@@ -1,16 +1,16 @@
-"""Tennis: how fast the world is, and how soon and how well three algorithms play it.
+"""Tennis: the speed of the world, and the learning speed and scores of three algorithms.
 
     python benchmarks/tennis.py speed
     python benchmarks/tennis.py noise
     python benchmarks/tennis.py learning [--trained] [--plot docs/tennis.png]
     python benchmarks/tennis.py cures [--trained]
 
-`noise` says what exploring costs those who know how to play. `learning` trains the sweeps
-experiments/tennis.json and tennis_legacy.json (`marl sweep`; what is finished is not trained again,
-what was interrupted goes on). It says when the average score of 100 consecutive episodes of the
-training was 0.5 and 1.0, what became of it, and how the final policies play 300 rallies on serves
-that served for nothing else. `cures` trains experiments/tennis_cures.json and says how far greedy
-play swings in the second half of the training.
+`noise` measures the score that exploration costs a perfect policy. `learning` trains the sweeps
+experiments/tennis.json and tennis_legacy.json with `marl sweep`, which skips finished runs and
+continues interrupted ones. It prints when the average score of 100 consecutive training episodes
+reached 0.5 and 1.0, how long it stayed there, and the scores of the final policies in 300 rallies
+on serves that nothing else uses. `cures` trains experiments/tennis_cures.json and prints the swings
+of greedy play in the second half of training.
 """
 
 import argparse
@@ -48,8 +48,8 @@ YARDSTICKS = ("random", "still", "landing")
 
 
 def speed() -> Table:
-    """Environment steps per second of one core through the public interface, players still or
-    running; the median of `REPEATS`."""
+    """Environment steps per second on one core through the public interface, players at rest or
+    running: the median of `REPEATS`."""
     rows = []
     for courts in COURTS:
         world = Tennis().make_world(courts, seed=0)
@@ -71,7 +71,7 @@ def speed() -> Table:
 
 
 def noise() -> Table:
-    """The score of `landing`, which never misses, with gaussian noise on its actions."""
+    """The score of `landing`, which never misses, with Gaussian noise on its actions."""
     rows = []
     for sigma in SIGMAS:
 
@@ -103,7 +103,7 @@ Curve = dict[str, np.ndarray]
 
 
 def curve(run: str) -> Curve:
-    """From the log of a run."""
+    """The learning curve in a run's log."""
     lines = [line for line in read_log(Run(run).stats) if "last_100" in line]
     return {
         "score": np.array([line["last_100"]["score"] for line in lines]),
@@ -114,20 +114,20 @@ def curve(run: str) -> Curve:
 
 
 def reached(own: Curve, mark: float) -> dict[str, float] | None:
-    """What it took until the average was there first; None: it never was."""
+    """The point of the curve where the average first reaches this score; None: nowhere."""
     there = np.flatnonzero(own["score"] >= mark)
     return {name: float(own[name][there[0]]) for name in own} if len(there) else None
 
 
 def kept(own: Curve, mark: float) -> float:
-    """In what share of the rest of the training, in steps, the average stayed there; NaN: it never
-    was."""
+    """The share of the later curve with the average at this score or above; NaN: it never reached
+    it."""
     there = np.flatnonzero(own["score"] >= mark)
     return float((own["score"][there[0] :] >= mark).mean()) if len(there) else float("nan")
 
 
 def span(values: list[float]) -> str:
-    """The median of the runs, and the least and the most."""
+    """The median of the runs, with the smallest and the largest value."""
     digits = 1 if max(values) < 10 else 0
     return (
         f"{np.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
@@ -135,7 +135,7 @@ def span(values: list[float]) -> str:
 
 
 def when(curves: list[Curve], mark: float) -> list[str]:
-    """Episodes and CPU seconds until the average was there; how many runs, if not all."""
+    """Episodes and CPU seconds until the average reached this score; the runs, if not all."""
     found = [at for own in curves if (at := reached(own, mark))]
     if not found:
         return ["never", "never"]
@@ -144,7 +144,7 @@ def when(curves: list[Curve], mark: float) -> list[str]:
 
 
 def played(name: str, settings: tuple[str, ...] = ()) -> float:
-    """The mean score of a policy, greedy."""
+    """The mean score of a greedy policy."""
     subject = find_policy(name, settings)
     seed = subject.config.evaluation.seed
     result: dict[str, Any] = evaluation.evaluate(subject.policy, subject.world, 2, RALLIES, seed)
@@ -152,7 +152,7 @@ def played(name: str, settings: tuple[str, ...] = ()) -> float:
 
 
 def last_evaluated(runs: list[str]) -> str:
-    """What the weights at the end of the training scored, when they were evaluated there."""
+    """The score of the final weights in the last evaluation of training."""
     logs = [[line for line in read_log(Run(run).stats) if "evaluation" in line] for run in runs]
     scores = [log[-1]["evaluation"]["score"] for log in logs if log]
     return span(scores) if scores else "-"
@@ -184,8 +184,8 @@ def learnt(groups: list[Entry]) -> Table:
 
 
 def swings(groups: list[Entry]) -> Table:
-    """What the evaluations in the second half of the training say of each config: 200 rallies each,
-    on the same serves every time."""
+    """Evaluations of each config in the second half of training: 200 rallies, on the same serves
+    every time."""
     headings = ["config", "mean", "below 2.0", "worst", "largest fall", "last, median (worst)"]
     rows = []
     for group in groups:
@@ -214,7 +214,7 @@ def swings(groups: list[Entry]) -> Table:
 
 
 def plot(groups: list[Entry], path: Path) -> None:
-    """The curves of all runs over episodes and CPU seconds."""
+    """Plot the curves of all runs over episodes and CPU seconds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")

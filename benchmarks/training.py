@@ -1,12 +1,12 @@
-"""Where the time of a training run goes, and how fast training is from end to end.
+"""The time of each part of training, and the speed of training from end to end.
 
     python benchmarks/training.py [CONFIG ...] [--steps 20000] [--json FILE]
-    python benchmarks/training.py --quick           a few seconds: does it run at all?
+    python benchmarks/training.py --quick           a few seconds: does it run?
 
-For each config (atoc and spread unless told otherwise; N=4): CPU milliseconds per environment step
-of the training loop's parts, medians of several turns, with a full replay; the same loop without
-the timers; what `marl train` itself makes of it, evaluations left out; and the floor, which is the
-time that the matrix products of an update take alone. One core, one thread, CPU time.
+For each config (default: atoc and spread; N=4): CPU milliseconds per environment step of each part
+of the training loop with a full replay (medians of several turns), of the same loop without timers,
+and of `marl train` without its evaluations; and the floor: the matrix products of an update alone.
+One core, one thread, CPU time.
 """
 
 import argparse
@@ -57,13 +57,13 @@ log, once learning is under way; that is logging and all checks, but no evaluati
 
 
 class Clock:
-    """CPU seconds by part of the loop."""
+    """CPU seconds of each part of the loop."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
     def timed(self, part: str, call: Callable[..., T]) -> Callable[..., T]:
-        """`call`, its time being counted."""
+        """Call `call` and count its time."""
 
         def counted(*args: Any) -> T:
             start = time.process_time()
@@ -75,7 +75,7 @@ class Clock:
 
 
 class Loop:
-    """A training run in memory: the loop of `marl.training.loop`, without its log and files."""
+    """A training run in memory: the loop of `marl.training.loop` without log and files."""
 
     def __init__(self, config: Config, clock: Clock | None = None) -> None:
         t = self.training = config.training
@@ -103,7 +103,7 @@ class Loop:
         self.steps = 0
 
     def run(self, steps: int) -> None:
-        """Train for so many environment steps."""
+        """Train for this number of environment steps."""
         t, end = self.training, self.steps + steps
         while self.steps < end:
             self.agent.anneal(min(1.0, self.steps / t.steps))
@@ -115,7 +115,7 @@ class Loop:
 
 
 class Products(TorchDispatchMode):
-    """Notes operands of the shapes and layouts of every matrix product that torch computes."""
+    """Keeps operands with the shapes and layouts of all matrix products that torch computes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Products(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def run(self, times: int) -> None:
-        """Multiply them all, and do nothing else."""
+        """Compute all products, and nothing else."""
         with torch.no_grad():
             for _ in range(times):
                 for a, b in self.operands:
@@ -137,7 +137,7 @@ class Products(TorchDispatchMode):
 
 @dataclass
 class Result:
-    """What was measured of one config."""
+    """The measurements of one config."""
 
     config: str
     milliseconds: dict[str, float]  # per environment step
@@ -164,7 +164,7 @@ class Result:
 
 
 def measure(path: Path, settings: list[str], steps: int, seconds: float) -> Result:
-    """Everything about one config."""
+    """Measure one config."""
     config = load_config(path, settings)
     t = config.training
     clock = Clock()
@@ -210,8 +210,8 @@ def measure(path: Path, settings: list[str], steps: int, seconds: float) -> Resu
 
 
 def train(path: Path, settings: list[str], steps: int) -> float:
-    """Env-steps per CPU-second of `marl train`, from the first line of its log in which it learns
-    to the last."""
+    """Env-steps per CPU-second of `marl train`, from the first line of its log with updates to the
+    last."""
     starts = load_config(path, settings).training.learning_starts
     steps += starts
     quiet = ("training.evaluate_every=0", "training.checkpoint_every=0")

@@ -1,12 +1,12 @@
-"""What one update of all N agents' networks takes: stacked, as marl does it, and in a plain loop.
+"""The time of one update of all N agents' networks: stacked, as in marl, and in a plain loop.
 
     python benchmarks/updates.py [--agents 4 12] [--batches 8 128 256 1024] [--json FILE]
-    python benchmarks/updates.py --quick            a few seconds: does it run at all?
+    python benchmarks/updates.py --quick            a few seconds: does it run?
 
-`Loop` is the same mathematics as most code bases write it: agent after agent, PyTorch's own layers,
-one fused Adam for each network. Before anything is timed, both must agree on a few updates. Times
-are CPU seconds on one core and one thread; all contenders take turns, several times over, so that
-whatever else the machine does meets all of them. Ratios are between medians.
+`Loop` has the same mathematics in the usual form: agent after agent, PyTorch's layers, one fused
+Adam for each network. Both must agree on a few updates before they are timed. Times are CPU seconds
+on one core and one thread. All contenders take turns several times, so other load on the machine
+affects all of them. Ratios are between medians.
 """
 
 import argparse
@@ -48,7 +48,7 @@ TARGETS = {
     ("ddpg", 12, 8): 5,
     ("maddpg", 12, 8): 5,
 }
-"""How many times as fast as the loop we want to be."""
+"""Target speeds, relative to the loop."""
 PEERS = ("benchmarl",)
 PEER_SIZES = {"agents": 4, "batch": 128}
 PEER_OBSERVATION = 18  # numbers, in VMAS's simple_spread with 4 agents
@@ -64,7 +64,7 @@ bf16: ours, the update within torch.autocast("cpu", torch.bfloat16); for informa
 
 
 class Ours:
-    """Our agent, which updates all its networks at once."""
+    """Our agent: one update of all networks at once."""
 
     def __init__(self, agent: Agent, batch: Batch, bf16: bool = False) -> None:
         self.agent, self.batch, self.bf16 = agent, {"agents": batch}, bf16
@@ -77,7 +77,7 @@ class Ours:
 
 
 class Loop:
-    """The same updates, one agent after the other."""
+    """The same updates, agent after agent."""
 
     def __init__(self, agent: Agent, group: Group, config: DDPGConfig, batch: Batch) -> None:
         self.config, self.batch = config, batch
@@ -98,7 +98,7 @@ class Loop:
             self.update(self.batch)
 
     def update(self, batch: Batch) -> None:
-        """One update of everybody; [B, N, ...]."""
+        """One update of all agents; [B, N, ...]."""
         o, a, next_o = batch.observation, batch.action, batch.next_observation
         reward, terminated = batch.reward, batch.terminated
         c = self.config
@@ -135,13 +135,13 @@ class Loop:
 
     @torch.no_grad()
     def load(self, agent: Agent) -> None:
-        """Take over the agent's actors and critics."""
+        """Copy the agent's actors and critics."""
         for own, theirs in zip(self._parameters(), self._weights_of(agent), strict=True):
             own.copy_(theirs)
 
     @torch.no_grad()
     def difference(self, agent: Agent) -> float:
-        """From the agent's actors and critics: the largest of any weight."""
+        """The largest difference of any weight from the agent's actors and critics."""
         pairs = zip(self._parameters(), self._weights_of(agent), strict=True)
         return max(float((own - theirs).abs().max()) for own, theirs in pairs)
 
@@ -169,7 +169,7 @@ class Loop:
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers of these sizes with LeakyReLU between them."""
+    """Linear layers of these sizes, with LeakyReLU between them."""
     layers: list[nn.Module] = [nn.Linear(sizes[0], sizes[1])]
     for inputs, outputs in itertools.pairwise(sizes[1:]):
         layers += [nn.LeakyReLU(), nn.Linear(inputs, outputs)]
@@ -182,7 +182,7 @@ def adam(net: nn.Module, rate: float) -> torch.optim.Adam:
 
 @torch.no_grad()
 def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
-    """Move a target network a little closer to its source."""
+    """Move a target network one step towards its source."""
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)
 
 
@@ -191,7 +191,7 @@ def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
 
 @dataclass
 class Case:
-    """One update of so many agents on a batch of so many rows, and what it took, turn by turn."""
+    """Numbers of agents and rows in a batch, and the times of one update, turn by turn."""
 
     contender: str
     name: str
@@ -205,7 +205,7 @@ class Case:
 
 
 def spread(agents: int) -> Group:
-    """The group of spread's agents, as it comes."""
+    """The group of `spread`'s agents, with default settings."""
     return Spread(num_agents=agents).groups["agents"]
 
 
@@ -214,7 +214,7 @@ def make(group: Group, config: DDPGConfig) -> Agent:
 
 
 def random_batch(group: Group, rows: int, seed: int = 0) -> Batch:
-    """Transitions made up at random; one in ten ends."""
+    """Random transitions; one in ten terminates."""
     generator = torch.Generator().manual_seed(seed)
     n, (o,), (a,) = len(group), group.observation_space.shape, group.action_space.shape
     return Batch(
@@ -227,8 +227,8 @@ def random_batch(group: Group, rows: int, seed: int = 0) -> Batch:
 
 
 def disagreement(name: str, agents: int) -> float:
-    """Between ours and the loop after some updates from the same weights; with fast targets, as
-    otherwise nobody would notice if they did not move at all."""
+    """The difference between ours and the loop after some updates from the same weights. Targets
+    move fast, so the comparison sees targets that do not move."""
     group, config = spread(agents), DDPGConfig(name=name, tau=0.5)
     agent = make(group, config)
     loop = Loop(agent, group, config, random_batch(group, 1))
@@ -240,7 +240,7 @@ def disagreement(name: str, agents: int) -> float:
 
 
 def compare(name: str, agents: int, rows: int, bf16: bool, seconds: float) -> list[Case]:
-    """Ours, the loop, ours in bf16, and again."""
+    """Time ours, the loop, ours in bf16, in turn."""
     group, config = spread(agents), DDPGConfig(name=name)
     batch = random_batch(group, rows)
     runs = {
@@ -258,7 +258,7 @@ def compare(name: str, agents: int, rows: int, bf16: bool, seconds: float) -> li
 
 
 def against(peer: Peer, seconds: float) -> list[Case]:
-    """Our MADDPG and a peer's, with the same sizes of everything."""
+    """Time our MADDPG and a peer's, with equal sizes."""
     agents, rows = PEER_SIZES.values()
     observation = Box(-np.inf, np.inf, (PEER_OBSERVATION,), np.float32)
     group = Group(spread(agents).names, observation, Box(-1.0, 1.0, (2,), np.float32))
@@ -273,7 +273,7 @@ def against(peer: Peer, seconds: float) -> list[Case]:
 
 
 def row(cases: list[Case]) -> str:
-    """A line of the table."""
+    """A row of the table."""
     time = {case.contender: case.milliseconds for case in cases}
     line = f"{cases[0].name:>8} {cases[0].agents:>7} {cases[0].batch:>7}"
     line += f"{time['stacked']:>10.2f}{time['loop']:>10.2f}{time['loop'] / time['stacked']:>8.2f}"

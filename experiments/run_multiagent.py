@@ -1,10 +1,10 @@
-r"""The original's command line: train on a particle world, or look at what was trained before.
+r"""The original's command line: train on a particle world, or show a trained run.
 
     python experiments/run_multiagent.py --type ATOC --num-agents 4 --name first
     python experiments/run_multiagent.py --render --deserialize \
         data/models/first/weights.safetensors
 
-Without --deserialize a new run is trained, and --benchmark, --render and --gif show what it learnt.
+Without --deserialize, this trains a new run; --benchmark, --render and --gif show its policy.
 A flag that is not typed never overrides the config.
 """
 
@@ -19,7 +19,7 @@ from marl.errors import run_command
 
 
 def main() -> None:
-    """Parse, train or load, then measure and show."""
+    """Parse the flags, train or load a run, then measure and show it."""
     options = parse()
     kind = options.pop("type", None)
     settings = [f"{key}={json.dumps(options[flag])}" for flag, key in SETTINGS if flag in options]

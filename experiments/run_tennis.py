@@ -4,8 +4,8 @@ r"""Watch the trained tennis players, or train others.
     python experiments/run_tennis.py -m MADDPG_PSNE -t 300 --gif rally.gif
     python experiments/run_tennis.py -m MADDPG --train
 
-Plays for so many steps, rally after rally, and prints the score of each and the average. With
---train a new run is trained first (data/json/tennis_MODEL.json), and that is what plays.
+Plays rallies for -t steps, and prints the score of each and the average. With --train, it first
+trains a new run of data/json/tennis_MODEL.json, which then plays.
 """
 
 import argparse
@@ -30,7 +30,7 @@ FPS = 20.0  # twice as fast as it is
 
 
 def main() -> None:
-    """Train or load, play, and say how it went."""
+    """Train or load a run, play, and print the scores."""
     options = parse()
     name = f"tennis_{options.model.lower()}"
     if options.train:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def rallies(name: str, steps: int, seed: int, scores: list[float]) -> Iterator[World]:
-    """The court after each step. Prints the score of each episode that ends and adds it to
+    """Yield the court after each step. Print the score of each finished episode and add it to
     `scores`."""
     subject = find_policy(name)
     world = subject.world.make_world(1, seed)
@@ -73,12 +73,12 @@ def rallies(name: str, steps: int, seed: int, scores: list[float]) -> Iterator[W
 
 
 def pictures(worlds: Iterator[World]) -> Iterator[Scene]:
-    """Of the court, after each step."""
+    """Pictures of the court, one for each step."""
     return (world.scene() for world in worlds)
 
 
 def parse() -> argparse.Namespace:
-    """What was typed."""
+    """The typed flags."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("-m", "--model", choices=MODELS, default="SADDPG", help="default: SADDPG")

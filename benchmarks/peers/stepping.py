@@ -2,10 +2,10 @@
 
     python stepping.py mpe2|vmas|jaxmarl
 
-runs in an interpreter that has that library (marl itself is not needed). It prints
-{"versions": text} or {"missing": why}; then it answers every line {"scenario": NAME, "worlds": E,
-"seconds": S} on standard input with the CPU seconds that one step of all E worlds takes, or with
-{"failed": why}. With "agents": N, `spread` has so many; else scenarios are as they come.
+It runs in an interpreter that has that library, without marl. It prints {"versions": text} or
+{"missing": why}. Then it answers each line {"scenario": NAME, "worlds": E, "seconds": S} on
+standard input with the CPU seconds of one step of all E worlds, or with {"failed": why}. "agents":
+N sets the number of agents of `spread`; other scenarios have their defaults.
 """
 
 import importlib
@@ -29,16 +29,16 @@ Run = Callable[[int], object]
 
 
 def random_actions(space: Any, *worlds: int, rng: np.random.Generator) -> np.ndarray:
-    """Batches of uniform actions [BATCHES, *worlds, *shape], which for every agent average to the
-    middle of the space (Box): taken in random order they make a random walk, without a drift that
-    would empty the square."""
+    """Batches of uniform actions [BATCHES, *worlds, *shape]. Each agent's mean is the middle of the
+    space (Box), so in random order they make a random walk without drift, which would empty the
+    square."""
     size = (BATCHES // 2, *worlds, *space.shape)
     half = rng.uniform(space.low, space.high, size)
     return np.concatenate([half, space.low + space.high - half]).astype(np.float32)
 
 
 def random_order(steps: int) -> np.ndarray:
-    """Which batch of actions to take in each step."""
+    """The batch of actions for each step."""
     return np.random.default_rng(1).integers(BATCHES, size=steps)
 
 
@@ -55,12 +55,12 @@ def seconds_per_step(run: Run, seconds: float, multiple: int = 1) -> float:
 
 
 def mpe_name(scenario: str) -> str:
-    """What MPE calls our scenario."""
+    """MPE's name of our scenario."""
     return scenario if scenario == "simple" else f"simple_{scenario}"
 
 
 def versioned(scenario: str) -> str:
-    """The same with the version that all of them have."""
+    """The name with the version that all of MPE's scenarios have."""
     return f"{mpe_name(scenario)}_v{4 if scenario == 'speaker_listener' else 3}"
 
 
@@ -166,7 +166,7 @@ PEERS: Peers = {
 
 
 def serve(peers: Peers) -> None:
-    """Answer every line of standard input with the time that what it asks for takes, as above."""
+    """Answer each line of standard input with the time of a step, as above."""
     peer = sys.argv[1]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the libraries print is no answer

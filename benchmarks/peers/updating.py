@@ -2,9 +2,9 @@
 
     python updating.py benchmarl
 
-runs in an interpreter that has that library (marl itself is not needed). It prints
-{"versions": text} or {"missing": why}; then it answers every line {"agents": N, "batch": B,
-"seconds": S} on standard input with the CPU seconds that one update of all N agents takes.
+It runs in an interpreter that has that library, without marl. It prints {"versions": text} or
+{"missing": why}. Then it answers each line {"agents": N, "batch": B, "seconds": S} on standard
+input with the CPU seconds of one update of all N agents.
 """
 
 import atexit

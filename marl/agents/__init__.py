@@ -27,7 +27,7 @@ REGISTRY: dict[str, AgentKind] = {
 }
 
 
-ENTRY_POINTS = "marl.agents"  # of packages that offer agents
+ENTRY_POINTS = "marl.agents"  # entry points of packages with agents
 
 
 def agent_names() -> tuple[str, ...]:

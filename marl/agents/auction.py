@@ -40,7 +40,7 @@ from marl.learning.record import Batch, Columns, columns_of
 from marl.worlds.base import Arrays, Neighbours
 from marl.worlds.spaces import Group, Part, pieces
 
-STEP, BONUS, FADE = 0.05, 0.1, 0.9  # of prices, in world units; FADE: factor in each round
+STEP, BONUS, FADE = 0.05, 0.1, 0.9  # prices in world units; FADE: their factor in each round
 
 
 class AuctionConfig(DDPGConfig, HearingConfig):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from marl.worlds.spaces import Part
 
-_ELEMENTS = 8  # of the square's symmetry group: four rotations, with or without a reflection
+_ELEMENTS = 8  # symmetries of the square: four rotations, each with or without a reflection
 
 
 def _vector_columns(parts: Sequence[Part]) -> list[int]:

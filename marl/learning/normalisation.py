@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from marl.worlds.spaces import Part
 
-LIMIT = 10.0  # of a normalised number, in standard deviations
+LIMIT = 10.0  # largest normalised number, in standard deviations
 
 
 class Normaliser(nn.Module):

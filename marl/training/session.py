@@ -23,7 +23,7 @@ from marl.runs.run import Run
 from marl.training.reward_sharing import RewardSharing
 from marl.worlds.base import Step, World
 
-EVALUATION_EPISODES = 200  # of an evaluation in training, on starts that nothing else uses; with
+EVALUATION_EPISODES = 200  # in each evaluation of training, on starts that nothing else uses; with
 # other numbers of agents, episodes times agents stays the same
 SLOW_EVALUATION_EPISODES = 20  # the same for slow worlds
 LAST = 100  # training episodes in the average of outcomes
@@ -69,7 +69,7 @@ class Session:
             name: deque(maxlen=LAST) for name in sorted(self.world.outcomes)
         }
         self.best: dict[str, Tensor] = {}  # training.publish "best": the weights of ...
-        self.results: list[dict[str, Any]] = []  # of the last evaluation
+        self.results: list[dict[str, Any]] = []  # results of the last evaluation
         self.best_score: float | None = None  # ... the evaluation with the highest first metric
         self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
         if checkpoint is None:
