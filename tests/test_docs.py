@@ -47,6 +47,7 @@ COMMANDS = make_parser()._subparsers._group_actions[0].choices
 TINY = {
     "training.steps": 400,
     "training.learning_starts": 100,
+    "training.batch_size": 32,
     "training.evaluate_every": 200,
     "evaluation.episodes": 2,
     "world.episode_length": 10,
@@ -159,6 +160,7 @@ def test_commands_in_the_text_exist():
                 assert {*flags} <= {word.strip("[],") for word in known}, (page, code)
 
 
+@pytest.mark.long
 def test_the_agent_learns(folder, capsys):
     """More in a few seconds than one that has learnt nothing would ever find."""
     for block in blocks("docs/your-own-agent.md"):
