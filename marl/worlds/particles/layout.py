@@ -1,6 +1,7 @@
 """The memory layout of the bodies of a world for compiled code, and the interface of its rules."""
 
 from collections import namedtuple
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -44,6 +45,60 @@ class Body(BaseModel):
     collides: bool = True
     movable: bool = True  # for agents; landmarks never move
     colour: tuple[int, int, int, int] = (64, 64, 64, 255)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How `num_worlds` worlds share out into blocks: so many `lanes` abreast, or, with one, each on
+    its own, without an axis for it."""
+
+    num_worlds: int
+    lanes: int
+    dtype: np.dtype
+
+    @property
+    def count(self) -> int:
+        """Of the blocks; lanes of the last one may be empty."""
+        return -(-self.num_worlds // self.lanes)
+
+    @property
+    def trailing(self) -> tuple[int, ...]:
+        """The last axis of arrays, if there is one."""
+        return (self.lanes,) if self.lanes > 1 else ()
+
+    def zeros(self, rows: int, columns: int) -> np.ndarray:
+        """[blocks, rows, columns] + lanes."""
+        return np.zeros((self.count, rows, columns, *self.trailing), self.dtype)
+
+    def bodies(self, bodies: list[Body]) -> Bodies:
+        """Bodies with these constants, in every block; at rest in the middle."""
+        return Bodies(
+            self.zeros(len(bodies), 2),
+            self.zeros(len(bodies), 2),
+            np.array([body.radius for body in bodies], self.dtype),
+            float(max((body.radius for body in bodies), default=0.0)),
+            np.array([body.mass for body in bodies], self.dtype),
+            np.array([body.max_speed for body in bodies], self.dtype),
+            np.array([body.collides for body in bodies], bool),
+            np.array([body.movable for body in bodies], bool),
+            None,
+        )
+
+    def unpacked(self, array: np.ndarray) -> np.ndarray:
+        """[E, n, size] from [blocks, n, size] + lanes, as a copy."""
+        if self.lanes > 1:
+            worlds = self.count * self.lanes
+            array = np.moveaxis(array, -1, 1).reshape(worlds, *array.shape[1:3])
+        return array[: self.num_worlds].copy()
+
+    def pack(self, array: np.ndarray, values: np.ndarray) -> None:
+        """Write [E, n, size] into [blocks, n, size] + lanes."""
+        padded = np.zeros((self.count * self.lanes, *values.shape[1:]), self.dtype)
+        padded[: self.num_worlds] = values
+        if self.lanes > 1:
+            padded = padded.reshape(self.count, self.lanes, *values.shape[1:])
+            padded = np.moveaxis(padded, 1, -1)
+        array[:] = padded
 
 
 class Rules(Protocol):

@@ -24,7 +24,7 @@ from marl.worlds.particles.kernels import (
     step_blocks,
 )
 from marl.worlds.particles.lanes import WIDTH
-from marl.worlds.particles.layout import Bodies, Body, Rules
+from marl.worlds.particles.layout import Blocks, Bodies, Rules
 from marl.worlds.particles.neighbours import new_cells
 from marl.worlds.scene import Scene
 
@@ -67,14 +67,13 @@ class ParticleWorld(World):
             lanes_for_each = -(-num_worlds // WIDTH) * WIDTH / num_worlds  # empty ones cost as much
             crowded = len(scenario.agents) * lanes_for_each >= CELLS_FROM
             search = "cells" if crowded else "lanes"
-        self._lanes = WIDTH if search == "lanes" else 1
-        self._blocks = -(-num_worlds // self._lanes)
-        self._agents = self._bodies(scenario.agents)
-        self._landmarks = self._bodies(scenario.landmarks)
-        self._messages = self._lanes_of(len(scenario.agents), scenario.message_size)
-        self._goals = self._lanes_of(scenario.num_goals, 1)
+        self._blocks = blocks = Blocks(num_worlds, WIDTH if search == "lanes" else 1, self.dtype)
+        self._agents = blocks.bodies(scenario.agents)
+        self._landmarks = blocks.bodies(scenario.landmarks)
+        self._messages = blocks.zeros(len(scenario.agents), scenario.message_size)
+        self._goals = blocks.zeros(scenario.num_goals, 1)
 
-        shares = np.linspace(0, self._blocks, min(num_threads, self._blocks) + 1).astype(int)
+        shares = np.linspace(0, blocks.count, min(num_threads, blocks.count) + 1).astype(int)
         self._ranges = [(int(a), int(b)) for a, b in itertools.pairwise(shares)]
         self._states = [self._with_scratch() for _ in self._ranges]
         self._pool = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
@@ -91,33 +90,15 @@ class ParticleWorld(World):
         ends = np.cumsum([len(group) for group in self.groups.values()]).tolist()
         starts = [0, *ends[:-1]]
         self._columns = dict(zip(self.groups, map(slice, starts, ends), strict=True))
-        self._every_block = np.ones(self._blocks, bool)
+        self._every_block = np.ones(blocks.count, bool)
         self._no_actions = tuple(self._new_arrays(self._acted).values())
         self._never = self._constant(False)
         self._always = self._constant(True)
 
-    def _lanes_of(self, rows: int, columns: int) -> np.ndarray:
-        """Zeros [blocks, rows, columns] + lanes."""
-        lanes = (self._lanes,) if self._lanes > 1 else ()
-        return np.zeros((self._blocks, rows, columns, *lanes), self.dtype)
-
-    def _bodies(self, bodies: list[Body]) -> Bodies:
-        return Bodies(
-            self._lanes_of(len(bodies), 2),
-            self._lanes_of(len(bodies), 2),
-            np.array([body.radius for body in bodies], self.dtype),
-            float(max((body.radius for body in bodies), default=0.0)),
-            np.array([body.mass for body in bodies], self.dtype),
-            np.array([body.max_speed for body in bodies], self.dtype),
-            np.array([body.collides for body in bodies], bool),
-            np.array([body.movable for body in bodies], bool),
-            None,
-        )
-
     def _with_scratch(self) -> State:
         """The state as one thread sees it, with cells of its own to sort into."""
         agents, landmarks, half_size = self._agents, self._landmarks, float(self.scenario.half_size)
-        if self._lanes == 1:
+        if self._blocks.lanes == 1:
             agents, landmarks = (
                 bodies._replace(cells=new_cells(len(bodies.radius), half_size, self.dtype))
                 for bodies in (agents, landmarks)
@@ -178,8 +159,8 @@ class ParticleWorld(World):
             observation = {g: array.copy() for g, array in self._observation.items()}
         else:
             observation = self._new_arrays(self._observed)
-        chosen = np.zeros(self._blocks, bool)
-        chosen[np.flatnonzero(mask) // self._lanes] = True
+        chosen = np.zeros(self._blocks.count, bool)
+        chosen[np.flatnonzero(mask) // self._blocks.lanes] = True
         self._run(False, chosen, self._no_actions, observation)
         self._observation = observation
 
@@ -189,20 +170,20 @@ class ParticleWorld(World):
         """Run the step kernel, on every thread's share of the blocks; return reward [E, n] and
         metrics [M, E]."""
         reward = np.empty((self.num_worlds, 1, len(self._agents.radius)), self.dtype)
-        lanes = (self._lanes,) if self._lanes > 1 else ()
-        metrics = np.empty((len(self.scenario.metrics), self._blocks, *lanes), self.dtype)
+        rows, blocks = len(self.scenario.metrics), self._blocks
+        metrics = np.empty((rows, blocks.count, *blocks.trailing), self.dtype)
         args = (moving, chosen, actions, tuple(observation.values()), reward, metrics)
         if self._pool is None:
             self._step(self.scenario, self._states[0], *args, *self._ranges[0])
         else:
             self._step.prepare(self.scenario, self._states[0], *args, *self._ranges[0])
             jobs = [
-                self._pool.submit(self._step, self.scenario, state, *args, *blocks)
-                for state, blocks in zip(self._states, self._ranges, strict=True)
+                self._pool.submit(self._step, self.scenario, state, *args, *share)
+                for state, share in zip(self._states, self._ranges, strict=True)
             ]
             for job in jobs:
                 job.result()
-        metrics = metrics.reshape(len(metrics), self._blocks * self._lanes)
+        metrics = metrics.reshape(rows, blocks.count * blocks.lanes)
         return reward[:, 0], metrics[:, : self.num_worlds]
 
     def _shapes(self, space: str) -> dict[str, tuple[int, ...]]:
@@ -294,37 +275,23 @@ class ParticleWorld(World):
 
     # ------------------------------------------------------------------------------------ the state
 
-    def _unpacked(self, array: np.ndarray) -> np.ndarray:
-        """[E, n, size] from [blocks, n, size] + lanes, as a copy."""
-        if self._lanes > 1:
-            worlds = self._blocks * self._lanes
-            array = np.moveaxis(array, -1, 1).reshape(worlds, *array.shape[1:3])
-        return array[: self.num_worlds].copy()
-
-    def _pack(self, array: np.ndarray, values: np.ndarray) -> None:
-        """Write [E, n, size] into [blocks, n, size] + lanes."""
-        padded = np.zeros((self._blocks * self._lanes, *values.shape[1:]), self.dtype)
-        padded[: self.num_worlds] = values
-        if self._lanes > 1:
-            padded = padded.reshape(self._blocks, self._lanes, *values.shape[1:])
-            padded = np.moveaxis(padded, 1, -1)
-        array[:] = padded
-
     def positions(self) -> tuple[np.ndarray, np.ndarray]:
         """Where agents and landmarks are: [E, n, 2] and [E, m, 2]."""
-        return self._unpacked(self._agents.position), self._unpacked(self._landmarks.position)
+        return self._blocks.unpacked(self._agents.position), self._blocks.unpacked(
+            self._landmarks.position
+        )
 
     def velocities(self) -> np.ndarray:
         """How fast the agents move: [E, n, 2]."""
-        return self._unpacked(self._agents.velocity)
+        return self._blocks.unpacked(self._agents.velocity)
 
     def messages(self) -> np.ndarray:
         """What the agents said in the last step: [E, n, message_size]."""
-        return self._unpacked(self._messages)
+        return self._blocks.unpacked(self._messages)
 
     def goals(self) -> np.ndarray:
         """What was chosen when the episodes began: [E, num_goals]."""
-        return self._unpacked(self._goals)[..., 0]
+        return self._blocks.unpacked(self._goals)[..., 0]
 
     def set_state(
         self,
@@ -341,13 +308,13 @@ class ParticleWorld(World):
         were."""
         if not self._observation:
             self.reset()
-        self._pack(self._agents.position, positions)
-        self._pack(self._agents.velocity, velocities)
-        self._pack(self._landmarks.position, landmarks)
+        self._blocks.pack(self._agents.position, positions)
+        self._blocks.pack(self._agents.velocity, velocities)
+        self._blocks.pack(self._landmarks.position, landmarks)
         if messages is not None:
-            self._pack(self._messages, messages)
+            self._blocks.pack(self._messages, messages)
         if goals is not None:
-            self._pack(self._goals, goals[..., None])
+            self._blocks.pack(self._goals, goals[..., None])
         self._look(np.ones(self.num_worlds, bool))
         return self._observation
 

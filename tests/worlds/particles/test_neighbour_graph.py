@@ -79,7 +79,7 @@ def test_neighbours_are_brute_force(n, worlds, count, search):
 def test_a_thousand_agents_in_cells():
     world = ParticleWorld(Spread(num_agents=1000), 2, seed=1)
     world.reset()
-    assert world._lanes == 1  # else this would test the other search once more
+    assert world._blocks.lanes == 1  # else this would test the other search once more
     for _ in range(3):  # neighbours of now, not of the beginning
         world.step({"agents": np.ones((2, 1000, 2), np.float32)})
     assert np.array_equal(

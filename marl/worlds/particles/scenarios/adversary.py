@@ -7,14 +7,22 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from marl.worlds.compiled.random import choice
-from marl.worlds.particles.lane_arrays import load, store
-from marl.worlds.particles.lanes import minimum, where
-from marl.worlds.particles.layout import Body
-from marl.worlds.particles.neighbours import distance_to
-from marl.worlds.particles.observing import put_places, put_relative
-from marl.worlds.particles.scenario import Scenario, anywhere_in_square, steps
-from marl.worlds.spaces import Group, Part
+from marl.worlds.particles import (
+    Body,
+    Group,
+    Part,
+    Scenario,
+    anywhere_in_square,
+    choice,
+    distance_to,
+    load,
+    minimum,
+    put_places,
+    put_relative,
+    steps,
+    store,
+    where,
+)
 
 ADVERSARY = Body(radius=0.15, collides=False, colour=(217, 89, 89, 150))
 GOOD = Body(radius=0.15, collides=False, colour=(89, 89, 217, 150))

@@ -6,13 +6,23 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from marl.worlds.compiled.random import choice
-from marl.worlds.particles.lane_arrays import load, store
-from marl.worlds.particles.lanes import full_like, inline, maximum, where
-from marl.worlds.particles.layout import Body
-from marl.worlds.particles.observing import put_message, put_one_of
-from marl.worlds.particles.scenario import Scenario, anywhere_in_square, steps
-from marl.worlds.spaces import Group, Part
+from marl.worlds.particles import (
+    Body,
+    Group,
+    Part,
+    Scenario,
+    anywhere_in_square,
+    choice,
+    full_like,
+    inline,
+    load,
+    maximum,
+    put_message,
+    put_one_of,
+    steps,
+    store,
+    where,
+)
 
 SIZE = 4  # numbers in a message, a secret and a key
 EVE, BOB, ALICE = 0, 1, 2

@@ -7,14 +7,25 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from marl.worlds.compiled.random import choice
-from marl.worlds.particles.lane_arrays import load, store
-from marl.worlds.particles.lanes import full_like, minimum, where
-from marl.worlds.particles.layout import Body
-from marl.worlds.particles.neighbours import distance_to
-from marl.worlds.particles.observing import put_one_of, put_places, put_relative, put_vector
-from marl.worlds.particles.scenario import Scenario, anywhere_in_square, steps
-from marl.worlds.spaces import Group, Part
+from marl.worlds.particles import (
+    Body,
+    Group,
+    Part,
+    Scenario,
+    anywhere_in_square,
+    choice,
+    distance_to,
+    full_like,
+    load,
+    minimum,
+    put_one_of,
+    put_places,
+    put_relative,
+    put_vector,
+    steps,
+    store,
+    where,
+)
 
 REACHED = 0.1  # as near as that, an agent is at the goal
 HUES = ((26, 230, 26), (26, 26, 230), (230, 26, 26), (230, 160, 26))

@@ -7,14 +7,23 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from marl.worlds.compiled.random import choice
-from marl.worlds.particles.lane_arrays import load, store
-from marl.worlds.particles.lanes import where
-from marl.worlds.particles.layout import Body
-from marl.worlds.particles.neighbours import distance_to
-from marl.worlds.particles.observing import put_message, put_one_of, put_places, put_vector
-from marl.worlds.particles.scenario import Scenario, anywhere_in_square, steps
-from marl.worlds.spaces import Group, Part
+from marl.worlds.particles import (
+    Body,
+    Group,
+    Part,
+    Scenario,
+    anywhere_in_square,
+    choice,
+    distance_to,
+    load,
+    put_message,
+    put_one_of,
+    put_places,
+    put_vector,
+    steps,
+    store,
+    where,
+)
 
 LANDMARKS = 3
 REACHED = 0.1  # as near as that, an agent has arrived

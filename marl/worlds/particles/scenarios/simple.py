@@ -6,13 +6,21 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from marl.worlds.particles.lane_arrays import load, store
-from marl.worlds.particles.lanes import where
-from marl.worlds.particles.layout import Body
-from marl.worlds.particles.neighbours import distance, squared_distance
-from marl.worlds.particles.observing import put_places, put_vector
-from marl.worlds.particles.scenario import Scenario, anywhere_in_square, steps
-from marl.worlds.spaces import Group, Part
+from marl.worlds.particles import (
+    Body,
+    Group,
+    Part,
+    Scenario,
+    anywhere_in_square,
+    distance,
+    load,
+    put_places,
+    put_vector,
+    squared_distance,
+    steps,
+    store,
+    where,
+)
 
 REACHED = 0.1  # as near as that, an agent has arrived
 

@@ -12,14 +12,26 @@ import numpy as np
 from numba import njit
 from pydantic import Field
 
-from marl.worlds.particles.assignment import assigned_distances, matched
-from marl.worlds.particles.lane_arrays import load, store
-from marl.worlds.particles.lanes import inline, where
-from marl.worlds.particles.layout import Body
-from marl.worlds.particles.neighbours import closest, nearest, overlaps
-from marl.worlds.particles.observing import put_places, put_presence, put_relative, put_vector
-from marl.worlds.particles.scenario import Scenario, anywhere_in_square
-from marl.worlds.spaces import Group, Part
+from marl.worlds.particles import (
+    Body,
+    Group,
+    Part,
+    Scenario,
+    anywhere_in_square,
+    assigned_distances,
+    closest,
+    inline,
+    load,
+    matched,
+    nearest,
+    overlaps,
+    put_places,
+    put_presence,
+    put_relative,
+    put_vector,
+    store,
+    where,
+)
 
 AGENT = Body(radius=0.15, colour=(64, 120, 220, 150))
 LANDMARK = Body(radius=0.05, collides=False, colour=(205, 45, 50, 255))

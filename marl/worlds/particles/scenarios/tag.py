@@ -5,13 +5,26 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from marl.worlds.particles.lane_arrays import load, store
-from marl.worlds.particles.lanes import anywhere, exp, inline, maximum, minimum, where
-from marl.worlds.particles.layout import Body
-from marl.worlds.particles.neighbours import overlap
-from marl.worlds.particles.observing import put_places, put_vector, put_velocities
-from marl.worlds.particles.scenario import Scenario, anywhere_in_square, steps
-from marl.worlds.spaces import Group, Part
+from marl.worlds.particles import (
+    Body,
+    Group,
+    Part,
+    Scenario,
+    anywhere,
+    anywhere_in_square,
+    exp,
+    inline,
+    load,
+    maximum,
+    minimum,
+    overlap,
+    put_places,
+    put_vector,
+    put_velocities,
+    steps,
+    store,
+    where,
+)
 
 TOUCH = 10.0  # reward and cost of one
 

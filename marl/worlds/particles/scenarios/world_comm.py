@@ -6,14 +6,27 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from marl.worlds.particles.lane_arrays import load, store
-from marl.worlds.particles.lanes import full_like, inline, maximum, minimum, where
-from marl.worlds.particles.layout import Body
-from marl.worlds.particles.neighbours import distance, overlap
-from marl.worlds.particles.observing import put_message, put_places, put_vector
-from marl.worlds.particles.scenario import Scenario, anywhere_in_square, steps
+from marl.worlds.particles import (
+    Body,
+    Group,
+    Part,
+    Scenario,
+    anywhere_in_square,
+    distance,
+    full_like,
+    inline,
+    load,
+    maximum,
+    minimum,
+    overlap,
+    put_message,
+    put_places,
+    put_vector,
+    steps,
+    store,
+    where,
+)
 from marl.worlds.particles.scenarios.tag import outside
-from marl.worlds.spaces import Group, Part
 
 TOUCH, FOOD = 5.0, 2.0  # what one is worth
 LEADER = 0  # the number of the only one who speaks
