@@ -55,6 +55,8 @@ class Session:
                 )
         self.shared = RewardSharing(t, self.world.groups)
         columns = self.agent.columns(self.world.groups)
+        if not columns:
+            raise UserError("nobody learns: `agents` has all groups played by others")
         generator = torch.Generator().manual_seed(replay_seed)
         try:
             self.replay = Replay(self.world.groups, t.replay_size, generator, columns)

@@ -38,7 +38,7 @@ def test_a_page_of_what_is_finished(finished, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", arguments)
     comparison.main()
     text = out.read_text()
-    assert text.startswith("# Which way of controlling N agents learns")
+    assert text.startswith("# The agents compared")
     assert "## Trained with 4 agents" in text
     own, larger = text.split("The same weights with 5 agents:")
     rows = [line.split(" | ") for line in own.splitlines() if line.startswith(("| sh", "| ti"))]

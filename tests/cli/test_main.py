@@ -177,7 +177,7 @@ SMALL = ["agent.hidden=[2]", "training.replay_size=8", "training.log_every=4"]
     ("limit", "settings", "file", "step"),
     [
         (20_000, [], "state.safetensors", None),  # not even the first checkpoint
-        (150_000, [], "state.safetensors", 80),  # the state grows with its replay
+        (100_000, [], "state.safetensors", 80),  # the state grows with its replay
         (40_000, SMALL, "log.jsonl", 80),
     ],
 )

@@ -204,7 +204,7 @@ def test_names_of_sweeps_stay_in_their_folder(data, tmp_path, name):
 def test_a_full_disk_during_a_sweep(data, tmp_path):
     """Every run keeps its last good checkpoint, says why it failed, and goes on later."""
     path = write_sweep(tmp_path, seeds_per_process=2, settings={"training.steps": 240})
-    done = full_disk(150_000, "sweep", str(path), "--workers", "2")
+    done = full_disk(100_000, "sweep", str(path), "--workers", "2")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert done.stderr.startswith("marl: 4 of 4 runs failed")
     assert done.stdout.count("state.safetensors: File too large") == 4

@@ -44,14 +44,11 @@ class ByGroup(Agent):
     """Several players as one agent. Each learns from the experience of its own groups only."""
 
     def __init__(self, players: Sequence[Player]) -> None:
-        """Raises ValueError if nobody learns, if windows differ among agents, or if two weights
-        have one name."""
+        """Raises ValueError if windows differ among agents, or if two weights have one name."""
         self.players = players
         self.groups = {g: group for player in players for g, group in player.groups.items()}
         self._agents = {x.name: x.policy for x in players if isinstance(x.policy, Agent)}
         self._learning = {x.name: cast(Agent, x.policy) for x in players if x.learns}
-        if not self._learning:
-            raise ValueError(f"nobody learns: {', '.join(self.groups)} are played by others")
         draws = {(agent.draw, agent.window) for agent in self._learning.values()}
         if len(draws) > 1 and "windows" in dict(draws):
             raise ValueError("agents that learn from unlike windows cannot learn side by side")
