@@ -54,6 +54,8 @@ class Process(context.ForkServerProcess):
         self.folder, self.limit = os.getcwd(), resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def run(self) -> None:
+        # It knows the server and need not start one for forks of its own.
+        forkserver._forkserver.ensure_running = lambda: None
         os.environ.clear()
         os.environ.update(self.environment)
         os.chdir(self.folder)
@@ -72,12 +74,12 @@ CONTEXT = Context()
 
 
 def started() -> Context:
-    """The server is there."""
+    """The context of processes that are forks; their server is there."""
     with STARTING:
         before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
         try:
-            forkserver.ensure_running()
+            forkserver._forkserver.ensure_running()
         finally:
             if before is None:
                 del os.environ["PYTHONPATH"]

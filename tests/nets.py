@@ -11,7 +11,7 @@ NAMES = ["nets-8-0", "nets-8-1", "nets-4_8-0", "nets-4_8-1"]
 
 
 def wait_until(condition):
-    for _ in range(600):
+    for _ in range(3000):
         if condition():
             return
         time.sleep(0.1)

@@ -302,7 +302,7 @@ def test_killed_at_random_moments_it_continues_and_nothing_is_lost(data, tmp_pat
     for _ in range(3):
         process = start("sweep", str(path), "--workers", "2")
         with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=dice.uniform(0.5, 2.5))
+            process.communicate(timeout=dice.uniform(0.1, 1.0))
         finished = {name for name in NAMES if run_state(name).state == "finished"}
         process.kill()
         process.communicate()
