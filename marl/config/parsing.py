@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from marl.agents import agent_names, find_agent
+from marl.agents import AgentKind, agent_names, find_agent
 from marl.config.checking import guess, one_of, parse_section, shown, unknown
 from marl.config.model import SECTIONS, Config, EvaluationConfig, TrainingConfig
 from marl.config.players import BuiltinPlayer, FrozenPlayer, name_of
@@ -208,15 +208,19 @@ def replace_parameters(world: WorldConfig, replaced: dict[str, Any], where: str)
 def parse_agent(section: Any) -> BaseModel:
     """The section {"name": name, settings}."""
     settings = named_section(section, "agent", "name", agent_names(), "atoc")
-    name = settings["name"]
-    try:
-        kind = find_agent(name)
-    except ValueError as error:
-        raise UserError(f"agent.name: {error}") from error
+    kind = _kind(settings, "agent")
     agent = parse_section(kind.config, settings, "agent")
     if kind.agent.settings_per_group and settings.get("frozen"):
         raise UserError("agent.frozen has no place there: set agents.GROUP.frozen")
     return agent
+
+
+def _kind(settings: dict[str, Any], where: str) -> AgentKind:
+    """The agent that settings name."""
+    try:
+        return find_agent(settings["name"])
+    except ValueError as error:
+        raise UserError(f"{where}.name: {error}") from error
 
 
 def parse_groups(
@@ -240,19 +244,21 @@ def _parse_player(where: str, given: Any, shared: dict[str, Any], agent: BaseMod
         given = {"policy": given}
     settings = given if isinstance(given, dict) else {"name": given}
     if "policy" in settings:
-        if settings["policy"] not in BUILTIN:
-            policy, known = settings["policy"], tuple(BUILTIN)
-            raise UserError(f"{where}.policy is {shown(policy)}, but should be {one_of(known)}")
+        policy, policies = settings["policy"], tuple(BUILTIN)
+        if policy not in policies:
+            raise UserError(f"{where}.policy is {shown(policy)}, but should be {one_of(policies)}")
         return parse_section(BuiltinPlayer, settings, where)
     mixes = find_agent(name_of(agent)).agent.settings_per_group
     if "frozen" in settings and ("agent" in settings or not ("name" in settings or mixes)):
-        return parse_section(FrozenPlayer, settings, where)
+        player = parse_section(FrozenPlayer, settings, where)
+        if player.agent:
+            place = f"{where}.agent"
+            trained = named_section(player.agent, place, "name", agent_names(), "")
+            parse_section(_kind(trained, place).config, trained, place)
+        return player
     known = tuple(dict.fromkeys([*agent_names(), *BUILTIN]))
     settings = named_section(settings, where, "name", known, name_of(agent))
-    try:
-        kind = find_agent(settings["name"])
-    except ValueError as error:
-        raise UserError(f"{where}.name: {error}") from error
+    kind = _kind(settings, where)
     if mixes and kind.agent is find_agent(name_of(agent)).agent:
         settings = {**shared, **settings}
     return parse_section(kind.config, settings, where)

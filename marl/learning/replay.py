@@ -82,7 +82,8 @@ class Replay:
             after[last[arrived]] = slots[arrived]
         if len(self._free) < len(slots):
             self._make_room(len(slots))
-        places, self._free = np.array(self._free[: len(slots)]), self._free[len(slots) :]
+        places = np.array(self._free[-len(slots) :])
+        del self._free[-len(slots) :]
         after[slots] = -1 - places
         for g, table in self._apart.items():
             for name, column in table.items():
@@ -108,6 +109,7 @@ class Replay:
         inside = None
         if draw == "windows":
             slots, inside = self._windows(slots, window)
+        after = self._after[slots]
         batch = {}
         for g, n in self._agents.items():
             agents = None
@@ -115,7 +117,7 @@ class Replay:
                 agents = torch.randint(n, (batch_size,), generator=self._generator)
             drawn = {name: _rows(x, slots, agents) for name, x in self._tables[g].items()}
             drawn |= {
-                f"next_{name}": self._following(g, name, slots, agents) for name in self._apart[g]
+                f"next_{name}": self._following(g, name, after, agents) for name in self._apart[g]
             }
             for name in drawn.keys() & {"terminated", "present"}:
                 drawn[name] = drawn[name].float()
@@ -133,9 +135,8 @@ class Replay:
             steps.append(torch.where(after < 0, steps[-1], after))
         return torch.stack(steps, 1), torch.stack(inside, 1)
 
-    def _following(self, g: str, name: str, slots: Tensor, agents: Tensor | None) -> Tensor:
-        """The values of a column after these steps."""
-        after = self._after[slots]
+    def _following(self, g: str, name: str, after: Tensor, agents: Tensor | None) -> Tensor:
+        """The next values of a column; `after`: of the steps, as in `_after`."""
         apart = after < 0
         drawn = _rows(self._tables[g][name], after.clamp(min=0), agents)
         if apart.any():
@@ -164,9 +165,11 @@ class Replay:
         self._next, newest = int(state["next"]), state["newest"].numpy().copy()
         after = state["after"].clone()
         apart = after < 0
-        for name, slots in (("next", state["next"]), ("after", after), ("newest", newest)):
-            if ((slots < -1) | (slots >= self.capacity)).any():
-                raise ValueError(f"{name} has slots beyond the {self.capacity} that there are")
+        if not 0 <= self._next < self.capacity:
+            raise ValueError(f"next is {self._next}, but there is room for {self.capacity}")
+        for name, slots in (("after", after), ("newest", newest)):
+            if ((slots < -1) | (slots >= len(after))).any():
+                raise ValueError(f"{name} has slots beyond the {len(after)} that there are")
         self.size, self._newest, self._free = len(after), newest, []
         after[apart] = -1 - torch.arange(int(apart.sum()))
         self._after.zero_()[: self.size] = after

@@ -225,11 +225,14 @@ def _greedy(agent: Agent, groups: dict[str, Group], observation: Arrays) -> Arra
 
 
 def _view(agent: Agent, observation: Arrays, new_episode: np.ndarray | None = None) -> View:
-    """A view of these observations; an agent's neighbours are those next in number."""
-    near, counts = None, agent.needs.neighbours
+    """Where the agent needs them: the agents next in number as neighbours, and as privileged
+    numbers a plane vector for each agent."""
+    near, counts, told = None, agent.needs.neighbours, None
     if any(counts):
         near = {g: _next_in_number(rows, *counts) for g, rows in observation.items()}
-    return View(observation, new_episode, near)
+    if agent.needs.privileged:
+        told = {g: rows[..., :2].copy() for g, rows in observation.items()}
+    return View(observation, new_episode, near, told)
 
 
 def _next_in_number(rows: np.ndarray, agents: int, landmarks: int) -> Neighbours:

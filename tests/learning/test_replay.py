@@ -307,7 +307,9 @@ def test_a_stored_state_goes_on_bit_for_bit(filled):
     ("name", "value"),
     [
         ("next", torch.tensor(8)),
+        ("next", torch.tensor(-1)),
         ("after", torch.tensor([3, 4, 99, -1, -1, -1])),
+        ("after", torch.tensor([3, 4, 6, -1, -1, -1])),  # nothing is stored there yet
         ("newest", torch.tensor([3, 4, 50])),
         ("a.next_observation", torch.zeros(2, 2, 3)),
         ("a.reward", torch.zeros(6, 4)),

@@ -7,6 +7,7 @@ from agents import probes
 
 from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
+from marl.learning.record import Column, columns_of
 from marl.testing.check_agent import check_agent
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.spaces import Part
@@ -137,6 +138,22 @@ class IgnoresWeights(Fake):
         pass
 
 
+class RecordsNothing(Fake):
+    def columns(self, groups):
+        return columns_of(groups, talk=Column((2,), "int32"))
+
+
+class RecordsFractions(RecordsNothing):
+    def recorded(self):
+        return {"talk": {"agents": np.ones((3, 3, 2))}}
+
+
+class ChangesItsBatch(Fake):
+    def update(self, batch):
+        batch["agents"].reward.mul_(2.0)
+        return super().update(batch)
+
+
 class TakesAnyWeights(Fake):
     def load_weights(self, weights):
         own = self.weights()
@@ -163,6 +180,9 @@ class TakesAnyWeights(Fake):
         (ForgetsItsNoise, "after load_state_dict"),
         (HandsOutItsWeights, "was changed by later updates"),
         (IgnoresWeights, "must give the same actions"),
+        (RecordsNothing, r"must have the columns that columns\(\) adds"),
+        (RecordsFractions, "must be int32 of shape"),
+        (ChangesItsBatch, "must not change the batch"),
         (TakesAnyWeights, "must raise ValueError"),
     ],
 )

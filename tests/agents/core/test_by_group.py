@@ -84,6 +84,17 @@ def test_who_does_not_learn_stays_and_does_not_explore():
     assert not np.array_equal(acts["team"], explored["team"])
 
 
+def test_unlike_windows_are_refused():
+    players = [Player(TEAM, shared(TEAM)), Player(RIVALS, talking(RIVALS))]
+    for player, window in zip(players, (3, 4), strict=True):
+        player.policy.draw, player.policy.window = "windows", window
+    with pytest.raises(ValueError, match="unlike windows"):
+        ByGroup(players)
+    players[1].policy.window = 3
+    agent = ByGroup(players)
+    assert (agent.draw, agent.window) == ("windows", 3)
+
+
 def test_weights_that_are_named_alike_are_refused():
     with pytest.raises(ValueError, match="name weights alike"):
         ByGroup([Player(TEAM, shared(TEAM)), Player(RIVALS, shared(TEAM))])
@@ -146,6 +157,16 @@ def test_a_frozen_run_of_any_agent(data):
         ({"good": {"policy": "random", "gamma": 0.5}}, "agents.good.gamma"),
         ({"good": {"name": "atoc_comm", "gama": 0.5}}, "did you mean agents.good.gamma"),
         ({"prey": "random"}, "agents.prey is no group"),
+        ({"good": {"policy": ["random"]}}, r'agents.good.policy is \["random"\], but should be'),
+        ({"good": {"policy": "random", "name": "ddpg"}}, "agents.good.name is not a known setting"),
+        ({"good": {"frozen": 3}}, "agents.good.frozen is 3, but should be a valid string"),
+        ({"good": {"frozen": "x", "agent": 7}}, "agents.good.agent is 7, but should be an object"),
+        ({"good": {"frozen": "x", "agent": {"gamma": 1}}}, 'agents.good.agent.name is "", but'),
+        ({"good": {"frozen": "x", "agent": {"name": 3}}}, "agents.good.agent.name is 3, but"),
+        (
+            {"good": {"frozen": "x", "agent": {"name": "atoc_comm", "gama": 1}}},
+            "did you mean agents.good.agent.gamma",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(agents, said):
