@@ -52,6 +52,12 @@ class Replay:
         self._free: list[int] = []  # free places of values kept apart
         self._newest = np.zeros(0, np.int64)  # [E] slots of the last step; -1: an episode ended
 
+    @property
+    def nbytes(self) -> int:
+        """The memory of all columns, in bytes."""
+        tables = [*self._tables.values(), *self._apart.values()]
+        return sum(column.nbytes for table in tables for column in table.values())
+
     # ------------------------------------------------------------------------------------- storing
 
     def add(self, transition: Transition) -> None:

@@ -133,13 +133,26 @@ def test_which_agent_it_is_is_drawn_for_each_group():
 
 
 def test_observations_are_stored_once():
-    """Where episodes are long, next observations take no room of their own."""
+    """Where episodes are long, next observations take no room of their own, ever."""
     memory, worlds = replay(3000), Worlds(3, over=0.0)
+    alone = memory.nbytes
     for _ in range(1100):
         memory.add(worlds.step())
     stored = {k: v.numel() for k, v in memory.state_dict().items()}
     assert stored["a.observation"] == 3000 * 2 * 3
     assert stored["a.next_observation"] == 3 * 2 * 3  # of the newest steps
+    assert memory.nbytes < 1.01 * alone
+    check(memory.sample(2000)["a"], worlds)
+
+
+def test_places_of_steps_that_are_gone_are_used_again():
+    memory, worlds = replay(300), Worlds(3, over=0.2)
+    for _ in range(200):
+        memory.add(worlds.step())
+    before = memory.nbytes
+    for _ in range(1000):
+        memory.add(worlds.step())
+    assert memory.nbytes <= 1.5 * before
     check(memory.sample(2000)["a"], worlds)
 
 
