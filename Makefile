@@ -1,4 +1,4 @@
-# make demo   train on 4 agents, run on 1000: table, GIFs and plots (about five minutes)
+# make demo   train on 4 agents, run on 1000: table, GIFs and plots (seven minutes or so)
 # make test   the tests (make test-all: with the long ones, too)
 # make docs   the guide, in site/index.html
 PYTHON ?= python3
