@@ -150,14 +150,17 @@ def test_targets_follow_by_tau():
         torch.testing.assert_close(after[name], 0.9 * before[name] + 0.1 * source)
 
 
-def test_the_actor_learns_once_in_actor_delay_updates():
-    agent = agent_of(actor_delay=3)
+def test_the_actor_and_all_targets_move_once_in_actor_delay_updates():
+    agent = agent_of(actor_delay=3, twin_critics=True)
     learned = []
     for seed in range(7):
-        before = agent.weights()
+        actor, before = agent.weights(), agent.state_dict()
         result = agent.update(batch_of(seed=seed))
-        learned.append(difference(before, agent.weights()) > 0)
+        learned.append(difference(actor, agent.weights()) > 0)
         assert learned[-1] == ("actor_loss" in result)
+        after = agent.state_dict()
+        moved = {k: not torch.equal(x, before[k]) for k, x in after.items() if "target_" in k}
+        assert len(moved) > 4 and set(moved.values()) == {learned[-1]}
     assert learned == [False, False, True, False, False, True, False]
 
 

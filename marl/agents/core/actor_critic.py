@@ -2,8 +2,9 @@
 
     y   = r + gamma (1 - terminated) min_i Q'_i(o', mu'(o') + smoothing noise)
     Q_i <- minimise mean (Q_i(o, a) - y)^2
-    mu  <- maximise mean Q_1(o, mu(o))                     every `actor_delay` updates
-    Q', mu' <- (1 - tau) Q', mu' + tau Q, mu               mu' with mu, Q' at every update
+    every `actor_delay` updates:
+    mu  <- maximise mean Q_1(o, mu(o))
+    Q', mu' <- (1 - tau) Q', mu' + tau Q, mu
 
 Shapes: K stacked networks (K = 1: all agents share one), [K, rows, size] throughout. The loss is a
 mean over the rows and a sum over the stack, so the K networks learn as K separate learners would.
@@ -40,7 +41,9 @@ class ActorCriticConfig(BaseModel):
         False, description="mlp: shift and scale observations by their running statistics"
     )
     gamma: float = Field(0.9, ge=0, lt=1, description="discount factor")
-    tau: float = Field(0.01, gt=0, le=1, description="step of the target networks at each update")
+    tau: float = Field(
+        0.01, gt=0, le=1, description="step of the target networks towards the learned ones"
+    )
     actor_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the actor")
     critic_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the critic")
     final_lr: float = Field(
@@ -188,11 +191,12 @@ class ActorCritic(Learner):
         return loss, values.detach(), logged
 
     def move_targets(self) -> None:
-        """Move the target networks and the actor's running average by one step."""
+        """Move the target networks and the actor's running average by one step, on the actor's turn
+        (Fujimoto et al. 2018, section 5.2)."""
         c = self.config
-        follow(self.target_critics, self.critics, c.tau)
         if not self.actors_turn:
             return
+        follow(self.target_critics, self.critics, c.tau)
         follow(self.target_actor, self.actor, c.tau)
         if c.average:
             # Until the decay takes over, the n-th actor has the weight n (n + 1) (n + 2), so that
