@@ -160,7 +160,8 @@ def test_the_actor_and_all_targets_move_once_in_actor_delay_updates():
         assert learned[-1] == ("actor_loss" in result)
         after = agent.state_dict()
         moved = {k: not torch.equal(x, before[k]) for k, x in after.items() if "target_" in k}
-        assert len(moved) > 4 and set(moved.values()) == {learned[-1]}
+        assert len(moved) > 4
+        assert set(moved.values()) == {learned[-1]}
     assert learned == [False, False, True, False, False, True, False]
 
 
