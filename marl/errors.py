@@ -1,6 +1,7 @@
-"""Errors for the user: one sentence, without a traceback."""
+"""Errors and warnings for the user: one sentence, without a traceback."""
 
 import sys
+import warnings
 from typing import NoReturn
 
 
@@ -18,6 +19,10 @@ def does_not_fit(what: object, reason: str) -> UserError:
     return UserError(f"{what} does not fit: {reason}", reason)
 
 
+class PolicyWarning(UserWarning):
+    """A policy plays in a world in which it was not trained. It works, but scores may be lower."""
+
+
 class RunsFailed(Exception):
     """Some runs of a sweep failed, although the command was right: exit status 1."""
 
@@ -30,8 +35,17 @@ INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 
 
 def run_command(command) -> NoReturn:
-    """Call a function and exit as every command does: a UserError is one line on stderr."""
-    status = 2
+    """Call a function and exit as every command does: a UserError is one line on stderr, and so is
+    a PolicyWarning."""
+    status, show_others = 2, warnings.showwarning
+
+    def show(message, category, *place) -> None:
+        if issubclass(category, PolicyWarning):
+            _complain(f"warning: {message}")
+        else:
+            show_others(message, category, *place)
+
+    warnings.showwarning = show
     try:
         command()
         sys.stdout.flush()

@@ -6,7 +6,8 @@ the observations and actions of all its members.
 
 Observations of all agents are concatenated, group by group, and so are their actions. Actions are
 Box(-1, 1), or MultiDiscrete if all are choices (`actions="discrete"`). The reward is the mean over
-the agents. The infos hold the world's metrics.
+the agents. The infos hold the world's metrics. Particle worlds have MPE2's order of integration
+unless `integration` is given.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ from gymnasium.vector.utils import batch_space
 from marl.rendering.frames import draw
 from marl.rendering.movies import FPS
 from marl.worlds.base import Arrays, Step, World
-from marl.worlds.registry import make, new_seed
+from marl.worlds.registry import find_scenario, make, mpe2_physics, new_seed
 from marl.worlds.spaces import one_hot
 
 METADATA = {"render_modes": ["rgb_array"], "render_fps": FPS}
@@ -72,7 +73,8 @@ class Team:
 def _made(scenario: str, num_worlds: int, render_mode: str | None, **parameters: Any) -> World:
     if render_mode not in (None, "rgb_array"):
         raise ValueError(f"render_mode is {render_mode!r}, but can be 'rgb_array' or None")
-    return make(scenario, num_worlds=num_worlds, seed=new_seed(), **parameters)
+    given = {**mpe2_physics(find_scenario(scenario)), **parameters}
+    return make(scenario, num_worlds=num_worlds, seed=new_seed(), **given)
 
 
 class TeamVectorEnv(VectorEnv):

@@ -16,7 +16,7 @@ from marl.rendering.frames import draw
 from marl.rendering.movies import FPS
 from marl.rendering.window import Viewer
 from marl.worlds.base import World
-from marl.worlds.registry import find_scenario, make, new_seed
+from marl.worlds.registry import find_scenario, make, mpe2_physics, new_seed
 from marl.worlds.spaces import Group, one_hot
 
 try:
@@ -46,14 +46,15 @@ def parallel_env(
             numbers (none, left, right, down, up; a force is a difference) and of the numbers of a
             message. A scenario without the setting `actions` has Box(-1, 1) in any case.
         render_mode: "rgb_array" (u8[H, W, 3]), "human" (a live window) or None.
-        parameters: the scenario's other parameters. With `observation="everything"` spread has
-            MPE2's observations.
+        parameters: the scenario's other parameters. `integration` is MPE2's order, "explicit",
+            unless it is given: marl's own policies know "semi_implicit". With
+            `observation="everything"` spread has MPE2's observations.
 
     Raises ValueError for an unknown name, parameter or mode.
     """
     kind = find_scenario(scenario)
     chooses = "actions" in kind.model_fields
-    given = {**({"actions": "discrete"} if chooses else {}), **parameters}
+    given = {**mpe2_physics(kind), **({"actions": "discrete"} if chooses else {}), **parameters}
     if chooses and "actions" in parameters:
         raise ValueError("actions cannot be given here: set continuous_actions to True or False")
     if max_cycles is not None:

@@ -1,5 +1,6 @@
 """A policy by name: a run, a weights file or a built-in policy."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from marl.config.checking import refusal
 from marl.config.model import Config, world_to_json
 from marl.config.parsing import parse_config, parse_world, with_settings
 from marl.config.players import BuiltinPlayer
-from marl.errors import UserError, does_not_fit
+from marl.errors import PolicyWarning, UserError, does_not_fit
 from marl.policies.builtin import BUILTIN, HOMES
 from marl.runs.checkpoint import as_tensors, read_checkpoint
 from marl.runs.paths import WEIGHTS, find_weights
@@ -95,7 +96,6 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
     agents = config.evaluation.agents or ()
     if tied or "num_agents" not in type(config.world).model_fields:
         agents = (config.world.agent_count,)
-    title = path.parent.name if path.name == WEIGHTS else path.stem
 
     def maker(world: World, seed: int) -> Policy:
         # Built-in opponents play otherwise each time. What gets lost of messages stays the same.
@@ -103,7 +103,12 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
         return _trained(config, checkpoint.tensors, path, world, seed if builtin else 0)
 
     world = _with_world_settings(config, settings)
-    return FoundPolicy(title, maker, config.scenario, world, config, agents, tied)
+    return FoundPolicy(title(path), maker, config.scenario, world, config, agents, tied)
+
+
+def title(path: Path) -> str:
+    """The name of the policy in a weights file: that of its run, if it is a run's."""
+    return path.parent.name if path.name == WEIGHTS else path.stem
 
 
 def _key(setting: str) -> str:
@@ -139,7 +144,8 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
     >>> actions = policy.act(world.reset())
 
     Raises UserError for a file that cannot be used, for a file from elsewhere whose scenario is not
-    imported yet, and if the network does not fit the world.
+    imported yet, and if the network does not fit the world. Warns (PolicyWarning) if the world's
+    order of integration is not that of training.
     """
     if path_or_name in BUILTIN:
         if world is None:
@@ -160,7 +166,20 @@ def _trained(
         agent.load_weights(as_tensors(weights))
     except ValueError as error:
         raise does_not_fit(path, _misfit(config, agent, world) or str(error)) from error
+    _warn_of_physics(config, path, world)
     return agent
+
+
+def _warn_of_physics(config: Config, path: Path, world: World) -> None:
+    """Warn if positions move in another order than in training."""
+    trained = getattr(config.world, "integration", None)
+    if isinstance(world, ParticleWorld) and trained not in (None, world.scenario.integration):
+        warnings.warn(
+            f"{title(path)} was trained with world.integration={trained} and plays with "
+            f"{world.scenario.integration}, in which agents move otherwise: expect lower scores",
+            PolicyWarning,
+            stacklevel=4,
+        )
 
 
 def _misfit(config: Config, agent: Agent, world: World) -> str:

@@ -69,6 +69,11 @@ def find_scenario(name: str) -> type[WorldConfig]:
     return found
 
 
+def mpe2_physics(scenario: type[WorldConfig]) -> dict[str, str]:
+    """The parameters that give this scenario MPE2's order of integration, if it has orders."""
+    return {"integration": "explicit"} if issubclass(scenario, Scenario) else {}
+
+
 def new_seed() -> int:
     """A random seed."""
     return int(np.random.SeedSequence().generate_state(1)[0])

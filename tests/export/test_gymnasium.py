@@ -78,6 +78,17 @@ def test_the_team_sees_all_acts_for_all_and_has_their_mean():
     assert reward == pytest.approx(np.mean(each))
 
 
+@pytest.mark.parametrize(
+    ("given", "moves"),
+    [({}, False), ({"integration": "explicit"}, False), ({"integration": "semi_implicit"}, True)],
+)
+def test_the_first_action_moves_nobody_as_in_mpe2_unless_asked(given, moves):
+    env = gymnasium.make("marl/spread-v0", observation="everything", num_agents=1, **given)
+    before, _ = env.reset(seed=0)
+    after, *_ = env.step(np.ones(2, np.float32))
+    assert (before[2:4] != after[2:4]).any() == moves
+
+
 def test_choices_of_all():
     env = gymnasium.make("marl/speaker_listener-v0", actions="discrete").unwrapped
     assert env.action_space == MultiDiscrete([3, 5])

@@ -193,3 +193,15 @@ def test_torchrl_trains(name):
         loss.backward()
         torch.optim.SGD(layer.parameters(), lr=0.1).step()
         assert (layer.weight != before).any()
+
+
+@pytest.mark.parametrize(
+    ("given", "moves"),
+    [({}, False), ({"integration": "explicit"}, False), ({"integration": "semi_implicit"}, True)],
+)
+def test_the_first_action_moves_nobody_as_in_mpe2_unless_asked(given, moves):
+    env = pettingzoo.parallel_env("spread", observation="everything", **given)
+    before, _ = env.reset(seed=0)
+    after, *_ = env.step(dict.fromkeys(env.agents, 2))
+    for name in env.agents:
+        assert (before[name][2:4] != after[name][2:4]).any() == moves

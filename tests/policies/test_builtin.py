@@ -70,7 +70,7 @@ AGENTS = [(0.04, 0.0), (-0.05, 0.0)]
 LANDMARKS = [(0.0, 0.05), (-0.6, 0.0)]
 
 
-def steer(targets, velocities=0.0, p=3.0, d=3.0):
+def steer(targets, velocities=0.0, p=10.0, d=1.5):
     """The PD controller that the module's head documents, for targets relative to oneself."""
     return np.clip(p * np.array(targets) - d * np.array(velocities), -1.0, 1.0)
 
@@ -89,11 +89,14 @@ def test_greedy_steers_to_the_nearest_landmark_and_brakes():
     np.testing.assert_allclose(actions, steer([(-0.04, 0.05), (0.05, 0.05)], velocities), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("integration", "p", "d"), [("explicit", 3, 3), ("semi_implicit", 10, 1.5)]
+)
 @pytest.mark.parametrize("name", ["greedy", "local-assignment", "assignment"])
-def test_gains_suit_the_integration(name):
-    seen = placed([(0.0, 0.0)], [(0.0, 0.05)], [(0.1, -0.1)], integration="semi_implicit")
+def test_gains_suit_the_integration(name, integration, p, d):
+    seen = placed([(0.0, 0.0)], [(0.0, 0.05)], [(0.1, -0.1)], integration=integration)
     action = BUILTIN[name](seen[0]).act(seen[1])["agents"][0]
-    np.testing.assert_allclose(action, steer([(0, 0.05)], [(0.1, -0.1)], 10.0, 1.5), atol=1e-6)
+    np.testing.assert_allclose(action, steer([(0, 0.05)], [(0.1, -0.1)], p, d), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["local-assignment", "assignment"])

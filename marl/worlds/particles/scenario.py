@@ -57,9 +57,9 @@ class Scenario(WorldConfig):
 
     episode_length: int = steps(100)
     integration: Literal["explicit", "semi_implicit"] = Field(
-        "explicit",
-        description="positions move with the old velocities, as in MPE2, or with the new ones, as "
-        "in the original MPE",
+        "semi_implicit",
+        description="positions move with the new velocities, as in the original MPE, or with the "
+        "old ones, as in MPE2",
     )
     actions: Literal["continuous", "discrete"] = Field(
         "continuous",

@@ -99,7 +99,7 @@ def test_semi_implicit_integration_is_the_original_mpe(search):
 
 def test_float32_stays_close_to_mpe2():
     """Contacts amplify rounding, so the bound is for 20 steps: 1e-4 (measured: below 1e-5)."""
-    scenario = Spread(num_agents=4)
+    scenario = Spread(num_agents=4, integration="explicit")
     for seed in range(5):
         env, reference, rng = mpe2_world(4, seed, 0.7)
         ours = ParticleWorld(scenario, 1, seed=0)
@@ -114,7 +114,7 @@ def test_float32_stays_close_to_mpe2():
 def test_the_comparison_can_fail(monkeypatch):
     """With a slightly wrong damping the same comparison is far off."""
     monkeypatch.setattr(physics, "DAMPING", 0.2501)
-    scenario = Spread(num_agents=3)
+    scenario = Spread(num_agents=3, integration="explicit")
     env, reference, _ = mpe2_world(3, 0, 0.5)
     ours = ParticleWorld(scenario, 1, seed=0, dtype=np.float64)
     ours.set_state(*state_of(reference))

@@ -41,7 +41,8 @@ def rounded(arrays):
 
 def trajectory(name):
     """Rewards, metrics and first observations of an episode in which everybody acts at random."""
-    world = make(name, num_worlds=2, seed=11, actions="discrete" if name == "tag" else "continuous")
+    actions = "discrete" if name == "tag" else "continuous"
+    world = make(name, num_worlds=2, seed=11, actions=actions, integration="explicit")
     rng = np.random.default_rng(11)
     world.reset()
     found = []
@@ -77,7 +78,7 @@ def test_golden_trajectories(name):
 
 def placed(name, agents, landmarks, goals=(), said=None, **parameters):
     """One world with everything there, at rest, and a step without actions."""
-    world = make(name, **parameters)
+    world = make(name, integration="explicit", **parameters)
     at = np.array([agents], np.float32)
     places, chosen = np.array([landmarks], np.float32), np.array([goals], np.float32)
     world.set_state(at, 0 * at, places, goals=chosen)

@@ -129,7 +129,9 @@ def differences(name, discrete, episodes, **change):
     pair = PAIRS[name]
     starts, actions, observations, rewards = play(name, pair, discrete, episodes)
     kind = "discrete" if discrete else "continuous"
-    scenario = find_scenario(pair.name)(actions=kind, **{**pair.ours, **change})
+    scenario = find_scenario(pair.name)(
+        actions=kind, integration="explicit", **{**pair.ours, **change}
+    )
     ours = ParticleWorld(scenario, episodes, dtype=np.float64, search="lanes")
 
     def difference(mine, theirs, t):

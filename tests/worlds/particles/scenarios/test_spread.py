@@ -31,7 +31,8 @@ def step_from(agents, landmarks, **parameters):
     """Put everything there, at rest, and make a step: positions change by the old velocity, so at
     rest the step is scored where things were put. Batches of one world."""
     agents, landmarks = (np.asarray(x, float)[None] for x in (agents, landmarks))
-    scenario = Spread(num_agents=agents.shape[1], num_landmarks=landmarks.shape[1], **parameters)
+    counts = {"num_agents": agents.shape[1], "num_landmarks": landmarks.shape[1]}
+    scenario = Spread(integration="explicit", **counts, **parameters)
     world = ParticleWorld(scenario, 1, seed=0)
     world.set_state(agents, np.zeros_like(agents), landmarks)
     return world.step({"agents": np.zeros(agents.shape, np.float32)})
