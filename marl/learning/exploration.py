@@ -1,10 +1,10 @@
 """Exploration by Gaussian or Ornstein-Uhlenbeck noise on actions, with a schedule for its scale."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 
@@ -18,8 +18,19 @@ class ExplorationConfig(BaseModel):
     scale: float = Field(1.0, ge=0, description="factor on the noise at the start of training")
     final_scale: float = Field(1.0, ge=0, description="factor on the noise after annealing")
     anneal: float = Field(1.0, gt=0, le=1, description="share of training until `final_scale`")
+    schedule: Literal["linear", "exponential"] = Field(
+        "linear", description="how the factor gets there: by equal steps, or by equal ratios"
+    )
     sigma: float = Field(0.2, ge=0, description="size of the noise")
     theta: float = Field(0.15, ge=0, le=1, description="ou: pull back to zero in each step")
+
+    @model_validator(mode="after")
+    def _has_ratio(self) -> Self:
+        if self.schedule == "exponential" and not (self.scale and self.final_scale):
+            raise ValueError(
+                "schedule is 'exponential', so scale and final_scale should be above 0"
+            )
+        return self
 
 
 class Exploration:
@@ -32,9 +43,13 @@ class Exploration:
         self._state: dict[str, Tensor] = {}  # ou: the state of the process, [E, N, A] of each group
 
     def anneal(self, progress: float) -> None:
-        """Set the scale after this share (0 to 1) of training: linear, then constant."""
+        """Set the scale after this share (0 to 1) of training: by the schedule, then constant."""
         c = self.config
-        self.scale = c.scale + (c.final_scale - c.scale) * min(progress / c.anneal, 1.0)
+        done = min(progress / c.anneal, 1.0)
+        if c.schedule == "exponential":
+            self.scale = c.scale * (c.final_scale / c.scale) ** done
+        else:
+            self.scale = c.scale + (c.final_scale - c.scale) * done
 
     def disturb(self, group: str, action: Tensor) -> Tensor:
         """The action plus noise, clipped to [-1, 1]."""

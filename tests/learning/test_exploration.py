@@ -67,6 +67,26 @@ def test_the_scale_falls_in_a_straight_line_then_stays():
     assert scales == pytest.approx([0.8, 0.5, 0.2, 0.2, 0.2])
 
 
+def test_an_exponential_scale_falls_by_equal_ratios():
+    """The original's, exp(-2 t / T)."""
+    end = float(np.exp(-2))
+    exploration = noise(schedule="exponential", final_scale=end)
+    for progress in (0.0, 0.25, 0.5, 1.0):
+        exploration.anneal(progress)
+        assert exploration.scale == pytest.approx(np.exp(-2 * progress))
+    exploration = noise(schedule="exponential", scale=0.8, final_scale=0.2, anneal=0.5)
+    exploration.anneal(0.25)
+    assert exploration.scale == pytest.approx(0.4)
+    exploration.anneal(0.75)
+    assert exploration.scale == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("wrong", [{"final_scale": 0.0}, {"scale": 0.0}])
+def test_nothing_falls_to_zero_by_equal_ratios(wrong):
+    with pytest.raises(ValueError, match="scale and final_scale should be above 0"):
+        noise(schedule="exponential", **wrong)
+
+
 def test_the_scale_multiplies_the_noise():
     full, half = (noise(kind="ou", sigma=0.05, scale=scale) for scale in (1.0, 0.5))
     torch.testing.assert_close(walk(half, 10), 0.5 * walk(full, 10))

@@ -45,6 +45,8 @@ class Spread(Scenario):
     number of other agents that overlap agent i. The reward of agent i is, by name:
 
     shared      -sum_l min_j d(j, l) - sum_j c(j) / 2, the same for all: each colliding pair costs 1
+    original    -sum_i (sum_l min_j d(j, l) + c(i) + 1), the same for all: the sum over the agents,
+                each of which also collides with itself, as in the original experiment
     mpe2        -(1 - local_ratio) sum_l min_j d(j, l) - local_ratio c(i), as MPE2's simple_spread
     nearest     -min_l d(i, l) - collision_penalty c(i)
     collisions  -collision_penalty c(i)
@@ -75,7 +77,7 @@ class Spread(Scenario):
         "nearest", description="what agents see: the nearest of both kinds, or, as in MPE2, all"
     )
     perceive_velocities: bool = Field(True, description="see the nearest agents' velocities too")
-    reward: Literal["shared", "mpe2", "nearest", "collisions", "assignment"] = Field(
+    reward: Literal["shared", "original", "mpe2", "nearest", "collisions", "assignment"] = Field(
         "shared", description="which reward (see the formulas above)"
     )
     local_ratio: float = Field(0.5, ge=0, le=1, description="mpe2: weight of an agent's own part")
@@ -184,6 +186,9 @@ class Spread(Scenario):
         if self.reward == "shared":
             for i in range(n):
                 store(reward, i, -distance - 0.5 * overlapping)
+        elif self.reward == "original":
+            for i in range(n):
+                store(reward, i, -n * distance - overlapping - n)
         store(metrics, 0, covered / m)
         store(metrics, 1, nearly / m)
         store(metrics, 2, overlapping / n)

@@ -12,6 +12,7 @@ AGENTS = [(0.0, 0.0), (0.2, 0.0), (1.0, 1.0)]
 LANDMARKS = [(0.0, 0.5), (1.0, 0.88)]
 REWARDS = {
     "shared": [-1.62, -1.62, -1.62],  # -(0.5 + 0.12) - one pair
+    "original": [-6.86, -6.86, -6.86],  # 3 times the distances, 2 for one pair, 1 for each alone
     "mpe2": [-0.81, -0.81, -0.31],  # half of each
     "nearest": [-1.5, -1.538516, -0.12],
     "assignment": [-1.5, -1.0, -0.12],  # agent 1 is left over and pays for its collision only
@@ -21,6 +22,7 @@ REWARDS = {
 MORE_LANDMARKS = [*LANDMARKS, (0.2, -1.0)]
 REWARDS_OF_MORE = {
     "shared": [-3.689285, -3.689285],  # -(0.5 + 1.189285 + 1.0) - 1
+    "original": [-9.37857, -9.37857],  # 2 times the distances, 2 for one pair, 1 for each alone
     "mpe2": [-1.8446425, -1.8446425],
     "nearest": [-1.5, -1.538516],
     "assignment": [-1.5, -2.0],
@@ -54,9 +56,9 @@ def test_rewards_of_two_agents_and_three_landmarks(name):
 
 
 @pytest.mark.parametrize("name", REWARDS)
-def test_an_agent_never_collides_with_itself(name):
+def test_an_agent_collides_with_itself_in_the_original_only(name):
     step = step_from([(0.0, 0.0)], [(0.0, 0.0)], reward=name)
-    assert step.reward["agents"].tolist() == [[0.0]]
+    assert step.reward["agents"].tolist() == [[-1.0 if name == "original" else 0.0]]
     assert step.metrics["collisions"].tolist() == [0.0]
     assert step.metrics["coverage"].tolist() == [1.0]
 
