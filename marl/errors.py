@@ -39,11 +39,11 @@ def run_command(command) -> NoReturn:
     a PolicyWarning."""
     status, show_others = 2, warnings.showwarning
 
-    def show(message, category, *place) -> None:
+    def show(message, category, filename, lineno, file=None, line=None) -> None:
         if issubclass(category, PolicyWarning):
             _complain(f"warning: {message}")
         else:
-            show_others(message, category, *place)
+            show_others(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
     try:
