@@ -1,7 +1,7 @@
 """Train multi-agent policies on a handful of agents and run them, unchanged, on thousands.
 
 >>> import marl
->>> world = marl.make("spread", num_agents=80, num_worlds=16, integration="semi_implicit")
+>>> world = marl.make("spread", num_agents=80, num_worlds=16)
 >>> policy = marl.load_policy("spread")
 >>> step = world.step(policy.act(world.reset()))
 """
