@@ -39,7 +39,9 @@ class ActionHead:
             changed[..., piece] = action[..., piece]
         return changed
 
-    def saturated(self, action: Tensor) -> Tensor | None:
-        """1.0 if a number is at its bounds; None if there are no numbers."""
-        numbers = action[..., self._numbers] if self.choices else action
-        return (numbers.abs() > 0.99).float() if self._numbers else None
+    def saturated(self, output: Tensor) -> Tensor:
+        """1.0 if a number is at its bounds, or a choice as good as sure (0.99), else 0.0: of every
+        number, then of every choice."""
+        numbers = output[..., self._numbers] if self.choices else output
+        sure = [output[..., piece].softmax(-1).amax(-1, keepdim=True) for piece in self.choices]
+        return (torch.cat([numbers.tanh().abs(), *sure], -1) > 0.99).float()

@@ -45,6 +45,13 @@ def test_choices_are_drawn_by_the_softmax():
     np.testing.assert_allclose(done[:, 2:5].mean(0), share, atol=0.01)
 
 
+def test_saturated_are_numbers_at_their_bounds_and_choices_that_are_sure():
+    head, sure = ActionHead(MIXED), OUTPUT.clone()
+    sure[1, 2] = 6.0  # 0.995 of the softmax
+    assert head.saturated(OUTPUT).tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]
+    assert head.saturated(sure).tolist() == [[0, 0, 0, 0], [1, 0, 0, 1]]
+
+
 def test_gradients_are_those_of_the_softmax():
     output = OUTPUT.clone().requires_grad_()
     weights = torch.tensor([[1.0, 2.0, 3.0, 5.0, 7.0, 11.0]])

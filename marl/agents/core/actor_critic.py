@@ -60,8 +60,11 @@ class ActorCriticConfig(BaseModel):
     gradient_clip: float = Field(
         0.0, ge=0, description="largest norm of a network's gradient; 0: no limit"
     )
-    action_penalty: float = Field(
-        0.0, ge=0, description="weight of the actor's mean squared output before tanh, in its loss"
+    action_penalty: float | None = Field(
+        None,
+        ge=0,
+        description="weight of the actor's mean squared output (before tanh, or logits), in its "
+        "loss; null: 0.001 where actions are choices, which else soon are always the same, else 0",
     )
     augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -94,6 +97,8 @@ class ActorCritic(Learner):
         self.config = config
         self.stack = stack
         self.head = ActionHead(group)
+        penalty = config.action_penalty
+        self._penalty = penalty if penalty is not None else 1e-3 if group.choices else 0.0
         self.actor = actor
         self.critics = nn.ModuleList(make_critic() for _ in range(1 + config.twin_critics))
         self.target_actor, self.target_critics = _frozen(self.actor), _frozen(self.critics)
@@ -182,12 +187,10 @@ class ActorCritic(Learner):
         action = self.head(output, generator)
         values = self.critics[0](o, torch.cat([action, a[..., action.shape[-1] :]], -1)).to(a.dtype)
         loss = -mean_of_present(values, present)
-        if self.config.action_penalty:
-            loss = loss + self.config.action_penalty * mean_of_present(output.square(), present)
-        logged = {"actor_loss": loss.detach()}
-        saturated = self.head.saturated(action.detach())
-        if saturated is not None:
-            logged["saturated"] = mean_of_present(saturated, present)
+        if self._penalty:
+            loss = loss + self._penalty * mean_of_present(output.square(), present)
+        saturated = mean_of_present(self.head.saturated(output.detach()), present)
+        logged = {"actor_loss": loss.detach(), "saturated": saturated}
         return loss, values.detach(), logged
 
     def move_targets(self) -> None:
