@@ -84,7 +84,7 @@ class Task:
 
     def _own_code(self) -> dict[str, str]:
         """The digest of scenarios and agents that are not marl's, if there are any."""
-        kinds = {type(parse_world(self.world, "world").world)}
+        kinds: set[type] = {type(parse_world(self.world, "world").world)}
         for run in {*self.runs} - {*BUILTIN}:
             names = read_header(find_weights(run))[0].agent_names
             kinds |= {part for name in names for part in find_agent(name)}
