@@ -32,9 +32,10 @@ def fingerprint(*roots: Any) -> str:
     return walk.digest.hexdigest()[:16]
 
 
-def is_own(code: CodeType) -> bool:
-    """Whether code is the user's: neither marl's nor an installed package's nor Python's."""
-    path = code.co_filename
+def is_own(code: CodeType | str) -> bool:
+    """Whether code, or a file, is the user's: neither marl's nor an installed package's nor
+    Python's."""
+    path = code if isinstance(code, str) else code.co_filename
     return not (path.startswith(LIBRARIES) or INSTALLED & {*Path(path).parts})
 
 

@@ -10,7 +10,8 @@ Arrays keep the lanes on their last axis: `load(a, (i, c))` on `a[n, 2, WIDTH]` 
 `a[n, 2]` the single lane. So the same source serves both. Arithmetic keeps the dtype of the array
 and has the same order in each lane at either width, so results are equal to the last bit.
 
-Uncompiled (NUMBA_DISABLE_JIT=1), the same functions work on numpy arrays, for a debugger.
+Uncompiled (NUMBA_DISABLE_JIT=1), the same functions work on numpy arrays, for a debugger. (So do
+Python's operators, but not its `not`, `min` and `max`, which lanes take when compiled.)
 """
 
 import math

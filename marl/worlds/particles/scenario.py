@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
@@ -226,7 +227,7 @@ class _ScenarioType(types.Type):
     def constant(self, name: str):
         kind = type(self.scenario)
         if name not in _constants(kind) and name not in kind.__class_vars__:
-            raise AttributeError(
+            raise TypingError(
                 f"{kind.__name__} has no field {name!r} that compiled methods can read: no number, "
                 "bool or string, or one that may be None"
             )

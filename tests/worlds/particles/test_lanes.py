@@ -129,7 +129,7 @@ def plain_python(a, out):
     at = 0
     for result in results:
         store(out, at, result)
-        at += 1
+        at = at + 1
 
 
 widths = pytest.mark.parametrize("tail", [(), (WIDTH,)], ids=["one lane", "sixteen lanes"])
