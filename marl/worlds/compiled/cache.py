@@ -11,10 +11,14 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
+from numba.core.event import Listener, install_listener
+
+from marl.notices import tell
 
 try:
     from numba.core.caching import UserProvidedCacheLocator
@@ -79,6 +83,29 @@ def kernel(function: Callable) -> Callable:
         config.CACHE_DIR = folder
         if locators is not None:
             config.CACHE_LOCATOR_CLASSES = locators
+
+
+class _Announcer(Listener):
+    """Tells what is compiled, once for each name in a process."""
+
+    told: ClassVar[set[str]] = set()
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def on_start(self, event: Any) -> None:
+        if self._what and self._what not in self.told:
+            self.told.add(self._what)
+            tell(f"compiling {self._what}, once (about 20 s)")
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+def announced(what: str) -> AbstractContextManager:
+    """Within it, whoever waits is told before something is compiled, and not before it is only read
+    from the disk."""
+    return install_listener("numba:compile", _Announcer(what))
 
 
 def kernel_folders() -> list[Path]:

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numba import njit
 
-from marl.worlds.compiled.cache import kernel
+from marl.worlds.compiled.cache import announced, kernel
 from marl.worlds.compiled.faults import NUMBA_ERRORS, fault
 from marl.worlds.compiled.random import Random
 from marl.worlds.particles.lane_arrays import borrow, from_worlds, load, one_world, store, to_worlds
@@ -190,10 +190,12 @@ def _of_world(bodies, e):
 
 class Compiled:
     """One kernel, called without looking up its types again: they never change for a world.
-    `methods` are those of the scenario that it calls."""
+    `methods` are those of the scenario that it calls, `what` is the scenario's name."""
 
-    def __init__(self, dispatcher: Any, methods: Sequence[FunctionType] = ()) -> None:
-        self._dispatcher, self._methods = dispatcher, methods
+    def __init__(
+        self, dispatcher: Any, methods: Sequence[FunctionType] = (), what: str = ""
+    ) -> None:
+        self._dispatcher, self._methods, self._what = dispatcher, methods, what
         self._entry: Callable[..., None] | None = None
 
     def prepare(self, *args: Any) -> Callable[..., None]:
@@ -205,7 +207,8 @@ class Compiled:
         elif entry is None:
             signature = tuple(numba.typeof(arg) for arg in args)
             try:
-                self._dispatcher.compile(signature)
+                with announced(self._what):
+                    self._dispatcher.compile(signature)
             except NUMBA_ERRORS as error:
                 raise fault(error, self._methods) from None
             entry = self._dispatcher.overloads[signature].entry_point

@@ -78,8 +78,8 @@ class ParticleWorld(World):
         self._states = [self._with_scratch() for _ in self._ranges]
         self._pool = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
         rules: Any = type(scenario)
-        self._step = Compiled(step_blocks, [rules.observe, rules.score])
-        self._reset = Compiled(reset_worlds, [rules.reset])
+        self._step = Compiled(step_blocks, [rules.observe, rules.score], rules.__name__)
+        self._reset = Compiled(reset_worlds, [rules.reset], rules.__name__)
         self._neighbours = Compiled(find_neighbours)
 
         self._keys = stream_keys(seed % 2**64, num_worlds)
