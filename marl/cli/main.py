@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from marl import notices
 from marl.cli import evaluate, files, studies, train
 from marl.cli.parser import Parser
 from marl.errors import run_command
@@ -15,6 +16,7 @@ from marl.errors import run_command
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 done, 1 some runs of a sweep or another package's world failed, 2
     bad input, 130 interrupted."""
+    notices.in_command = arguments is None
     run_command(lambda: _run(arguments))
 
 

@@ -20,6 +20,7 @@ from marl.config.parsing import (
 from marl.errors import UserError
 from marl.folders import data_folders, data_root
 from marl.learning.exploration import ExplorationConfig
+from marl.policies.builtin import BUILTIN
 from marl.worlds.pettingzoo.config import PREFIX, module_of
 from marl.worlds.registry import SCENARIOS, scenario_names
 
@@ -47,6 +48,12 @@ class StoredConfig:
         }
         known = (*scenario_names(), *agent_names())
         return {key: name for key, name in names.items() if name not in known}
+
+    @property
+    def agent_names(self) -> set[str]:
+        """The names of all agents, those of single groups and frozen ones included."""
+        names = {self.data["agent"]["name"], *_named(self.data["agents"]).values()}
+        return names - {*BUILTIN}
 
     def resolve(self, trusted: Collection[str] = ()) -> Config:
         """The config. This imports the code that it names.

@@ -18,6 +18,7 @@ from marl.config.parsing import parse_config, parse_world, with_settings
 from marl.config.players import BuiltinPlayer
 from marl.errors import PolicyWarning, UserError, does_not_fit
 from marl.policies.builtin import BUILTIN, HOMES
+from marl.policies.checked import CheckedPolicy
 from marl.runs.checkpoint import as_tensors, read_checkpoint
 from marl.runs.paths import WEIGHTS, find_weights
 from marl.worlds.base import World, WorldConfig
@@ -143,18 +144,20 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
     >>> policy = load_policy("spread")
     >>> actions = policy.act(world.reset())
 
-    Raises UserError for a file that cannot be used, for a file from elsewhere whose scenario is not
-    imported yet, and if the network does not fit the world. Warns (PolicyWarning) if the world's
-    order of integration is not that of training.
+    The policy checks what it is given, as `World.step` does: ValueError names the group and what
+    is needed. Raises UserError for a file that cannot be used, for a file from elsewhere whose
+    scenario is not imported yet, and if the network does not fit the world. Warns (PolicyWarning)
+    if the world's order of integration is not that of training.
     """
     if path_or_name in BUILTIN:
         if world is None:
             raise UserError(f"the policy {path_or_name!r} needs the world that it shall act in")
-        return _builtin(path_or_name, world)
+        return CheckedPolicy(_builtin(path_or_name, world), world.groups)
     path = find_weights(str(path_or_name))
     checkpoint = read_checkpoint(path)
     config = checkpoint.config.resolve()
-    return _trained(config, checkpoint.tensors, path, world or config.make_world(1, 0))
+    world = world or config.make_world(1, 0)
+    return CheckedPolicy(_trained(config, checkpoint.tensors, path, world), world.groups)
 
 
 def _trained(

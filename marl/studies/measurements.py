@@ -2,7 +2,8 @@
 
 A measurement is kept in data/measurements as soon as it is made, whole or not at all, under a
 digest of everything on which it depends: weights, world, number of agents, episodes and seed,
-version. What is there is not measured again, whichever study or run it was made for.
+version, and the code of scenarios and agents of your own. What is there is not measured again,
+whichever study or run it was made for.
 """
 
 import hashlib
@@ -19,14 +20,17 @@ from typing import Any
 import numpy as np
 
 from marl import evaluation
+from marl.agents import find_agent
 from marl.agents.core.base import Policy, PolicyMaker, WrappedPolicy
 from marl.config.model import world_to_json
 from marl.config.parsing import parse_world
 from marl.errors import UserError
 from marl.evaluation import AGENTS_AT_ONCE, primary_metric
+from marl.fingerprint import fingerprint
 from marl.folders import data_root
 from marl.policies.builtin import BUILTIN
 from marl.policies.mixed import Mixed
+from marl.runs.checkpoint import read_header
 from marl.runs.files import write_json
 from marl.runs.loading import find_policy
 from marl.runs.paths import find_weights
@@ -75,7 +79,18 @@ class Task:
             "episodes": self.episodes,
             "seed": self.seed,
             "version": VERSION,
+            **self._own_code(),
         }
+
+    def _own_code(self) -> dict[str, str]:
+        """The digest of scenarios and agents that are not marl's, if there are any."""
+        kinds: set[type] = {type(parse_world(self.world, "world").world)}
+        for run in {*self.runs} - {*BUILTIN}:
+            names = read_header(find_weights(run))[0].agent_names
+            kinds |= {part for name in names for part in find_agent(name)}
+        own = [kind for kind in kinds if not kind.__module__.startswith("marl.")]
+        own.sort(key=lambda kind: (kind.__module__, kind.__qualname__))
+        return {"code": fingerprint(*own)} if own else {}
 
     @cached_property
     def digest(self) -> str:

@@ -1,7 +1,9 @@
 """One store for all studies: what is found there again, and by what."""
 
+import importlib
 import json
 import shutil
+import sys
 
 import pytest
 from tiny import TINY
@@ -70,3 +72,41 @@ def test_memory_is_measured_when_it_is_wanted():
     assert said(task, alone=True) == said(task) == ["1 of 1 measurements were made before"]
     (file,) = data_root().glob("measurements/*.json")
     assert json.loads(file.read_text())["cost"]["peak_mb"] > 50
+
+
+def test_a_changed_scenario_or_agent_of_ones_own_is_measured_anew(tmp_path, monkeypatch):
+    """Also if the change is in another file."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    texts = {
+        "own_rules": "def paid(x):\n    return 2 * x\n",
+        "own_game": "from own_rules import paid\nfrom marl.worlds.tennis.world import Tennis\n\n"
+        "class Game(Tennis):\n    def make_world(self, *args):\n        return paid(*args)\n",
+        "own_agent": "from own_rules import paid\nfrom marl.agents import AgentKind\n"
+        "from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig\n\nclass Agent(DDPG):\n"
+        "    def anneal(self, progress):\n        super().anneal(paid(progress))\n\n"
+        "class Settings(DDPGConfig):\n    name: str = 'own_agent:OWN'\n"
+        "    variant = property(lambda self: FAMILY['ddpg'])\n\n"
+        "OWN = AgentKind(Agent, Settings)\n",
+    }
+
+    def write(old="", new=""):
+        for name, text in texts.items():
+            (tmp_path / f"{name}.py").write_text(text.replace(old, new))
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+
+    def digests():
+        game = Task(("random",), {"scenario": "own_game:Game"}, 2, 1, 0)
+        return game.digest, Task(("a",), WORLD, 4, 1, 0).digest
+
+    write()
+    settings = ["training.steps=20", "agent.name=own_agent:OWN"]
+    train(parse_config(with_settings(TINY, settings)), "a")
+    before = digests()
+    write()
+    assert digests() == before
+    write("2 * x", "3 * x")
+    assert not {*digests()} & {*before}
+    for name in texts:
+        del sys.modules[name]

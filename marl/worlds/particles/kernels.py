@@ -1,14 +1,16 @@
 """The compiled kernels of a particle world: step, observe, reset, neighbours."""
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 import numba
 import numpy as np
 from numba import njit
 
-from marl.worlds.compiled.cache import kernel
+from marl.worlds.compiled.cache import announced, kernel
+from marl.worlds.compiled.faults import NUMBA_ERRORS, fault
 from marl.worlds.compiled.random import Random
 from marl.worlds.particles.lane_arrays import borrow, from_worlds, load, one_world, store, to_worlds
 from marl.worlds.particles.lanes import WIDTH, inline, maximum, minimum
@@ -187,21 +189,28 @@ def _of_world(bodies, e):
 
 
 class Compiled:
-    """One kernel, called without looking up its types again: they never change for a world."""
+    """One kernel, called without looking up its types again: they never change for a world.
+    `methods` are those of the scenario that it calls, `what` is the scenario's name."""
 
-    def __init__(self, dispatcher: Any) -> None:
-        self._dispatcher = dispatcher
+    def __init__(
+        self, dispatcher: Any, methods: Sequence[FunctionType] = (), what: str = ""
+    ) -> None:
+        self._dispatcher, self._methods, self._what = dispatcher, methods, what
         self._entry: Callable[..., None] | None = None
 
     def prepare(self, *args: Any) -> Callable[..., None]:
         """Compile for arguments of these types, or load the compiled kernel. Returns the function
-        to call."""
+        to call. Raises UserError for a fault in a scenario of the user's own."""
         entry = self._entry
         if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
             entry = self._dispatcher
         elif entry is None:
             signature = tuple(numba.typeof(arg) for arg in args)
-            self._dispatcher.compile(signature)
+            try:
+                with announced(self._what):
+                    self._dispatcher.compile(signature)
+            except NUMBA_ERRORS as error:
+                raise fault(error, self._methods) from None
             entry = self._dispatcher.overloads[signature].entry_point
         self._entry = entry
         return entry

@@ -8,6 +8,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from marl.worlds.particles.lanes import WIDTH, Lanes, llvm_type, maximum, overload, splat, where
@@ -21,7 +22,7 @@ def _loaded(array, index) -> Lanes:
     """The type of `array[index]`: WIDTH lanes if the last axis is left, else one."""
     missing = array.ndim - len(_index_types(index))
     if missing not in (0, 1):
-        raise TypeError("an index names every axis of an array except, perhaps, the lanes")
+        raise TypingError("an index names every axis of an array except, perhaps, the lanes")
     return Lanes(array.dtype, WIDTH if missing else 1)
 
 

@@ -10,7 +10,8 @@ Arrays keep the lanes on their last axis: `load(a, (i, c))` on `a[n, 2, WIDTH]` 
 `a[n, 2]` the single lane. So the same source serves both. Arithmetic keeps the dtype of the array
 and has the same order in each lane at either width, so results are equal to the last bit.
 
-Uncompiled (NUMBA_DISABLE_JIT=1), the same functions work on numpy arrays, for a debugger.
+Uncompiled (NUMBA_DISABLE_JIT=1), the same functions work on numpy arrays, for a debugger. (So do
+Python's operators, but not its `not`, `min` and `max`, which lanes take when compiled.)
 """
 
 import math
@@ -171,9 +172,6 @@ def _ol_with_lane(x, w, value):
     return lambda x, w, value: _with_lane(x, w, value)
 
 
-# ------------------------------------------------------- between lanes and one row for each world
-
-
 # -------------------------------------------------------------------------------------- arithmetic
 
 
@@ -181,13 +179,14 @@ def _either(a, b, kind):
     return isinstance(a, kind) or isinstance(b, kind)
 
 
-def _arithmetic(operation, instruction):
+def _arithmetic(operation, in_place, instruction):
     @intrinsic
     def apply(typingctx, a, b):
         return a(a, b), lambda context, builder, signature, args: getattr(builder, instruction)(
             *args
         )
 
+    @overload(in_place)
     @overload(operation)
     def _ol(a, b):
         if isinstance(a, Lanes):
@@ -197,11 +196,13 @@ def _arithmetic(operation, instruction):
 
 
 def _comparison(operation, symbol):
+    def codegen(context, builder, signature, args):
+        compare = builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered
+        return compare(symbol, *args)
+
     @intrinsic
     def apply(typingctx, a, b):
-        return Mask(a.dtype, a.width)(a, b), (
-            lambda context, builder, signature, args: builder.fcmp_ordered(symbol, *args)
-        )
+        return Mask(a.dtype, a.width)(a, b), codegen
 
     @overload(operation)
     def _ol(a, b):
@@ -224,14 +225,16 @@ def _logic(operation, instruction):
             return lambda a, b: apply(a, b)
 
 
-_arithmetic(operator.add, "fadd")
-_arithmetic(operator.sub, "fsub")
-_arithmetic(operator.mul, "fmul")
-_arithmetic(operator.truediv, "fdiv")
+_arithmetic(operator.add, operator.iadd, "fadd")
+_arithmetic(operator.sub, operator.isub, "fsub")
+_arithmetic(operator.mul, operator.imul, "fmul")
+_arithmetic(operator.truediv, operator.itruediv, "fdiv")
 _comparison(operator.lt, "<")
 _comparison(operator.le, "<=")
 _comparison(operator.gt, ">")
 _comparison(operator.ge, ">=")
+_comparison(operator.eq, "==")
+_comparison(operator.ne, "!=")
 _logic(operator.and_, "and_")
 _logic(operator.or_, "or_")
 
@@ -240,6 +243,18 @@ _logic(operator.or_, "or_")
 def _ol_neg(x):
     if isinstance(x, Lanes):
         return lambda x: 0.0 - x
+
+
+@intrinsic
+def _opposite(typingctx, mask):
+    return mask(mask), lambda context, builder, signature, args: builder.not_(*args)
+
+
+@overload(operator.not_)
+@overload(operator.invert)
+def _ol_not(x):
+    if isinstance(x, Mask):
+        return lambda x: _opposite(x)
 
 
 @intrinsic
@@ -268,12 +283,14 @@ def maximum(a, b):
     return np.where(b > a, b, a)
 
 
+@overload(min)
 @overload(minimum)
 def _ol_minimum(a, b):
     if _either(a, b, Lanes):
         return lambda a, b: where(b < a, b, a)
 
 
+@overload(max)
 @overload(maximum)
 def _ol_maximum(a, b):
     if _either(a, b, Lanes):
@@ -301,16 +318,31 @@ def _ol_anywhere(mask):
     return lambda mask: _anywhere(mask)
 
 
-@intrinsic
-def _sqrt(typingctx, x):
-    def codegen(context, builder, signature, args):
-        kind = llvm_type(x)
-        lanes = "" if x.width == 1 else f"v{x.width}"
-        name = f"llvm.sqrt.{lanes}f{x.dtype.bitwidth}"
-        function = ir.FunctionType(kind, [kind])
-        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
+def _unary(name):
+    """An instruction of LLVM on every lane."""
 
-    return x(x), codegen
+    @intrinsic
+    def apply(typingctx, x):
+        def codegen(context, builder, signature, args):
+            kind = llvm_type(x)
+            lanes = "" if x.width == 1 else f"v{x.width}"
+            function = ir.FunctionType(kind, [kind])
+            full_name = f"llvm.{name}.{lanes}f{x.dtype.bitwidth}"
+            called = cgutils.get_or_insert_function(builder.module, function, full_name)
+            return builder.call(called, args)
+
+        return x(x), codegen
+
+    return apply
+
+
+_sqrt, _absolute = _unary("sqrt"), _unary("fabs")
+
+
+@overload(abs)
+def _ol_abs(x):
+    if isinstance(x, Lanes):
+        return lambda x: _absolute(x)
 
 
 def sqrt(x):

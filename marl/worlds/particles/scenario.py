@@ -8,10 +8,7 @@ loops over them faster, and worlds with other values are compiled separately. Cl
 constants, too. Other fields, such as those that may be None, cannot be read.
 """
 
-import hashlib
-import inspect
 import struct
-import sys
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -21,6 +18,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
@@ -34,6 +32,7 @@ from numba.extending import (
 )
 from pydantic import Field
 
+from marl.fingerprint import fingerprint
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.compiled.random import uniform
 from marl.worlds.particles.lane_arrays import store
@@ -200,32 +199,25 @@ def _constants(scenario: type[Scenario]) -> set[str]:
     }
 
 
-def _source(scenario: type[Scenario]) -> str:
-    """The text that distinguishes versions of compiled code: the source of the scenario's module.
-    If there is none, as in a notebook, the source of the class, or else the bytecode of the
-    compiled methods."""
-    try:
-        return inspect.getsource(sys.modules[scenario.__module__])
-    except (OSError, TypeError, KeyError):
-        pass
-    try:
-        return inspect.getsource(scenario)
-    except (OSError, TypeError, KeyError):
-        codes = [getattr(scenario, name).__code__ for name in ("reset", "observe", "score")]
-        return repr([(code.co_code, code.co_consts, code.co_names) for code in codes])
+def _version(scenario: type[Scenario]) -> str:
+    """The digest of everything that the compiled methods read: their own code and that of compiled
+    helpers in any module, constants, and class variables."""
+    variables = {name: getattr(scenario, name) for name in sorted(scenario.__class_vars__)}
+    constants = {k: value for k, value in variables.items() if _constant_type(value) is not None}
+    return fingerprint(scenario.reset, scenario.observe, scenario.score, constants)
 
 
 class _ScenarioType(types.Type):
-    """The numba type of a scenario: its class, its source and its constant fields. Equal keys share
-    compiled code, in this process and in the cache on disk."""
+    """The numba type of a scenario: its class, the version of its code and its constant fields.
+    Equal keys share compiled code, in this process and in the cache on disk."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         kinds = {int: types.int64, float: types.float64}
         self.numbers = {name: kinds[kind] for name, kind in _numbers(type(scenario)).items()}
         constants = scenario.model_dump_json(include=_constants(type(scenario)))
-        digest = hashlib.sha256(_source(type(scenario)).encode()).hexdigest()[:16]
-        super().__init__(name=f"{type(scenario).__qualname__}({constants}, source={digest})")
+        name = f"{type(scenario).__qualname__}({constants}, version={_version(type(scenario))})"
+        super().__init__(name=name)
 
     def __getstate__(self) -> dict:
         """For numba's cache. The name identifies the type, so reading the cache need not import the
@@ -235,7 +227,7 @@ class _ScenarioType(types.Type):
     def constant(self, name: str):
         kind = type(self.scenario)
         if name not in _constants(kind) and name not in kind.__class_vars__:
-            raise AttributeError(
+            raise TypingError(
                 f"{kind.__name__} has no field {name!r} that compiled methods can read: no number, "
                 "bool or string, or one that may be None"
             )

@@ -77,7 +77,9 @@ class ParticleWorld(World):
         self._ranges = [(int(a), int(b)) for a, b in itertools.pairwise(shares)]
         self._states = [self._with_scratch() for _ in self._ranges]
         self._pool = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
-        self._step, self._reset = Compiled(step_blocks), Compiled(reset_worlds)
+        rules: Any = type(scenario)
+        self._step = Compiled(step_blocks, [rules.observe, rules.score], rules.__name__)
+        self._reset = Compiled(reset_worlds, [rules.reset], rules.__name__)
         self._neighbours = Compiled(find_neighbours)
 
         self._keys = stream_keys(seed % 2**64, num_worlds)

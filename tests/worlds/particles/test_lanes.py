@@ -101,6 +101,37 @@ def numbers(dtype, tail, bodies=3):
     return a
 
 
+@kernel
+def plain_python(a, out):
+    """As for plain numbers: in place, equality, built-in functions."""
+    x, y = load(a, (0, 0)), load(a, (1, 1))
+    added, less, times, parts = 0.0, x, x, x
+    for i in range(a.shape[0]):
+        added += load(a, (i, 0))
+        less -= load(a, (i, 1))
+        times *= 2.0
+        parts /= 4.0
+    results = (
+        added,
+        less,
+        times,
+        parts,
+        abs(x),
+        min(x, y),
+        max(x, 0.5),
+        max(1, y),
+        where(x == y, 1.0, 0.0),
+        where(x != y, 1.0, 0.0),
+        where(x == 3, 1.0, 0.0),
+        where(not x < y, 1.0, 0.0),
+        where(~(x < y), 1.0, 0.0),
+    )
+    at = 0
+    for result in results:
+        store(out, at, result)
+        at = at + 1
+
+
 widths = pytest.mark.parametrize("tail", [(), (WIDTH,)], ids=["one lane", "sixteen lanes"])
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 compiled = pytest.mark.parametrize("run", [lambda f: f, lambda f: f.py_func], ids=["jit", "python"])
@@ -119,6 +150,51 @@ def test_arithmetic_is_that_of_numpy(tail, dtype, run):
     assert out.ravel()[-1] == (tail[0] if tail else 1)
     assert nowhere is False
     assert somewhere == bool((a[0, 0] > a[1, 1]).any())
+
+
+@widths
+@dtypes
+def test_operators_of_plain_python(tail, dtype):
+    """The same bytes as with `a = a + b`, and as numpy's."""
+    a = numbers(dtype, tail)
+    x, y, two = a[0, 0], a[1, 1], dtype(2)
+    added, less = dtype(0), x
+    for i in range(3):
+        added, less = added + a[i, 0], less - a[i, 1]
+    expected = [
+        added,
+        less,
+        x * two * two * two,
+        x / dtype(4) / dtype(4) / dtype(4),
+        np.abs(x),
+        np.minimum(x, y),
+        np.maximum(x, dtype(0.5)),
+        np.maximum(dtype(1), y),
+        x == y,
+        x != y,
+        x == 3,
+        ~(x < y),
+        ~(x < y),
+    ]
+    out = np.zeros((len(expected), *tail), dtype)
+    plain_python(a, out)
+    for row, value in enumerate(expected):
+        np.testing.assert_array_equal(out[row], np.asarray(value, dtype), err_msg=f"row {row}")
+
+
+@kernel
+def unequal(a, out):
+    x = load(a, (0, 0))
+    store(out, 0, where(x == x, 1.0, 0.0))
+    store(out, 1, where(x != x, 1.0, 0.0))
+
+
+@widths
+def test_not_a_number_equals_nothing(tail):
+    a, out = np.full((1, 1, *tail), np.nan), np.zeros((2, *tail))
+    unequal(a, out)
+    assert not out[0].any()
+    assert out[1].all()
 
 
 @kernel
