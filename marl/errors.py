@@ -1,7 +1,10 @@
 """Errors for the user: one sentence, without a traceback."""
 
 import sys
+from collections.abc import Callable
 from typing import NoReturn
+
+from marl.streams import standard_streams
 
 
 class UserError(ValueError):
@@ -29,31 +32,38 @@ class WorldFailed(RuntimeError):
 INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 
 
-def run_command(command) -> NoReturn:
+def run_command(command: Callable[[], object]) -> NoReturn:
     """Call a function and exit as every command does: a UserError is one line on stderr."""
-    status = 2
+    with standard_streams() as output:
+        status = _status(command)
+        output.flush()
+        failure = output.failure()
+        if failure is not None and not isinstance(failure, BrokenPipeError):
+            _complain(f"cannot write the standard output: {failure.strerror}")
+            status = status or 2
+    sys.exit(status)
+
+
+def _status(command: Callable[[], object]) -> int:
+    """Call a function, and say what went wrong; the exit status."""
     try:
         command()
-        sys.stdout.flush()
-        status = 0
+        return 0
     except UserError as error:
         _complain(str(error))
     except (RunsFailed, WorldFailed) as error:
         _complain(str(error))
-        status = 1
+        return 1
     except KeyboardInterrupt as stop:
         print(str(stop) or "Interrupted", file=sys.stderr)
-        status = INTERRUPTED
-    except BrokenPipeError:
-        sys.stdout = None  # the reader has gone: nothing is left to flush
-        status = 0
+        return INTERRUPTED
     except OSError as error:
         _complain(
             f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
         )
     except MemoryError:
         _complain("there is not enough memory for this")
-    sys.exit(status)
+    return 2
 
 
 def _complain(message: str) -> None:

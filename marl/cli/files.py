@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from marl.cli.parser import Add
+from marl.errors import UserError
 
 
 def add_commands(add: Add) -> None:
@@ -68,10 +69,18 @@ def show_list() -> None:
         ("scenarios", [*scenario_names()]),
         ("policies", [*BUILTIN]),
         ("configs", config_names()),
-        ("runs", [f"{name}   {describe_run(name)}" for name in run_names()]),
+        ("runs", [f"{name}   {_described(name)}" for name in run_names()]),
     ):
         print(title)
         print("".join(f"  {name}\n" for name in names or ["none yet"]), end="")
+
+
+def _described(name: str) -> str:
+    """A few words on a run, or why a folder is none."""
+    try:
+        return describe_run(name)
+    except UserError as error:
+        return f"skipped: {error}"
 
 
 def describe_run(name: str) -> str:

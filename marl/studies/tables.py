@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table as RichTable
 
+from marl.console import Console
 from marl.evaluation import primary_metric
 
 Table = tuple[list[str], list[list[str]]]  # headings and rows
@@ -50,7 +50,7 @@ def print_rows(
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, 160)  # a pipe has no width of its own
-    console.print(shown, markup=False)
+    console.print(shown)
 
 
 def print_table(rows: Sequence[tuple[str, dict[str, Any]]], console: Console | None = None) -> None:

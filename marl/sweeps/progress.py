@@ -3,10 +3,10 @@
 import time
 from collections import Counter
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from marl.console import Console
 from marl.evaluation import primary_metric
 from marl.runs.log import read_log
 from marl.sweeps.sweep import Job, Sweep
@@ -18,7 +18,7 @@ class SweepDisplay:
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(soft_wrap=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._states: dict[str, str] = {}
         self._due = 0.0  # when the table is to be drawn again
@@ -67,4 +67,4 @@ class SweepDisplay:
         return table
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text)
