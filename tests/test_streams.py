@@ -11,9 +11,11 @@ from shell import run
 from tiny import TINY, write_tiny
 
 from marl.cli import main
+from marl.config.parsing import parse_config
 from marl.runs.checkpoint import read_checkpoint
 from marl.runs.run import Run
 from marl.streams import printable
+from marl.training.loop import train
 
 
 def status(*arguments):
@@ -24,7 +26,7 @@ def status(*arguments):
 
 
 @pytest.fixture
-def gone(monkeypatch):
+def gone(capfd, monkeypatch):
     """Nobody reads the standard output any more."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -34,8 +36,8 @@ def gone(monkeypatch):
 
 
 @pytest.fixture
-def trained(data, tmp_path, capsys):
-    assert run(capsys, "train", str(write_tiny(tmp_path)), "--name", "a")[0] == 0
+def trained(data):
+    train(parse_config(TINY), "a")
 
 
 def test_training_goes_on_when_its_reader_goes_away(data, tmp_path, gone, capfd):
@@ -69,7 +71,7 @@ def test_whatever_was_to_be_written_is_written(trained, tmp_path, monkeypatch, g
     assert file is None or (tmp_path / file).stat().st_size
 
 
-def test_a_full_output_is_said_once_and_training_goes_on(data, tmp_path, monkeypatch, capfd):
+def test_a_full_output_is_said_once_and_training_goes_on(data, tmp_path, capfd, monkeypatch):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         assert status("train", str(write_tiny(tmp_path)), "--name", "a") == 2
