@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from contextlib import contextmanager
 
 import pytest
 from shell import run
@@ -25,13 +26,14 @@ def status(*arguments):
     return stop.value.code
 
 
-@pytest.fixture
-def gone(capfd, monkeypatch):
-    """Nobody reads the standard output any more."""
+@contextmanager
+def unread():
+    """Nobody reads the standard output any more. (pytest sets its own before every test, so this
+    cannot be a fixture.)"""
     reader, writer = os.pipe()
     os.close(reader)
-    with open(writer, "w") as file:
-        monkeypatch.setattr(sys, "stdout", file)
+    with pytest.MonkeyPatch.context() as patch, open(writer, "w") as file:
+        patch.setattr(sys, "stdout", file)
         yield
 
 
@@ -40,18 +42,20 @@ def trained(data):
     train(parse_config(TINY), "a")
 
 
-def test_training_goes_on_when_its_reader_goes_away(data, tmp_path, gone, capfd):
-    assert status("train", str(write_tiny(tmp_path)), "--name", "a") == 0
+def test_training_goes_on_when_its_reader_goes_away(data, tmp_path, capsys):
+    with unread():
+        assert status("train", str(write_tiny(tmp_path)), "--name", "a") == 0
     assert read_checkpoint(Run("a").weights).step == 400
-    assert capfd.readouterr().err == ""
+    assert capsys.readouterr().err == ""
 
 
-def test_sweeps_and_best_seeds_go_on(data, tmp_path, gone, capfd):
+def test_sweeps_go_on(data, tmp_path, capsys):
     base = write_tiny(tmp_path)
     (tmp_path / "few.json").write_text(json.dumps({"base": str(base), "seeds": 2}))
-    assert status("sweep", str(tmp_path / "few.json"), "--workers", "1") == 0
+    with unread():
+        assert status("sweep", str(tmp_path / "few.json"), "--workers", "1") == 0
     assert all(read_checkpoint(Run(f"few-{seed}").weights).step == 400 for seed in (0, 1))
-    assert capfd.readouterr().err == ""
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -65,17 +69,18 @@ def test_sweeps_and_best_seeds_go_on(data, tmp_path, gone, capfd):
         ("export-stats a --out a.csv", "a.csv"),
     ],
 )
-def test_whatever_was_to_be_written_is_written(trained, tmp_path, monkeypatch, gone, line, file):
+def test_whatever_was_to_be_written_is_written(trained, tmp_path, monkeypatch, line, file):
     monkeypatch.chdir(tmp_path)
-    assert status(*line.split()) == 0
+    with unread():
+        assert status(*line.split()) == 0
     assert file is None or (tmp_path / file).stat().st_size
 
 
-def test_a_full_output_is_said_once_and_training_goes_on(data, tmp_path, capfd, monkeypatch):
-    with open("/dev/full", "w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
+def test_a_full_output_is_said_once_and_training_goes_on(data, tmp_path, capsys):
+    with open("/dev/full", "w") as full, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
         assert status("train", str(write_tiny(tmp_path)), "--name", "a") == 2
-    errors = capfd.readouterr().err
+    errors = capsys.readouterr().err
     assert errors == "marl: cannot write the standard output: No space left on device\n"
     assert read_checkpoint(Run("a").weights).step == 400
 
