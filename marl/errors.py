@@ -29,6 +29,7 @@ class WorldFailed(RuntimeError):
     """Another package's world failed during play: exit status 1."""
 
 
+NO_MEMORY = "there is not enough memory for this"
 INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 
 
@@ -62,8 +63,18 @@ def _status(command: Callable[[], object]) -> int:
             f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
         )
     except MemoryError:
-        _complain("there is not enough memory for this")
+        _complain(NO_MEMORY)
+    except RuntimeError as error:
+        if not lacks_memory(error):
+            raise
+        _complain(NO_MEMORY)
     return 2
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether this is an error of NumPy or torch (which has no kind of its own for it) that there
+    is not enough memory."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def _complain(message: str) -> None:

@@ -140,6 +140,10 @@ def _check_sight(world: World, *names: str) -> None:
 
 
 def _gains(world: World) -> tuple[float, float]:
+    """Those for this world. Raises ValueError where agents do more than steer."""
+    for g, group in world.groups.items():
+        if group.action_space.shape != (2,) or group.choices:
+            raise ValueError(f"this policy only steers, but the agents of {g!r} do something else")
     integration = world.scenario.integration if isinstance(world, ParticleWorld) else "explicit"
     return GAINS[integration]
 

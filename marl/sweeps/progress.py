@@ -54,7 +54,8 @@ class SweepDisplay:
         for line in [line for line in log if "evaluation" in line][-1:]:
             if name := primary_metric(line["evaluation"]):
                 words.append(f"{name} {line['evaluation'][name]:.3f}")
-        return "   ".join([*words, *(f"{line['cpu_seconds']:.0f} CPU-s" for line in log[-1:])])
+        seconds = [line["cpu_seconds"] for line in log[-1:] if "cpu_seconds" in line]
+        return "   ".join([*words, *(f"{x:.0f} CPU-s" for x in seconds)])
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -47,7 +47,7 @@ def train(config: Config, name: str | None = None, stem: str = "run") -> str:
     with create_run(config, name, stem) as run:
         try:
             session = Session(run, config, None)
-        except UserError:
+        except BaseException:  # whatever the reason: nothing was saved
             run.discard()
             raise
         _learn([session])
