@@ -14,6 +14,10 @@ class Console(rich.console.Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
+    def on_broken_pipe(self) -> None:
+        """Be silent from now on: rich itself would end the program, and with it a training."""
+        self.quiet = True
+
     def render_str(self, text: str, **options: Any) -> Text:
         """See rich; control characters are shown."""
         return super().render_str(printable(text), **options)

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from shell import run
@@ -47,6 +47,12 @@ def test_training_goes_on_when_its_reader_goes_away(data, tmp_path, capsys):
         assert status("train", str(write_tiny(tmp_path)), "--name", "a") == 0
     assert read_checkpoint(Run("a").weights).step == 400
     assert capsys.readouterr().err == ""
+
+
+def test_training_from_python_goes_on(data):
+    with suppress(BrokenPipeError), unread():  # at the end, when pytest closes the file
+        train(parse_config(TINY), "a")
+    assert read_checkpoint(Run("a").weights).step == 400
 
 
 def test_sweeps_go_on(data, tmp_path, capsys):

@@ -9,11 +9,12 @@ import pytest
 from shell import refused, run
 from tiny import TINY
 
-from marl.config.parsing import parse_config
+from marl.config.parsing import find_config, load_config, parse_config
+from marl.errors import UserError
 from marl.runs.checkpoint import read_checkpoint
 from marl.runs.run import Run
 from marl.studies.measurements import Task, measure
-from marl.training.loop import train
+from marl.training.loop import train, train_together
 
 
 @pytest.fixture
@@ -180,6 +181,10 @@ def test_a_header_that_is_longer_than_any(trained, tmp_path, capsys):
 )
 def test_a_run_that_cannot_begin_leaves_its_name_free(data, capsys, line, sentence):
     assert sentence in refused(capsys, "train", *line.split(), "--name", "x")
+    assert not list(data.glob("*/x"))
+    config, _, setting = line.split()
+    with pytest.raises(UserError):
+        train_together({"x": load_config(find_config(config), [setting])})
     assert not list(data.glob("*/x"))
 
 
