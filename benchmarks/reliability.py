@@ -34,7 +34,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from marl.config.parsing import read_json
+from marl.config.json_text import read_json
 from marl.runs.checkpoint import read_checkpoint
 from marl.runs.log import read_log
 from marl.runs.run import Run, run_state

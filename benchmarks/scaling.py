@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from commands import marl
 
+from marl.runs.curves import png
 from marl.runs.files import whole_file
 from marl.runs.log import read_log
 from marl.runs.run import Run
-from marl.studies import pages, scale
+from marl.studies import scale
 from marl.studies.scale import ORACLE, Summary
 from marl.studies.scale_page import ScaleStudy, cell
 from marl.studies.tables import Table, as_markdown
@@ -176,7 +177,7 @@ def learning(found: ScaleStudy) -> bytes:
     axes.set(xlabel="CPU seconds of training", ylabel=METRIC, ylim=(0, 1), xscale="log")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper")
-    return pages.png(figure)
+    return png(figure)
 
 
 PLOTS: dict[str, Callable[[ScaleStudy], bytes]] = {

@@ -2,7 +2,10 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import NoReturn
+
+from marl.streams import standard_streams
 
 
 class UserError(ValueError):
@@ -31,13 +34,14 @@ class WorldFailed(RuntimeError):
     """Another package's world failed during play: exit status 1."""
 
 
+NO_MEMORY = "there is not enough memory for this"
 INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 
 
-def run_command(command) -> NoReturn:
+def run_command(command: Callable[[], object]) -> NoReturn:
     """Call a function and exit as every command does: a UserError is one line on stderr, and so is
     a PolicyWarning."""
-    status, show_others = 2, warnings.showwarning
+    show_others = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None) -> None:
         if issubclass(category, PolicyWarning):
@@ -46,28 +50,46 @@ def run_command(command) -> NoReturn:
             show_others(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
+    with standard_streams() as output:
+        status = _status(command)
+        output.flush()
+        failure = output.failure()
+        if failure is not None and not isinstance(failure, BrokenPipeError):
+            _complain(f"cannot write the standard output: {failure.strerror}")
+            status = status or 2
+    sys.exit(status)
+
+
+def _status(command: Callable[[], object]) -> int:
+    """Call a function, and say what went wrong; the exit status."""
     try:
         command()
-        sys.stdout.flush()
-        status = 0
+        return 0
     except UserError as error:
         _complain(str(error))
     except (RunsFailed, WorldFailed) as error:
         _complain(str(error))
-        status = 1
+        return 1
     except KeyboardInterrupt as stop:
         print(str(stop) or "Interrupted", file=sys.stderr)
-        status = INTERRUPTED
-    except BrokenPipeError:
-        sys.stdout = None  # the reader has gone: nothing is left to flush
-        status = 0
+        return INTERRUPTED
     except OSError as error:
         _complain(
             f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
         )
     except MemoryError:
-        _complain("there is not enough memory for this")
-    sys.exit(status)
+        _complain(NO_MEMORY)
+    except RuntimeError as error:
+        if not lacks_memory(error):
+            raise
+        _complain(NO_MEMORY)
+    return 2
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether this is an error of NumPy or torch (which has no kind of its own for it) that there
+    is not enough memory."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def _complain(message: str) -> None:

@@ -13,6 +13,7 @@ from marl.agents import Policy
 from marl.agents.core.base import PolicyMaker
 from marl.policies.human import HumanPolicy, Keyboard
 from marl.rollout import collect
+from marl.values import checked_seed, plain, whole_number
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.scene import Scene
@@ -53,6 +54,7 @@ def measure(
 ) -> dict[str, np.ndarray]:
     """The values of each episode that `evaluate` averages: {name: f64[E]}, {NAME_by_step: f64[E,
     T]}."""
+    num_agents, seed = whole_number("num_agents", num_agents, 1), checked_seed(seed)
     scenario = world.with_agents(num_agents)
     episodes = episodes or default_episodes(scenario, num_agents)
     chunk = SLOW_AT_ONCE if scenario.slow else max(1, AGENTS_AT_ONCE // num_agents)
@@ -81,7 +83,11 @@ def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
 def averaged(values: dict[str, np.ndarray], num_agents: int, seed: int) -> dict[str, Any]:
     """The result of `evaluate`, from that of `measure`."""
     episodes = len(next(iter(values.values())))
-    result: dict[str, Any] = {"agents": num_agents, "episodes": episodes, "seed": seed}
+    result: dict[str, Any] = {
+        "agents": plain(num_agents),
+        "episodes": episodes,
+        "seed": plain(seed),
+    }
     for name, column in values.items():
         if name.endswith("_by_step"):
             result[name] = [float(step.mean()) for step in np.ascontiguousarray(column.T)]

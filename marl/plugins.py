@@ -4,6 +4,8 @@ offer."""
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -15,12 +17,28 @@ def imported(name: str) -> Any:
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), attribute]):
         raise ValueError(f"{name!r} should be 'module:NAME', as Python imports them")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with _current_folder_first():
+            return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{name!r} cannot be imported: {error}") from error
+
+
+@contextmanager
+def _current_folder_first() -> Iterator[None]:
+    """Modules are found in the current folder first, and afterwards there last: a random.py of the
+    user's must not be taken for Python's when a library is imported later."""
+    here = os.getcwd()
+    if here in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+        sys.path.append(here)
 
 
 @cache

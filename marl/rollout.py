@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from marl.agents.core.base import Policy, View
+from marl.errors import UserError
 from marl.learning.record import Transition
 from marl.worlds.base import Arrays, Step, World
 
@@ -69,11 +70,14 @@ def look(
     explore: bool = False,
 ) -> View:
     """The policy's inputs for the current step, with `observation`; privileged ones only if it
-    explores."""
+    explores. Raises UserError if the world does not know them."""
     needs = policy.needs
-    return View(
-        observation,
-        new_episode,
-        world.neighbours(*needs.neighbours) if any(needs.neighbours) else None,
-        world.privileged() if explore and needs.privileged else None,
-    )
+    try:
+        return View(
+            observation,
+            new_episode,
+            world.neighbours(*needs.neighbours) if any(needs.neighbours) else None,
+            world.privileged() if explore and needs.privileged else None,
+        )
+    except NotImplementedError as error:
+        raise UserError(f"this policy cannot play here: {error}") from error

@@ -90,7 +90,7 @@ def started() -> Context:
 
 class Popen:
     """A process as subprocess.Popen starts it in text mode, of the command
-    [python, -m MODULE or -c CODE or FILE, *arguments]."""
+    [python, (-P,) -m MODULE or -c CODE or FILE, *arguments]."""
 
     def __init__(
         self, command, stdin=None, stdout=None, stderr=None, env=None, start_new_session=False,
@@ -110,7 +110,7 @@ class Popen:
                 end = os.open(os.devnull, os.O_RDWR) if wanted == DEVNULL else os.dup(fd)
             setattr(self, name, ours)
             theirs.append(Connection(end))
-        rest = [str(word) for word in command[1:]]
+        rest = [str(word) for word in command[1:] if word != "-P"]
         self._process = started().Process(
             target=_become, args=(rest, theirs, start_new_session), environment=env
         )

@@ -64,6 +64,39 @@ def test_deserialize_measures_and_films(data, tmp_path, monkeypatch, capsys):
     assert Run("a").weights.read_bytes() == before
 
 
+def test_epsilon_of_minus_one_leaves_the_schedule_alone(data, tmp_path, monkeypatch, capsys):
+    config = ["--config", str(write_tiny(tmp_path)), "--name", "a", "--num-steps", "40"]
+    status, _, errors = run(monkeypatch, capsys, *config, "--epsilon", "-1")
+    assert status == 0, errors
+    stored = read_checkpoint(Run("a").weights).config.resolve()
+    assert stored.exploration == parse_config(TINY).exploration
+    flags = ["--deserialize", str(Run("a").weights), "--epsilon", "-1.0", "--num-agents", "4"]
+    assert run(monkeypatch, capsys, *flags)[0] == 0
+
+
+def test_deserialize_alone_measures(data, monkeypatch, capsys):
+    train(parse_config(TINY), "a")
+    flags = ["--deserialize", str(Run("a").weights), "--num-agents", "5", "--seed", "3"]
+    status, output, errors = run(monkeypatch, capsys, *flags)
+    assert status == 0, errors
+    assert "coverage" in output
+    assert "a " in output
+    assert not (Run("a").stats / "evaluation.json").exists()
+
+
+def test_deserialize_with_steps_trains_further(data, tmp_path, monkeypatch, capsys):
+    train(parse_config(TINY), "a")
+    flags = ["--deserialize", str(Run("a").weights), "--num-steps", "80"]
+    status, _, errors = run(monkeypatch, capsys, *flags)
+    assert status == 0, errors
+    assert read_checkpoint(Run("a").weights).step == 480
+    status, _, errors = run(monkeypatch, capsys, *flags, "--benchmark", "--num-agents", "3")
+    assert status == 0, errors
+    assert read_checkpoint(Run("a").weights).step == 560
+    (result,) = json.loads((Run("a").stats / "evaluation.json").read_text())
+    assert result["agents"] == 3
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -71,7 +104,19 @@ def test_deserialize_measures_and_films(data, tmp_path, monkeypatch, capsys):
         ("--num-agents 0", "whole number, 1 or more"),
         ("--epsilon x", "invalid float"),
         ("--epsilon nan", "exploration.scale is"),
-        ("--epsilon=-1", "exploration.scale is -1"),
+        ("--epsilon=-2", "exploration.scale is -2"),
+        ("--sleep 1", "--sleep has no effect without --render or --gif"),
+        ("--deserialize x --num-steps 9 --sleep 1", "--sleep has no effect without"),
+        ("--deserialize x --type ATOC", "--type has no effect beside --deserialize"),
+        ("--deserialize x --config spread", "--config has no effect beside"),
+        ("--deserialize x --num-landmarks 3", "--num-landmarks has no effect beside"),
+        ("--deserialize x --exploration ou", "--exploration has no effect beside"),
+        ("--deserialize x --epsilon 0.1", "--epsilon has no effect beside"),
+        ("--deserialize x --name a", "--name has no effect beside"),
+        ("--deserialize x --num-steps 9 --seed 1", "--seed has no effect beside"),
+        ("--deserialize x --num-steps 9 --num_perceived_agents 1", "--num_perceived_agents has no"),
+        ("--deserialize x/y.safetensors --num-steps 9", "add --render or --gif"),
+        ("--deserialize none.safetensors", "there is no file"),
         ("--deserialize none.safetensors --benchmark", "there is no file"),
         ("--num-agent 4", "unrecognized arguments"),
     ],

@@ -1,10 +1,11 @@
-"""Commands about files: export-stats, clean, list."""
+"""Commands about files: export-stats, clean, list, schema."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from marl.cli.parser import Add
+from marl.errors import UserError
 
 
 def add_commands(add: Add) -> None:
@@ -19,6 +20,7 @@ def add_commands(add: Add) -> None:
     command.add_argument("--yes", action="store_true", help="remove without asking")
 
     add("list", show_list, "show agents, scenarios, policies, configs and runs")
+    add("schema", show_schema, "print the JSON schema of configs, for editors")
 
 
 def export_stats(names: Sequence[str], out: Path) -> None:
@@ -27,7 +29,9 @@ def export_stats(names: Sequence[str], out: Path) -> None:
     from marl.studies.log_table import export, statistics
 
     check_writable(out)
-    rows = statistics(names)
+    rows, problems = statistics(names)
+    for problem in problems:
+        print(problem, file=sys.stderr)
     export(rows, out)
     print(f"{out}: {len(rows)} rows")
 
@@ -68,10 +72,27 @@ def show_list() -> None:
         ("scenarios", [*scenario_names()]),
         ("policies", [*BUILTIN]),
         ("configs", config_names()),
-        ("runs", [f"{name}   {describe_run(name)}" for name in run_names()]),
+        ("runs", [f"{name}   {_described(name)}" for name in run_names()]),
     ):
         print(title)
         print("".join(f"  {name}\n" for name in names or ["none yet"]), end="")
+
+
+def show_schema() -> None:
+    """Print the JSON schema of configs."""
+    import json
+
+    from marl.config.schema import config_schema
+
+    print(json.dumps(config_schema(), indent=2))
+
+
+def _described(name: str) -> str:
+    """A few words on a run, or why a folder is none."""
+    try:
+        return describe_run(name)
+    except UserError as error:
+        return f"skipped: {error}"
 
 
 def describe_run(name: str) -> str:
@@ -92,7 +113,8 @@ def describe_run(name: str) -> str:
     words = [state.state, f"step {state.step} of {training.steps}", f"seed {training.seed}"]
     if state.evaluation and (first := primary_metric(state.evaluation)):
         words.append(f"{first} {state.evaluation[first]:.3f}")
-    return "   ".join([*words, f"{_duration(state.age)} ago"])
+    words.append(f"{_duration(state.age)} ago")
+    return "   ".join([*words, *([state.problem] if state.problem else [])])
 
 
 def _duration(seconds: float) -> str:

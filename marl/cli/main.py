@@ -11,6 +11,7 @@ from marl import notices
 from marl.cli import evaluate, files, studies, train
 from marl.cli.parser import Parser
 from marl.errors import run_command
+from marl.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -21,8 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    options = vars(make_parser().parse_args(arguments))
-    options.pop("command")(**options)
+    parser = make_parser()
+    options = vars(parser.parse_args(arguments))
+    command = options.pop("command", None)
+    if command is None:
+        parser.print_help()
+    else:
+        command(**options)
 
 
 def make_parser() -> Parser:
@@ -31,7 +37,8 @@ def make_parser() -> Parser:
         prog="marl",
         description="Train policies on a handful of agents and run them, unchanged, on thousands.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"marl {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     def add(name: str, function: Callable, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn
 
+from marl.values import SEEDS
+
 POLICY = "a run, a .safetensors file or a built-in policy (see `marl list`)"
 WORLD_SETTINGS = (
     "replace a parameter of the world, as world.num_perceived_agents=5, or of the agent, as "
@@ -40,16 +42,17 @@ def add_workers(command: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def whole(least: int):
-    """An argument type: whole numbers from `least` to 2**63 - 1."""
+def whole(least: int, most: int = SEEDS - 1) -> Callable[[str], int]:
+    """An argument type: whole numbers from `least` to `most`."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if not least <= value < 2**63:
-            raise argparse.ArgumentTypeError(f"{text!r} should be a whole number, {least} or more")
+        if not least <= value <= most:
+            up_to = f"{least} or more" if value < least else f"{least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r} should be a whole number, {up_to}")
         return value
 
     return parse

@@ -20,7 +20,7 @@ def add_commands(add: Add) -> None:
     command.add_argument("--seed", type=whole(0), help="seed; default: training.seed")
     command.add_argument(
         "--seeds",
-        type=whole(2),
+        type=whole(2, 10_000),
         metavar="K",
         help="train K seeds, from --seed on, and keep the one that plays best; its default name is "
         "CONFIG-best",
@@ -49,13 +49,14 @@ def train(
 ) -> str:
     """Train a new run, or the best of several; return its name."""
     from marl.config.parsing import find_config, load_config
+    from marl.runs.run import as_name
     from marl.training import loop as training
 
     path = find_config(config)
     if seed is not None:
         settings = [*settings, f"training.seed={seed}"]
     if seeds is not None:
-        name = name or f"{path.stem}-best"
+        name = name or f"{as_name(path.stem)}-best"
         _train_seeds(load_config(path, settings), name, seeds)
     else:
         name = training.train(load_config(path, settings), name, path.stem)

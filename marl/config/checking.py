@@ -14,6 +14,7 @@ from marl.agents import REGISTRY
 from marl.config.model import EvaluationConfig, TrainingConfig
 from marl.errors import UserError
 from marl.learning.exploration import ExplorationConfig
+from marl.values import plain
 from marl.worlds.registry import SCENARIOS
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,7 +24,7 @@ def parse_section(model: type[Model], section: Any, where: str) -> Model:
     """Check one section of a config, or another piece of JSON; errors call it `where`. The check is
     strict: "4" is no number, and true is no 1. Raises UserError."""
     try:
-        return model.model_validate_json(json.dumps(section), strict=True)
+        return model.model_validate_json(json.dumps(plain(section)), strict=True)
     except ValidationError as error:
         raise refusal(error, model, where) from error
     except (TypeError, ValueError) as error:

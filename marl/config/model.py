@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from marl.agents import Agent
 from marl.config.players import BuiltinPlayer, make_agent, name_of
-from marl.errors import UserError
+from marl.errors import NO_MEMORY, UserError, lacks_memory
 from marl.learning.exploration import ExplorationConfig
+from marl.values import SEEDS
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.combined import ConcatenatedWorlds, MixedSizes
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.spaces import Group
 
 Share = Annotated[float, Field(ge=0, le=1)]
-SEEDS = 2**63  # seeds are smaller than this
 
 
 class TrainingConfig(BaseModel):
@@ -178,8 +178,9 @@ class Config:
             if world is None and any(isinstance(x, BuiltinPlayer) for x in self.agents.values()):
                 world = self.make_world(1, seed)
             return make_agent(self.agent, self.agents, self.exploration, groups, seed, world)
-        except (ValueError, RuntimeError) as error:
-            raise UserError(f"the agent cannot be built: {error}") from error
+        except (ValueError, RuntimeError, MemoryError) as error:
+            why = NO_MEMORY if lacks_memory(error) else error
+            raise UserError(f"the agent cannot be built: {why}") from error
 
 
 SECTIONS = ("world", "agent", "agents", "exploration", "training", "evaluation")

@@ -5,7 +5,6 @@ with one sentence that names the dotted field, its value and the allowed values.
 """
 
 import copy
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 
 from marl.agents import AgentKind, agent_names, find_agent
 from marl.config.checking import guess, one_of, parse_section, shown, unknown
+from marl.config.json_text import check_depth, parse_json, read_settings
 from marl.config.model import SECTIONS, Config, EvaluationConfig, TrainingConfig
 from marl.config.players import BuiltinPlayer, FrozenPlayer, name_of
 from marl.errors import UserError
@@ -40,7 +40,7 @@ def load_config(path: str | Path, settings: Sequence[str] = ()) -> Config:
 def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The JSON of a config, on top of its base if it names one. `above` are the files that led to
     this one. Raises UserError if a file cannot be read, or is its own base."""
-    data = read_json(path)
+    data = read_settings(path)
     if not isinstance(data, dict):
         raise UserError(f"{path} holds no JSON object with the sections {', '.join(SECTIONS)}")
     if BASE not in data:
@@ -83,21 +83,6 @@ def config_names() -> list[str]:
     return sorted({path.stem for folder in data_folders() for path in folder.glob("json/*.json")})
 
 
-def read_json(path: str | Path) -> Any:
-    """The content of a JSON file. Raises UserError if there is none."""
-    path = Path(path)
-    try:
-        return _parse_json(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no JSON file: its text is not UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no valid JSON: {error}") from error
-
-
 def with_settings(data: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     """A copy of a config's JSON with "dotted.key=value" put in. Values are JSON, or else text.
 
@@ -111,8 +96,8 @@ def with_settings(data: dict[str, Any], settings: Sequence[str]) -> dict[str, An
         if not equals or not all([*path, last]):
             raise UserError(f"{setting!r} is no setting: write KEY=VALUE, as world.num_agents=6")
         try:
-            value = _parse_json(text)
-        except (ValueError, RecursionError):
+            value = parse_json(text)
+        except ValueError:
             value = text
         section = data
         for key in path:
@@ -121,22 +106,6 @@ def with_settings(data: dict[str, Any], settings: Sequence[str]) -> dict[str, An
                 raise UserError(f"{dotted} is not a known setting: {key} holds no settings")
         section[last] = value
     return data
-
-
-def _parse_json(text: str) -> Any:
-    """JSON. 1e6 is read as a whole number; a key that appears twice is refused."""
-
-    def number(digits: str) -> int | float:
-        value = float(digits)
-        return int(value) if value.is_integer() else value
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)}")
-        return result
-
-    return json.loads(text, parse_float=number, object_pairs_hook=unique)
 
 
 # ---------------------------------------------------------------------------------------- checking
@@ -154,6 +123,12 @@ def parse_config(data: dict[str, Any]) -> Config:
             _check_sizes(key, numbers, world)
     if training.vary:
         _check_kinds(training, world)
+    most = training.replay_size * max(world.agent_count, *training.num_agents, 1)
+    if training.batch_size > most:
+        raise UserError(
+            f"training.batch_size is {training.batch_size}, but should be at most {most}, "
+            "training.replay_size times the number of agents"
+        )
     evaluation = parse_evaluation(data.get("evaluation", {}))
     replaced = evaluation.world
     if "world" not in data.get("evaluation", {}):
@@ -173,7 +148,12 @@ def parse_config(data: dict[str, Any]) -> Config:
 
 
 def check_sections(data: dict[str, Any]) -> None:
-    """Raise UserError for unknown sections and for numbers that are not finite."""
+    """Raise UserError for unknown sections, for numbers that are not finite, and for what is nested
+    too deep."""
+    try:
+        check_depth(data)
+    except ValueError as error:
+        raise UserError(f"the config is {error}") from error
     for dotted, value in _leaves(data, ""):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{dotted} is {value}, but should be a finite number")

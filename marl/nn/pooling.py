@@ -5,13 +5,17 @@ Shapes: K stacked networks, R rows (agents), T targets and J rivals in view, W u
 float64 throughout. 16-bit inputs are converted to float32.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from marl.worlds.compiled.cache import kernel
+
+_kernel = partial(kernel, error_model="numpy")
 
 
 def pair_max_pool(
@@ -97,7 +101,7 @@ class _MaxPool(torch.autograd.Function):
 # temporary arrays, and compare numbers of 32 bits with numbers of 32 bits.
 
 
-@njit(cache=True, error_model="numpy")
+@_kernel
 def _meet(target, rival, both, weight, targets, rivals, most, winner):
     stack, rows, count, width = target.shape
     said = np.empty(width, target.dtype)
@@ -126,7 +130,7 @@ def _meet(target, rival, both, weight, targets, rivals, most, winner):
                         who[w] = number if more else who[w]
 
 
-@njit(cache=True, error_model="numpy")
+@_kernel
 def _reward(gradient, both, weight, winner, wanted, to_target, to_rival, to_both, to_weight):
     stack, rows, count, width = gradient.shape
     won = np.empty(width, gradient.dtype)
@@ -150,7 +154,7 @@ def _reward(gradient, both, weight, winner, wanted, to_target, to_rival, to_both
                                 to_both[k, r, f, t, j] += won[w] * weight[k, f, w]
 
 
-@njit(cache=True, error_model="numpy")
+@_kernel
 def _find(items, most, winner):
     stack, rows, count, width = items.shape
     for k in range(stack):
@@ -166,7 +170,7 @@ def _find(items, most, winner):
                     winner[k, r, w] = number if more else winner[k, r, w]
 
 
-@njit(cache=True, error_model="numpy")
+@_kernel
 def _pass_on(gradient, winner, to):
     stack, rows, count, width = to.shape
     for k in range(stack):

@@ -6,6 +6,7 @@ a part "landmarks" (and "agents", for local-assignment). They steer by one PD co
 (target - position) - d velocity, -1, 1), with the gains `GAINS` of the world's integration.
 """
 
+from collections.abc import Iterable
 from typing import cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from marl.agents.auction import AuctionConfig, Auctions
 from marl.agents.core.base import Policy, View
+from marl.errors import UserError
 from marl.worlds.base import Arrays, World
 from marl.worlds.particles.assignment import match, matched
 from marl.worlds.particles.world import ParticleWorld
@@ -33,6 +35,7 @@ class Greedy(Policy):
         self._groups, self._gains = world.groups, _gains(world)
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        _check_steering(self._groups, observation)
         actions = {}
         for g, rows in observation.items():
             landmarks = _items(self._groups[g], "landmarks", rows)
@@ -49,6 +52,7 @@ class LocalAssignment(Policy):
         self._groups, self._gains = world.groups, _gains(world)
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        _check_steering(self._groups, observation)
         actions = {}
         for g, rows in observation.items():
             agents = _items(self._groups[g], "agents", rows)
@@ -84,6 +88,7 @@ class Assignment(Policy):
         self._match = state["match"].numpy().copy() if "match" in state else None
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
+        _check_steering(self._world.groups, observation)
         if self._match is None:
             self.reset()
         match = cast(np.ndarray, self._match)
@@ -137,6 +142,13 @@ def _check_sight(world: World, *names: str) -> None:
         for name in names:
             if name not in [part.name for part in group.observation_parts]:
                 raise ValueError(f"this policy needs observations with a part {name!r}")
+
+
+def _check_steering(groups: dict[str, Group], played: Iterable[str]) -> None:
+    """Raise UserError if the agents of these groups do more than steer."""
+    for g in played:
+        if groups[g].action_space.shape != (2,) or groups[g].choices:
+            raise UserError(f"this policy only steers, but the agents of {g!r} do something else")
 
 
 def _gains(world: World) -> tuple[float, float]:

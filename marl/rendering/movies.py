@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from marl.destinations import partial_file, put
+
 FPS = 15.0  # for worlds with a step of 0.1 s: one and a half times real time
 
 GIF_LIMIT = 3_000_000  # bytes
@@ -28,6 +30,7 @@ def save(frames: Iterable[np.ndarray], path: str | Path, fps: float = FPS) -> No
     - `.png`: the last frame.
 
     Missing folders are made. The file appears, or replaces an older one, only once it is complete.
+    Devices, pipes and links stay what they are.
 
     Args:
         frames: u8[H, W, 3] each, all of one shape, at least one.
@@ -45,11 +48,10 @@ def save(frames: Iterable[np.ndarray], path: str | Path, fps: float = FPS) -> No
         raise ValueError(f"cannot write {path.name!r}: use one of {', '.join(_WRITERS)}")
     if not fps > 0:
         raise ValueError(f"fps must be positive, got {fps}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    partial = partial_file(path, f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         write(_checked(frames), partial, fps)
-        os.replace(partial, path)
+        put(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

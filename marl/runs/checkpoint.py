@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from marl.config.json_text import check_depth
 from marl.config.model import Config
 from marl.config.stored import StoredConfig, parse_stored_config
 from marl.errors import UserError
@@ -98,6 +99,7 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[StoredConfig, int, dict[str
         with safe_open(path, "np") as stored:
             metadata = stored.metadata() or {}
             header = json.loads(metadata.get("marl", "null"))
+            check_depth(header)
             if not isinstance(header, dict):
                 raise UserError(f"{path} was not written by marl: its header holds no config")
             if header.get("format") != FORMAT:

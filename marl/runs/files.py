@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all; devices, pipes and links stay what they are."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from marl.destinations import partial_file, put, writable
 from marl.errors import UserError
 
 
@@ -22,7 +23,7 @@ def whole_files() -> Iterator["WholeFiles"]:
         yield files
         for path, partial in files.partials.items():
             files.path = path
-            os.replace(partial, path)
+            put(partial, path)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).rpartition("error: ")[2]
         raise UserError(f"cannot write {files.path}: {reason}") from error
@@ -42,9 +43,8 @@ class WholeFiles:
     @contextmanager
     def file(self, path: Path) -> Iterator[Path]:
         """A temporary file beside `path`, for a block that writes it."""
-        self.path, partial = path, path.with_name(f".{path.name}.partial")
-        self.partials[path] = partial
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        partial = self.partials[path] = partial_file(path, f".{path.name}.partial")
         partial.touch()
         mode = partial.stat().st_mode
         yield partial
@@ -63,8 +63,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def check_writable(path: Path) -> None:
     """Raise UserError now, before long work, if a file cannot be written."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    if not writable(path):
         raise UserError(f"cannot write {path}: not a file in a folder that can be written to")
 
 

@@ -19,6 +19,7 @@ from marl.config.players import BuiltinPlayer
 from marl.errors import PolicyWarning, UserError, does_not_fit
 from marl.policies.builtin import BUILTIN, HOMES
 from marl.policies.checked import CheckedPolicy
+from marl.runs.budget import Budget
 from marl.runs.checkpoint import as_tensors, read_checkpoint
 from marl.runs.paths import WEIGHTS, find_weights
 from marl.worlds.base import World, WorldConfig
@@ -87,7 +88,8 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
     if changes:
         settings = [setting for setting in settings if setting not in changes]
         config = parse_config(with_settings(config.to_json(), changes))
-    agent = config.make_agent(config.world.groups, 0)
+    with Budget(path):
+        agent = config.make_agent(config.world.groups, 0)
     if changes:
         try:
             agent.load_weights(as_tensors(checkpoint.tensors))
@@ -164,7 +166,8 @@ def _trained(
     config: Config, weights: Mapping[str, np.ndarray], path: Path, world: World, seed: int = 0
 ) -> Agent:
     """The agent with these weights, from the file at `path`, in a world."""
-    agent = config.make_agent(world.groups, seed, world)
+    with Budget(path):
+        agent = config.make_agent(world.groups, seed, world)
     try:
         agent.load_weights(as_tensors(weights))
     except ValueError as error:

@@ -76,18 +76,61 @@ def leaves(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]
             yield prefix + name, value
 
 
+SECTIONS = ("losses", "metrics", "last_100")
+EVALUATION = "evaluation"  # and evaluation_N, for other numbers of agents
+CI = "_ci95"
+
+
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log.jsonl, without a line that a kill cut short."""
-    lines = []
+    """The sound lines of a run's log.jsonl. A kill cuts the last one short; `damaged_lines` counts
+    all that are left out."""
+    return [line for line in map(_line, _rows(folder)) if line is not None]
+
+
+def damaged_lines(folder: Path) -> int:
+    """How many lines of a run's log.jsonl are not sound, the last one apart."""
+    return sum(_line(row) is None for row in _rows(folder)[:-1])
+
+
+def _rows(folder: Path) -> list[str]:
     try:
-        text = (folder / "log.jsonl").read_text("utf-8", errors="replace")
+        return (folder / "log.jsonl").read_text("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    for row in text.splitlines():
-        try:
-            line = json.loads(row)
-            if isinstance(line["step"], int):
-                lines.append(line)
-        except (ValueError, TypeError, KeyError):
-            continue
-    return lines
+
+
+def _line(row: str) -> dict[str, Any] | None:
+    """A line as `Log.write` has written it, or None."""
+    try:
+        line = json.loads(row)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict) or not all(map(_sound, line, line.values())):
+        return None
+    return line if type(line.get("step")) is int else None
+
+
+def _sound(name: str, value: Any) -> bool:
+    """Whether the value under that name has the right form."""
+    if name in SECTIONS:
+        return isinstance(value, dict) and all(map(_number, value.values()))
+    if name.startswith(EVALUATION):
+        intervals = [key for key in value if key.endswith(CI)] if isinstance(value, dict) else [CI]
+        known = all(key.removesuffix(CI) in value for key in intervals)
+        return known and all(map(_result, value, value.values()))
+    return _number(value)
+
+
+def _result(name: str, value: Any) -> bool:
+    """Whether this can be in the result of `evaluate`."""
+    if name.endswith(CI) and value is None:
+        return True
+    if name.endswith((CI, "_by_step")):
+        return isinstance(value, list) and all(map(_number, value))
+    return _number(value)
+
+
+def _number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 2**63

@@ -20,15 +20,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from marl.config.json_text import read_json
 from marl.config.model import Config
-from marl.config.parsing import read_json
 from marl.config.stored import StoredConfig
 from marl.errors import UserError
 from marl.folders import data_root
 from marl.policies.builtin import BUILTIN
 from marl.runs.checkpoint import Checkpoint, read_checkpoint, read_header, stored_config
 from marl.runs.files import write_json
-from marl.runs.log import read_log
+from marl.runs.log import damaged_lines, read_log
 from marl.runs.paths import STATE, WEIGHTS
 from marl.version import VERSION
 
@@ -162,7 +162,7 @@ class RunState:
     step: int = 0
     evaluation: dict[str, Any] | None = None  # the last one
     age: float = 0.0  # seconds since it was last written to
-    problem: str = ""  # what is damaged
+    problem: str = ""  # what is damaged; if that is the log only, the run is usable
 
 
 def run_state(name: str) -> RunState:
@@ -182,13 +182,15 @@ def run_state(name: str) -> RunState:
             config = _started_config(started)
     except UserError as error:
         return RunState("damaged", age=age, problem=str(error))
-    log = read_log(run.stats)
+    log, damaged = read_log(run.stats), damaged_lines(run.stats)
+    problem = f"{damaged} damaged lines of {run.stats / 'log.jsonl'} are skipped" if damaged else ""
     evaluations = [line["evaluation"] for line in log if "evaluation" in line]
     if _locked(run.models / "lock"):
         state, step = "running", max([step, *(line["step"] for line in log[-1:])])
     else:
         state = "finished" if step >= config.training.steps else "stopped"
-    return RunState(state, config, step, evaluations[-1] if evaluations else None, age)
+    last = evaluations[-1] if evaluations else None
+    return RunState(state, config, step, last, age, problem)
 
 
 def _started_config(path: Path) -> StoredConfig:
@@ -213,12 +215,18 @@ class RunExists(UserError):
     """The name is taken."""
 
 
+def as_name(text: str) -> str:
+    """A name that a run may have, as near to this text as possible: "my config" is my_config."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:80].lstrip("._-").rstrip("_") or "run"
+    return f"{name}-run" if name in BUILTIN else name
+
+
 def create_run(config: Config, name: str | None, stem: str) -> Run:
-    """A new run called `name`. Without a name it is called `stem`, or stem-2, stem-3... if that is
-    taken."""
+    """A new run called `name`. Without a name it is called `stem` (`as_name`), or stem-2, stem-3...
+    if that is taken."""
     if name is not None:
         return Run.create(name, config)
-    number = 1
+    stem, number = as_name(stem), 1
     while True:
         try:
             return Run.create(stem if number == 1 else f"{stem}-{number}", config)

@@ -65,11 +65,12 @@ def curve(entry: Entry, metric: str) -> dict[str, np.ndarray]:
     points = [[line for line in log if metric in line.get("evaluation", {})] for log in logs]
     length = min(map(len, points))
     columns = list(zip(*(row[:length] for row in points), strict=True))  # [P][R]
+    seconds = [[line.get("cpu_seconds", np.nan) for line in column] for column in columns]
     values = [np.array([[line["evaluation"][metric]] for line in column]) for column in columns]
     intervals = [interval(iqm, column, resamples=CURVE_RESAMPLES) for column in values]
     return {
         "steps": np.array([column[0]["step"] for column in columns]),
-        "cpu": np.array([np.mean([line["cpu_seconds"] for line in column]) for column in columns]),
+        "cpu": np.array([np.mean(column) for column in seconds]),
         "iqm": np.array([iqm(column) for column in values]),
         "low": np.array([low for low, _ in intervals]),
         "high": np.array([high for _, high in intervals]),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from marl.errors import UserError
+from marl.runs.curves import png
 from marl.studies import pages
 from marl.studies.comparison import Summary, curve, improvement, summarise
 from marl.studies.entries import Entry, differences, flat_settings
@@ -157,7 +158,7 @@ class Comparison:
             )
             axes.set_ylim(len(self.entries) - 0.5, -0.5)
             axes.grid(axis="x", alpha=0.3)
-        return pages.png(figure)
+        return png(figure)
 
     def films(self, folder: Path) -> dict[str, bytes]:
         """Each policy's median run as it plays an episode: GIFs, left in the folder."""

@@ -148,6 +148,7 @@ def _grouped(
         for run, point in members.items():
             problem, config = _unfinished(run)
             if config is not None:
+                left_out += [f"Left out: {problem}."] if problem else []
                 configs[run] = config
                 asked.setdefault(run, name)
                 if sweep:
@@ -192,10 +193,10 @@ def _label(values: dict[str, Any]) -> str:
 
 
 def _unfinished(name: str) -> tuple[str, Config | None]:
-    """What keeps a run from being compared, or its config."""
+    """What keeps a run from being compared, or its config and what of its log is damaged."""
     state = run_state(name)
     if state.state == "finished" and state.config is not None:
-        return "", state.config.resolve(trusted=state.config.foreign)
+        return state.problem, state.config.resolve(trusted=state.config.foreign)
     if state.state == "new":
         return f"there is no run or sweep {name!r} in {data_root()}", None
     if state.config is None:

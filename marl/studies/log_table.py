@@ -14,20 +14,22 @@ from marl.runs.run import Run, run_state
 from marl.sweeps.sweep import sweep_or_run
 
 
-def statistics(names: Sequence[str]) -> list[dict[str, Any]]:
+def statistics(names: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
     """One row for each line of the logs of these runs, and of those of these sweeps: run, seed,
-    step, seconds, and whatever else the line holds under names such as "losses/critic_loss".
+    step, seconds, and whatever else the line holds under names such as "losses/critic_loss"; and a
+    sentence on every log that is damaged.
 
     Raises UserError where a name is unknown.
     """
-    rows = []
+    rows, problems = [], []
     for name in itertools.chain.from_iterable(map(sweep_or_run, names)):
         state = run_state(name)
         if state.config is None:
             raise UserError(state.problem or f"there is no run or sweep {name!r} in {data_root()}")
+        problems += [state.problem] if state.problem else []
         about = {"run": name, "seed": state.config.training.seed}
         rows += [{**about, **dict(leaves(line))} for line in read_log(Run(name).stats)]
-    return rows
+    return rows, problems
 
 
 def export(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from marl import evaluation
 from marl.agents import find_agent
@@ -124,7 +125,9 @@ def measure(
     files = {file.stem.rpartition("-")[2]: file for file in kept_files}
     rows: dict[str, Row | UserError] = {}
     for digest in wanted:
-        kept = _read(files[digest]) if digest in files else None
+        kept = _read(files[digest], wanted[digest]) if digest in files else None
+        if digest in files and kept is None:
+            yield f"{files[digest]} is damaged, and measured anew"
         if kept and (not alone or "peak_mb" in kept["cost"]):
             rows[digest] = kept
     todo = [task for digest, task in wanted.items() if digest not in rows]
@@ -148,12 +151,24 @@ def measure(
     return [rows[task.digest] for task in tasks]
 
 
-def _read(file: Path) -> Row | None:
+class _Kept(BaseModel):
+    """The form of a measurement in a file."""
+
+    result: dict[str, float | list[float] | None]
+    cost: dict[str, float]
+    values: dict[str, list[float]]
+
+
+def _read(file: Path, task: Task) -> Row | None:
     """A measurement that was made before, unless its file is damaged."""
     try:
-        return json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+        row = json.loads(file.read_text("utf-8"))
+        kept = _Kept.model_validate(row)
+    except (OSError, ValueError, RecursionError):
         return None
+    needed = {"reward", *(name for name in kept.values if "@" not in name)}
+    whole = all(len(column) == task.episodes for column in kept.values.values())
+    return row if whole and needed <= kept.result.keys() else None
 
 
 def plan(

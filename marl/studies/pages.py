@@ -1,7 +1,6 @@
 """What pages about studies are made of: files, pictures, movies, notes, and HTML from templates."""
 
 import base64
-import io
 import platform
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,13 +33,6 @@ def render(template: str, **values: Any) -> str:
 def inline(content: bytes, kind: str) -> str:
     """A picture, as an address that needs no other file."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def png(figure: Any) -> bytes:
-    """A matplotlib figure as the content of a file."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    return picture.getvalue()
 
 
 def film(found: FoundPolicy, agents: int, path: Path) -> Path:

@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 from marl.errors import UserError
+from marl.processes import safe_path
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -23,7 +24,7 @@ def in_processes(
         yield from ((task, function(task)) for task in tasks)
         return
     executor: Executor = ThreadPoolExecutor(workers) if fresh else _processes(workers)
-    with executor as pool:
+    with safe_path(), executor as pool:
         futures = {
             (pool.submit(_alone, function, task) if fresh else pool.submit(function, task)): task
             for task in tasks

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from marl.errors import UserError
-from marl.runs.curves import LIMITS
+from marl.runs.curves import LIMITS, png
 from marl.studies import pages
 from marl.studies.entries import Entry
 from marl.studies.measurements import as_file_name
@@ -162,7 +162,7 @@ class ScaleStudy:
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
-        return pages.png(figure)
+        return png(figure)
 
     def by_step(self) -> bytes:
         """A PNG: the first metric over the steps of an episode, a panel for each number of agents;
@@ -196,7 +196,7 @@ class ScaleStudy:
         panels[0].set_ylabel(self.metric)
         if labels:
             figure.legend(labels.values(), labels.keys(), loc="outside right upper")
-        return pages.png(figure)
+        return png(figure)
 
     # ---------------------------------------------------------------------------------- all files
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import JustifyMethod
 from rich.table import Table as RichTable
 
+from marl.console import Console
 from marl.evaluation import primary_metric
 
 Table = tuple[list[str], list[list[str]]]  # headings and rows
@@ -40,17 +42,37 @@ def print_rows(
     console: Console | None = None,
 ) -> None:
     """Print a table of text under a title, which stands above the first column; `numbers`: all
-    others hold nothing else."""
+    others hold nothing else. On a narrow terminal it becomes several tables, one below the
+    other."""
     gap = 1 if numbers else 2
-    shown = RichTable(title, box=None, pad_edge=False, padding=(0, gap, 0, 0))
-    for heading in headings[1:]:
-        shown.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers)
-    for row in rows:
-        shown.add_row(*row)
+    lines = [[title, *headings[1:]], *rows]
+    widths = [gap + max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     console = console or Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 160)  # a pipe has no width of its own
-    console.print(shown, markup=False)
+    if not console.is_terminal:  # a pipe has no width of its own
+        console.width = max(console.width, 160, sum(widths))
+    for columns in _fitting(widths, console.width):
+        shown = RichTable(box=None, pad_edge=False, padding=(0, gap, 0, 0))
+        shown.add_column(title, overflow="fold")
+        for column in columns:
+            justify: JustifyMethod = "right" if numbers else "left"
+            shown.add_column(lines[0][column], justify=justify, no_wrap=numbers, overflow="fold")
+        for row in rows:
+            shown.add_row(row[0], *(row[column] for column in columns))
+        console.print(shown)
+
+
+def _fitting(widths: Sequence[int], width: int) -> list[list[int]]:
+    """The numbers of the columns after the first one, in as few tables as are needed for each to
+    fit this width beside the first: narrow terminals cut no number short."""
+    tables: list[list[int]] = []
+    left = 0
+    for column, own in enumerate(widths[1:], 1):
+        if not tables or own > left:
+            tables.append([])
+            left = width - widths[0]
+        tables[-1].append(column)
+        left -= own
+    return tables or [[]]
 
 
 def print_table(rows: Sequence[tuple[str, dict[str, Any]]], console: Console | None = None) -> None:

@@ -5,6 +5,7 @@ a few. All of them play the same starts. These starts serve no other purpose: th
 evaluations in training, nor those of `marl evaluate`.
 """
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from marl.runs.loading import find_policy
 from marl.runs.log import read_log
 from marl.runs.run import Run
 from marl.sweeps.sweep import Job, Sweep
+from marl.values import whole_number
 
 WORTH = 2_000  # agents that each seed plays with each number of agents
 LEAST = 25  # episodes
@@ -42,13 +44,15 @@ class Played:
     @property
     def cpu_seconds(self) -> float:
         """CPU seconds of the training."""
-        return float(read_log(self.job.stats)[-1]["cpu_seconds"])
+        lines = [x["cpu_seconds"] for x in read_log(self.job.stats) if "cpu_seconds" in x]
+        return float(lines[-1]) if lines else math.nan
 
 
 def seed_sweep(config: Config, name: str, count: int) -> Sweep:
     """A run for each of `count` seeds, from the config's own seed on, called NAME-SEED. Raises
     UserError if a run called `name` exists."""
     Run(name).check_free()
+    whole_number("the last seed", config.training.seed + count - 1)
     jobs = []
     for seed in range(config.training.seed, config.training.seed + count):
         training = config.training.model_copy(update={"seed": seed})

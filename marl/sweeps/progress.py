@@ -3,10 +3,10 @@
 import time
 from collections import Counter
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from marl.console import Console
 from marl.evaluation import primary_metric
 from marl.runs.log import read_log
 from marl.sweeps.sweep import Job, Sweep
@@ -18,7 +18,7 @@ class SweepDisplay:
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(soft_wrap=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._states: dict[str, str] = {}
         self._due = 0.0  # when the table is to be drawn again
@@ -54,7 +54,8 @@ class SweepDisplay:
         for line in [line for line in log if "evaluation" in line][-1:]:
             if name := primary_metric(line["evaluation"]):
                 words.append(f"{name} {line['evaluation'][name]:.3f}")
-        return "   ".join([*words, *(f"{line['cpu_seconds']:.0f} CPU-s" for line in log[-1:])])
+        seconds = [line["cpu_seconds"] for line in log[-1:] if "cpu_seconds" in line]
+        return "   ".join([*words, *(f"{x:.0f} CPU-s" for x in seconds)])
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -67,4 +68,4 @@ class SweepDisplay:
         return table
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text)

@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -96,24 +96,25 @@ def joined(address: str, workers: int | None, folder: Path) -> Iterator[tuple[Ra
     cluster cannot be joined.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
     with TemporaryDirectory(prefix="marl-ray-", ignore_cleanup_errors=True) as temporary:
+        empty = Path(temporary, "empty")  # Ray's workers would import from the current folder first
+        empty.mkdir()
         try:
             if address == "local":
                 # Ray lets in only who has a token. Without one it would write one to the home
                 # folder and leave it there; ours ends with us.
                 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-                ray.init(
-                    "local",
-                    num_cpus=workers,
-                    include_dashboard=False,
-                    object_store_memory=80 * 2**20,  # bytes, about the least: we send little
-                    _temp_dir=temporary,
-                    **quiet,
-                )
+                options |= {
+                    "num_cpus": workers,
+                    "include_dashboard": False,
+                    "object_store_memory": 80 * 2**20,  # bytes, about the least: we send little
+                    "_temp_dir": temporary,
+                }
             else:
                 _check_reachable(address)
-                ray.init(address, **quiet)
+            with chdir(empty):
+                ray.init(address, **options)
         except Exception as error:  # Ray raises errors of many kinds
             reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
             raise UserError(f"cannot use Ray at {address}: {reason.splitlines()[0]}") from error

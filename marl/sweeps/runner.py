@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,6 +12,7 @@ from typing import IO, Any, Protocol, cast
 
 from marl.errors import UserError
 from marl.folders import data_root
+from marl.processes import python
 from marl.runs.run import Run, difference, run_state
 from marl.sweeps.sweep import Job, Sweep
 from marl.training.interrupts import stopping
@@ -127,7 +127,7 @@ class Processes:
         """A worker with its own session, so that Ctrl-C does not reach it. It stops when its
         standard input ends: when this process closes it, or dies."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "marl.sweeps.worker"],
+            python("marl.sweeps.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -22,18 +22,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from marl.config.checking import parse_section
+from marl.config.json_text import read_json, read_settings
 from marl.config.model import Config
-from marl.config.parsing import find_config, load_config, read_json
+from marl.config.parsing import find_config, load_config
 from marl.errors import UserError
 from marl.folders import data_root
 from marl.runs.files import write_json
 from marl.runs.frozen import resolve_frozen
-from marl.runs.run import Run
+from marl.runs.run import Run, as_name
+
+MOST = 10_000  # seeds of a sweep
 
 
 class Base(BaseModel):
@@ -53,7 +56,9 @@ class SweepFile(BaseModel):
     base: dict[str, Base] = Field(description="configs by name: files, or names from `marl list`")
     settings: dict[str, Any] = Field({}, description="dotted keys and values, for every run")
     grid: dict[str, list[Any]] = Field({}, description="dotted keys and values to combine")
-    seeds: int | list[int] = Field(1, description="a list of seeds, or their number, from 0 on")
+    seeds: Annotated[int, Field(le=MOST)] | list[int] = Field(
+        1, description="a list of seeds, or their number, from 0 on"
+    )
     seeds_per_process: int = Field(1, ge=1, description="seeds that are trained side by side")
 
     @field_validator("base", mode="before")
@@ -148,9 +153,9 @@ class Sweep:
 def load_sweep(path: Path, name: str | None = None) -> Sweep:
     """The sweep in a JSON file, called `name` or by the file's name. Raises UserError for any fault
     in it or in the config of any run, before anything is trained."""
-    data = read_json(path)
+    data = read_settings(path)
     file = parse_section(SweepFile, data, "sweep")
-    name = name or path.stem
+    name = name or as_name(path.stem)
     seeds = list(range(file.seeds)) if isinstance(file.seeds, int) else file.seeds
     lists: dict[str, list] = {"base": list(file.base), "seeds": seeds, **file.grid}
     for key, values in lists.items():

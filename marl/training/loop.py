@@ -47,7 +47,7 @@ def train(config: Config, name: str | None = None, stem: str = "run") -> str:
     with create_run(config, name, stem) as run:
         try:
             session = Session(run, config, None)
-        except UserError:
+        except BaseException:  # whatever the reason: nothing was saved
             run.discard()
             raise
         _learn([session])
@@ -79,7 +79,8 @@ def train_together(configs: Mapping[str, Config]) -> None:
     with ExitStack() as runs:
         sessions = []
         for name, config in zip(configs, map(resolve_frozen, configs.values()), strict=True):
-            if run_state(name).state == "new":
+            new = run_state(name).state == "new"
+            if new:
                 run, checkpoint = runs.enter_context(Run.create(name, config)), None
             else:
                 run, stored, checkpoint = Run.open(name)
@@ -88,7 +89,12 @@ def train_together(configs: Mapping[str, Config]) -> None:
                     raise UserError(
                         f"there is a run {name!r} already, with {difference(stored, config)}"
                     )
-            sessions.append(Session(run, config, checkpoint))
+            try:
+                sessions.append(Session(run, config, checkpoint))
+            except BaseException:
+                if new:
+                    run.discard()
+                raise
         for together in _of_one_kind(sessions):
             _learn(together)
 

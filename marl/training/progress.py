@@ -1,8 +1,8 @@
 """The progress of a run: a bar on a terminal, plain lines in a pipe."""
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from marl.console import Console
 from marl.evaluation import primary_metric
 
 
@@ -12,13 +12,13 @@ class Display:
 
     def __init__(self, name: str, steps: int, done: int) -> None:
         self._steps, self._begun = steps, done
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(soft_wrap=True)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%  {task.fields[speed]} steps/s  left"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[metric]}"),
+            TextColumn("{task.fields[metric]}", markup=False),
             console=self._console,
             disable=not self._console.is_terminal,
         )
@@ -50,4 +50,4 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, markup=False)
+        self._console.print(text)

@@ -15,6 +15,7 @@ from marl.config.model import Config
 from marl.errors import UserError
 from marl.evaluation import evaluate, primary_metric
 from marl.learning.replay import Replay
+from marl.rollout import look
 from marl.runs.checkpoint import Checkpoint, as_tensors, write_checkpoint
 from marl.runs.files import WholeFiles
 from marl.runs.frozen import freeze
@@ -76,7 +77,7 @@ class Session:
         self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
         if checkpoint is None:
             freeze(self.agent, config)
-            self.world.reset()
+            look(self.world, self.agent, self.world.reset(), explore=True)  # or it cannot be played
             self.agent.reset()
         else:
             self._restore(checkpoint)

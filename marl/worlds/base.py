@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from marl.values import plain
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group
 
@@ -71,6 +72,12 @@ class WorldConfig(BaseModel, ABC):
     def agent_count(self) -> int:
         """The number of agents in all groups."""
         return sum(len(group) for group in self.groups.values())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _python_numbers(cls, given: Any) -> Any:
+        """NumPy's numbers are numbers."""
+        return plain(given)
 
     def with_agents(self, count: int) -> Self:
         """The same parameters with so many agents. A given number of landmarks grows in proportion.

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from marl.plugins import imported, loaded, offered
+from marl.values import checked_seed, whole_number
 from marl.worlds.base import WorldConfig
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.adversary import Adversary
@@ -87,8 +88,9 @@ def make(
 
     >>> world = make("spread", num_agents=80, num_worlds=16, seed=0)
 
-    Raises ValueError for an unknown name or parameter.
+    Raises ValueError for an unknown name or parameter, or a number out of range.
     """
+    num_worlds, seed = whole_number("num_worlds", num_worlds, 1), checked_seed(seed)
     config = find_scenario(scenario)(**parameters)
     if isinstance(config, Scenario):
         return ParticleWorld(config, num_worlds, seed, num_threads=num_threads)

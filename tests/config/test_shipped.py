@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from marl.config.json_text import read_json
 from marl.config.parsing import (
     find_config,
     load_config,
     merged,
     parse_config,
     read_config,
-    read_json,
 )
 from marl.runs.checkpoint import read_header
 

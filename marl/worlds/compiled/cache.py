@@ -5,13 +5,18 @@ could survive a change. Here the folder's name is a hash of the sources of all w
 each other's functions. Any change leads to a new folder. (The code of a scenario, wherever it is,
 and all that it reads are part of its numba type.) Checkouts with equal sources share their kernels,
 which numba's own locator would keep apart.
+
+numba keeps kernels as pickles, which run any code when they are loaded. So the folder must be this
+user's own, and nobody else may write to it or enter it.
 """
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,24 +37,35 @@ def _parents() -> list[Path]:
     """Candidate parent folders for kernels, best first: that of NUMBA_CACHE_DIR only, if it is
     set."""
     if numba.config.CACHE_DIR:  # type: ignore[attr-defined]
-        return [Path(numba.config.CACHE_DIR)]  # type: ignore[attr-defined]
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return [Path(home) / "marl", Path(tempfile.gettempdir()) / f"marl-{os.getuid()}"]
+        return [Path(numba.config.CACHE_DIR) / "marl"]  # type: ignore[attr-defined]
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    homes = [home / "marl"] if home.is_absolute() else []  # there may be no home at all
+    return [*homes, Path(tempfile.gettempdir()) / f"marl-{os.getuid()}"]
 
 
 def _folder() -> Path | None:
-    """The folder of the kernels, or None if no folder is writable."""
+    """The folder of the kernels, or None if no folder is writable and nobody else's."""
     sources = b"".join(path.read_bytes() for path in sorted(WORLDS.rglob("*.py")))
     name = hashlib.sha256(sources).hexdigest()[:16]
     for parent in _parents():
         try:
             folder = parent / name
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
+            parent.mkdir(parents=True, exist_ok=True)
+            if _owned(parent):
+                parent.chmod(0o700)  # older versions let the umask decide
+                folder.mkdir(mode=0o700, exist_ok=True)
+                if _owned(folder) and not folder.stat().st_mode & 0o077:
+                    with tempfile.TemporaryFile(dir=folder):
+                        return folder
         except OSError:
             continue
     return None
+
+
+def _owned(folder: Path) -> bool:
+    """Whether this is a folder, and no link to one, of this user."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
 
 _FOLDER = _folder()
@@ -68,17 +84,19 @@ if UserProvidedCacheLocator is not None:
             return super().get_suitable_cache_subpath(py_file)
 
 
-def kernel(function: Callable) -> Callable:
-    """Compile `function` without the interpreter lock, cached in our own folder."""
+def kernel(function: Callable, error_model: str = "python") -> Callable:
+    """Compile `function` without the interpreter lock, cached in our own folder. `error_model`:
+    that of numba."""
+    compiled = partial(numba.njit, nogil=True, error_model=error_model)
     if _FOLDER is None:
-        return numba.njit(nogil=True)(function)
+        return compiled(function)
     config: Any = numba.config
     folder, locators = config.CACHE_DIR, getattr(config, "CACHE_LOCATOR_CLASSES", None)
     config.CACHE_DIR = str(_FOLDER)
     if locators == "":
         config.CACHE_LOCATOR_CLASSES = f"{__name__}.Locator"
     try:
-        return numba.njit(nogil=True, cache=True)(function)
+        return compiled(function, cache=True)
     finally:
         config.CACHE_DIR = folder
         if locators is not None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from marl.values import checked_seed
 from marl.worlds.base import Arrays, Neighbours, Step, World
 from marl.worlds.compiled.random import stream_keys
 from marl.worlds.particles.kernels import (
@@ -82,7 +83,7 @@ class ParticleWorld(World):
         self._reset = Compiled(reset_worlds, [rules.reset], rules.__name__)
         self._neighbours = Compiled(find_neighbours)
 
-        self._keys = stream_keys(seed % 2**64, num_worlds)
+        self._keys = stream_keys(checked_seed(seed), num_worlds)
         self._draws = np.zeros(num_worlds, np.uint64)
         self._elapsed = np.zeros(num_worlds, np.int64)
         self._observation: Arrays = {}  # empty until the first reset
@@ -151,7 +152,7 @@ class ParticleWorld(World):
         """As `World.reseed`."""
         if len(seeds) != self.num_worlds:
             raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
-        self._keys[:] = [stream_keys(seed % 2**64, 1)[0] for seed in seeds]
+        self._keys[:] = [stream_keys(checked_seed(seed), 1)[0] for seed in seeds]
         self._draws[:] = 0
 
     def _look(self, mask: np.ndarray) -> None:

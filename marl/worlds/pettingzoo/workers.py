@@ -12,6 +12,7 @@ from gymnasium.spaces.utils import flatten
 
 from marl.errors import WorldFailed
 from marl.plugins import imported
+from marl.processes import safe_path
 from marl.worlds.base import Arrays
 from marl.worlds.pettingzoo.spaces import Kind
 
@@ -145,7 +146,8 @@ class Process:
         context = get_context("spawn")
         self._pipe, other = context.Pipe()
         process = context.Process(target=_serve, args=(other, *args), daemon=True)
-        process.start()
+        with safe_path():
+            process.start()
         other.close()
 
     def ask(self, what: str, which: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from pydantic import Field
 
+from marl.values import checked_seed
 from marl.worlds.base import Arrays, Step, World, WorldConfig
 from marl.worlds.compiled.random import stream_keys
 from marl.worlds.scene import Scene
@@ -77,7 +78,7 @@ class TennisWorld(World):
             raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         self.scenario, self.groups, self.num_worlds = scenario, scenario.groups, num_worlds
         self._state: Arrays = {
-            "keys": stream_keys(seed % 2**64, num_worlds),
+            "keys": stream_keys(checked_seed(seed), num_worlds),
             "draws": np.zeros(num_worlds, np.uint64),
             "rackets": np.zeros((num_worlds, 2, 4)),
             "ball": np.zeros((num_worlds, 4)),
@@ -102,7 +103,7 @@ class TennisWorld(World):
     def reseed(self, seeds: Sequence[int]) -> None:
         if len(seeds) != self.num_worlds:
             raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
-        self._state["keys"][:] = [stream_keys(seed % 2**64, 1)[0] for seed in seeds]
+        self._state["keys"][:] = [stream_keys(checked_seed(seed), 1)[0] for seed in seeds]
         self._state["draws"][:] = 0
 
     def step(self, actions: Arrays) -> Step:

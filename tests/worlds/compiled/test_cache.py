@@ -1,8 +1,10 @@
 """Kernels on disk: whose they are, and when they are used again."""
 
 import importlib
+import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,8 @@ def checkout(tmp_path, monkeypatch):
     """Makes a copy of the module in a package of worlds, with a kernel beside, and returns the
     kernel."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr("numba.config.CACHE_DIR", "")
 
@@ -86,3 +90,55 @@ def test_a_folder_of_ones_own_keeps_versions_apart_too(checkout, tmp_path, monke
     changed = HELPER.replace("a + b", "b + a")
     assert used(checkout("one", BY_HELPER, changed)) == (0, 1)
     assert not (tmp_path / "cache").exists()
+
+
+def loosened(folder):
+    folder.chmod(0o770)
+
+
+def somebody_elses(folder):
+    if os.getuid() != 0:
+        pytest.skip("only root gives folders away")
+    os.chown(folder, 65534, 65534)
+
+
+def linked(folder):
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("spoil", [loosened, somebody_elses, linked])
+@pytest.mark.parametrize("which", ["parent", "folder"])
+def test_kernels_that_others_could_have_written_are_not_loaded(checkout, tmp_path, spoil, which):
+    """A kernel on disk is a pickle."""
+    checkout("one")
+    parent = tmp_path / "cache" / "marl"
+    (folder,) = parent.iterdir()
+    assert [x.stat().st_mode & 0o777 for x in (parent, folder)] == [0o700, 0o700]
+    spoil(parent if which == "parent" else folder)
+    hits, misses = used(checkout("other"))
+    if (spoil, which) == (loosened, "parent"):  # nobody could enter the folder itself
+        assert (hits, misses, parent.stat().st_mode & 0o777) == (1, 0, 0o700)
+        return
+    assert (hits, misses) == (0, 1)
+    assert used(checkout("third")) == (1, 0)  # from the folder for temporary files
+    assert [x.name for x in (tmp_path / "tmp").iterdir()] == [f"marl-{os.getuid()}"]
+
+
+def test_the_folder_for_temporary_files_is_checked_too(checkout, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("no folder")
+    link = tmp_path / "tmp" / f"marl-{os.getuid()}"
+    (tmp_path / "theirs").mkdir()
+    link.symlink_to(tmp_path / "theirs")
+    add = checkout("one")
+    assert add(1, 2) == 3  # compiled, and not kept
+    assert [*(tmp_path / "theirs").iterdir()] == []
+
+
+def test_without_a_home(checkout, tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where no user is known
+    monkeypatch.chdir(tmp_path)
+    assert used(checkout("one")) == (0, 1)
+    assert not (tmp_path / "~").exists()
+    assert used(checkout("other")) == (1, 0)
