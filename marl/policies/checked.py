@@ -85,6 +85,7 @@ class CheckedPolicy(WrappedPolicy):
             world, agent, *_ = np.argwhere(~np.isfinite(rows))[0]
             value = rows[~np.isfinite(rows)][0]
             raise ValueError(
-                f"{name} holds {value} for agent {agent} of world {world}; finite numbers are needed"
+                f"{name} holds {value} for agent {agent} of world {world}; finite numbers are "
+                "needed"
             )
         return rows
