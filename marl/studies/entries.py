@@ -64,7 +64,8 @@ class Entry:
     def cpu(self) -> float:
         """CPU seconds of a run's training, evaluations included: the median."""
         logs = [read_log(Run(name).stats) for name in self.runs]
-        return median(np.array([[log[-1]["cpu_seconds"]] for log in logs if log]))
+        known = [[line["cpu_seconds"] for line in log if "cpu_seconds" in line] for log in logs]
+        return median(np.array([[seconds[-1]] for seconds in known if seconds]))
 
     def results(self, agents: int) -> list[dict[str, Any]]:
         """What `evaluate` says of each seed with so many agents."""
