@@ -1,9 +1,10 @@
 """Errors and warnings for the user: one sentence, without a traceback."""
 
+import difflib
 import sys
 import warnings
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from marl.streams import standard_streams
 
@@ -20,6 +21,12 @@ class UserError(ValueError):
 def does_not_fit(what: object, reason: str) -> UserError:
     """The error for a policy, by its name or file, that cannot play in a world."""
     return UserError(f"{what} does not fit: {reason}", reason)
+
+
+def guess(name: Any, known: Sequence[str], prefix: str = "") -> str:
+    """The question whether the nearest known name was meant, if there is a near one."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
 class PolicyWarning(UserWarning):

@@ -3,7 +3,6 @@
 A fault is refused with one sentence that names the dotted field, its value and the allowed values.
 """
 
-import difflib
 import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from marl.agents import REGISTRY
 from marl.config.model import EvaluationConfig, TrainingConfig
-from marl.errors import UserError
+from marl.errors import UserError, guess
 from marl.learning.exploration import ExplorationConfig
 from marl.values import plain
 from marl.worlds.registry import SCENARIOS
@@ -65,12 +64,6 @@ def unknown(key: str, known: Sequence[str], where: str) -> str:
         elsewhere = [name for name in setting_names() if name.rpartition(".")[2] == key]
         hint = f"; did you mean {elsewhere[0]}?" if elsewhere else f"; known are {', '.join(known)}"
     return f"{dotted} is not a known setting{hint}"
-
-
-def guess(name: Any, known: Sequence[str], prefix: str = "") -> str:
-    """The question whether the nearest known name was meant, if there is a near one."""
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
 def setting_names() -> list[str]:

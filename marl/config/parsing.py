@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from marl.agents import AgentKind, agent_names, find_agent
-from marl.config.checking import guess, one_of, parse_section, shown, unknown
+from marl.config.checking import one_of, parse_section, shown, unknown
 from marl.config.json_text import check_depth, parse_json, read_settings
 from marl.config.model import SECTIONS, Config, EvaluationConfig, TrainingConfig
 from marl.config.players import BuiltinPlayer, FrozenPlayer, name_of
-from marl.errors import UserError
+from marl.errors import UserError, guess
 from marl.folders import data_folders
 from marl.learning.exploration import ExplorationConfig
 from marl.policies.builtin import BUILTIN
 from marl.worlds.base import WorldConfig
-from marl.worlds.registry import find_scenario, scenario_names
+from marl.worlds.registry import find_scenario, our_name, scenario_names
 
 BASE = "base"  # the key that names the config from which a JSON states its differences
 
@@ -170,7 +170,10 @@ class NamedWorld(NamedTuple):
 
 
 def parse_world(section: Any, where: str) -> NamedWorld:
-    """The section {"scenario": name, parameters}; errors call it `where`."""
+    """The section {"scenario": name, parameters}; errors call it `where`. MPE2's names become
+    ours."""
+    if isinstance(section, dict) and isinstance(section.get("scenario"), str):
+        section = {**section, "scenario": our_name(section["scenario"])}
     parameters = named_section(section, where, "scenario", scenario_names(), "spread")
     scenario = parameters.pop("scenario")
     try:

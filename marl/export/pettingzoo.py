@@ -16,7 +16,7 @@ from marl.rendering.frames import draw
 from marl.rendering.movies import FPS
 from marl.rendering.window import Viewer
 from marl.worlds.base import World
-from marl.worlds.registry import find_scenario, make, mpe2_physics, new_seed
+from marl.worlds.registry import find_scenario, make, mpe2_physics, new_seed, our_name
 from marl.worlds.spaces import Group, one_hot
 
 try:
@@ -40,7 +40,7 @@ def parallel_env(
     """One of marl's worlds as a PettingZoo environment.
 
     Args:
-        scenario: its name, or "module:Class".
+        scenario: its name, also MPE2's ("simple_tag_v3"), or "module:Class".
         max_cycles: steps after which every agent is truncated; None: the scenario's own.
         continuous_actions: False: actions are Discrete, move + 5 x letter. True: Box(0, 1) of 5
             numbers (none, left, right, down, up; a force is a difference) and of the numbers of a
@@ -59,7 +59,7 @@ def parallel_env(
         raise ValueError("actions cannot be given here: set continuous_actions to True or False")
     if max_cycles is not None:
         given["episode_length"] = max_cycles
-    name = kind.__name__.lower() if ":" in scenario else scenario
+    name = kind.__name__.lower() if ":" in scenario else our_name(scenario)
     world = make(scenario, seed=new_seed(), **given)
     return WorldEnv(world, f"{name}_v0", continuous_actions, render_mode)
 

@@ -84,8 +84,6 @@ class CheckedPolicy(WrappedPolicy):
         if not np.isfinite(rows).all():
             world, agent, *_ = np.argwhere(~np.isfinite(rows))[0]
             value = rows[~np.isfinite(rows)][0]
-            raise ValueError(
-                f"{name} holds {value} for agent {agent} of world {world}; finite numbers are "
-                "needed"
-            )
+            where = f"agent {agent} of world {world}"
+            raise ValueError(f"{name} holds {value} for {where}; finite numbers are needed")
         return rows

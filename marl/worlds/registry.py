@@ -1,9 +1,12 @@
 """Names of worlds: the values of `world.scenario` in a config."""
 
+import re
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
+from marl.errors import guess
 from marl.plugins import imported, loaded, offered
 from marl.values import checked_seed, whole_number
 from marl.worlds.base import WorldConfig
@@ -34,6 +37,18 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "tennis": Tennis,
 }
 
+MPE2 = {
+    "simple": "simple",
+    "simple_adversary": "adversary",
+    "simple_crypto": "crypto",
+    "simple_push": "push",
+    "simple_reference": "reference",
+    "simple_speaker_listener": "speaker_listener",
+    "simple_spread": "spread",
+    "simple_tag": "tag",
+    "simple_world_comm": "world_comm",
+}
+"""MPE2's names of our scenarios; a version such as _v3 may follow."""
 
 ENTRY_POINTS = "marl.scenarios"  # of packages that offer scenarios
 
@@ -48,19 +63,26 @@ def register_scenario(name: str, scenario: type[WorldConfig]) -> None:
     SCENARIOS[name] = scenario
 
 
+def our_name(name: str) -> str:
+    """Our name of a scenario for MPE2's ("simple_spread_v3"); any other name as it is."""
+    if name in scenario_names():
+        return name
+    return MPE2.get(re.sub(r"_v\d+$", "", name), name)
+
+
 def find_scenario(name: str) -> type[WorldConfig]:
-    """The scenario of that name: a registered one, one of an installed package,
-    "pettingzoo:FAMILY/NAME" for an environment of PettingZoo, or "module:Class" for your own
-    (Python also looks in the current folder). Raises ValueError with one sentence otherwise."""
+    """The scenario of that name: a registered one, also by MPE2's name, one of an installed
+    package, "pettingzoo:FAMILY/NAME" for an environment of PettingZoo, or "module:Class" for your
+    own (Python also looks in the current folder). Raises ValueError with one sentence otherwise."""
+    name = our_name(name)
     if name in SCENARIOS:
         return SCENARIOS[name]
     if name.startswith(PREFIX):
         return environment(name.removeprefix(PREFIX))
     if name not in scenario_names() and ":" not in name:
-        raise ValueError(
-            f"no scenario is called {name!r}; known are: {', '.join(scenario_names())}, "
-            "and 'module:Class' for your own"
-        )
+        known = f"; known are: {', '.join(scenario_names())}, and 'module:Class' for your own"
+        near = guess(name, (*scenario_names(), *MPE2))
+        raise ValueError(f"no scenario is called {name!r}{near or known}")
     try:
         found = imported(name) if ":" in name else loaded(ENTRY_POINTS, name)
     except ValueError as error:
@@ -88,10 +110,17 @@ def make(
 
     >>> world = make("spread", num_agents=80, num_worlds=16, seed=0)
 
-    Raises ValueError for an unknown name or parameter, or a number out of range.
+    Raises ValueError, with the sentence of the command line, for an unknown name or parameter, or a
+    number out of range.
     """
     num_worlds, seed = whole_number("num_worlds", num_worlds, 1), checked_seed(seed)
-    config = find_scenario(scenario)(**parameters)
+    kind = find_scenario(scenario)
+    try:
+        config = kind(**parameters)
+    except ValidationError as error:
+        from marl.config.checking import refusal  # knows every section: only imported for its words
+
+        raise refusal(error, kind, "world") from None
     if isinstance(config, Scenario):
         return ParticleWorld(config, num_worlds, seed, num_threads=num_threads)
     return config.make_world(num_worlds, seed)

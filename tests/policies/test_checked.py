@@ -84,9 +84,7 @@ def test_the_groups_have_the_same_worlds():
     observation = {
         g: np.zeros((1 + i, 1, size), np.float32) for i, (g, size) in enumerate(sizes.items())
     }
-    with pytest.raises(
-        ValueError, match=r"different numbers of worlds: \{'adversaries': 1, 'good'"
-    ):
+    with pytest.raises(ValueError, match="different numbers of worlds: "):
         policy.act(observation)
 
 
