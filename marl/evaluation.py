@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,18 @@ AGENTS_AT_ONCE = 1_000  # in a chunk of parallel episodes; more would leave the 
 RENAMED = {"distance": "mean_distance"}  # metrics with another name in results
 
 
+class EvaluationStopped(KeyboardInterrupt):
+    """A stop was asked for while episodes were played."""
+
+
 def evaluate(
-    policy: PolicyMaker, world: WorldConfig, num_agents: int, episodes: int | None, seed: int
+    policy: PolicyMaker,
+    world: WorldConfig,
+    num_agents: int,
+    episodes: int | None,
+    seed: int,
+    *,
+    stop: Event | None = None,
 ) -> dict[str, Any]:
     """Play episodes without exploration and measure them.
 
@@ -35,6 +46,7 @@ def evaluate(
         episodes: number of episodes; None: about 20 000 agents' worth, at least 20 and at most
             2000, or 100 for slow worlds.
         seed: of the episodes, and of policies that draw random numbers.
+        stop: ends the play, once it is set, with EvaluationStopped.
 
     Returns:
         A dictionary that depends on nothing but the arguments: agents, episodes, seed; the world's
@@ -45,11 +57,18 @@ def evaluate(
         distance that an agent travels, in world units; NAME_by_step, the first metric after each
         step.
     """
-    return averaged(measure(policy, world, num_agents, episodes, seed), num_agents, seed)
+    values = measure(policy, world, num_agents, episodes, seed, stop=stop)
+    return averaged(values, num_agents, seed)
 
 
 def measure(
-    policy: PolicyMaker, world: WorldConfig, num_agents: int, episodes: int | None, seed: int
+    policy: PolicyMaker,
+    world: WorldConfig,
+    num_agents: int,
+    episodes: int | None,
+    seed: int,
+    *,
+    stop: Event | None = None,
 ) -> dict[str, np.ndarray]:
     """The values of each episode that `evaluate` averages: {name: f64[E]}, {NAME_by_step: f64[E,
     T]}."""
@@ -61,7 +80,7 @@ def measure(
         for number, first in enumerate(range(0, episodes, chunk)):
             chunk_seed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
             with closing(scenario.make_world(min(chunk, episodes - first), chunk_seed)) as worlds:
-                parts.append(_play(worlds, policy(worlds, chunk_seed)))
+                parts.append(_play(worlds, policy(worlds, chunk_seed), stop or Event()))
     return {name: joined([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -97,7 +116,7 @@ def primary_metric(result: dict[str, Any]) -> str | None:
     return next((key.removesuffix("_ci95") for key in result if key.endswith("_ci95")), None)
 
 
-def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
+def _play(world: World, policy: Policy, stop: Event) -> dict[str, np.ndarray]:
     """One episode in each of the worlds: {name: f64[E]}. Events and rewards are means over steps;
     other metrics have their value at the end. {NAME_by_step: f64[E, T]} for the first metric."""
     playing = np.ones(world.num_worlds, bool)
@@ -112,6 +131,8 @@ def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
     policy.reset()
     before = None if particles is None else particles.positions()[0]
     for turn in collect(world, policy, observation=observation):
+        if stop.is_set():
+            raise EvaluationStopped
         step = turn.step
         steps += playing
         for g, own in {"": np.concatenate([*step.reward.values()], 1), **step.reward}.items():

@@ -103,7 +103,7 @@ class Run:
         with suppress(UserError):
             own.append(_started_config(self.stats / "config.json"))
         with suppress(UserError):
-            own.append(read_header(self.weights)[0])
+            own.append(read_header(self.weights).config)
         if own and config not in own:
             raise UserError(
                 f"{self.state} is of another run than {self.name!r}, "
@@ -174,10 +174,10 @@ def run_state(name: str) -> RunState:
     if not paths:
         return RunState("new")
     age = time.time() - max(path.stat().st_mtime for path in paths)
-    step = 0
+    step, evaluation_due = 0, False
     try:
         if run.weights.exists():
-            config, step = read_header(run.weights)
+            config, step, evaluation_due = read_header(run.weights)
         else:
             config = _started_config(started)
     except UserError as error:
@@ -187,7 +187,8 @@ def run_state(name: str) -> RunState:
     if _locked(run.models / "lock"):
         state, step = "running", max([step, *(line["step"] for line in log[-1:])])
     else:
-        state = "finished" if step >= config.training.steps else "stopped"
+        finished = step >= config.training.steps and not evaluation_due
+        state = "finished" if finished else "stopped"
     return RunState(state, config, step, evaluations[-1] if evaluations else None, age)
 
 
