@@ -10,7 +10,6 @@ Every file is written whole or not at all, except the last two, which grow. marl
 pickle.
 """
 
-import fcntl
 import platform
 import re
 import time
@@ -28,6 +27,7 @@ from marl.folders import data_root
 from marl.policies.builtin import BUILTIN
 from marl.runs.checkpoint import Checkpoint, read_checkpoint, read_header, stored_config
 from marl.runs.files import write_json
+from marl.runs.locks import locked
 from marl.runs.log import read_log
 from marl.runs.paths import STATE, WEIGHTS
 from marl.version import VERSION
@@ -118,14 +118,12 @@ class Run:
         except OSError as error:
             raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
         for patience in (9, 8, 7, 6, 5, 4, 3, 2, 1, 0):  # somebody may just be looking
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if locked(self._file):
                 return
-            except OSError as error:
-                if not patience:
-                    self._file.close()
-                    raise RunExists(f"another process is training the run {self.name!r}") from error
-            time.sleep(0.02)
+            if patience:
+                time.sleep(0.02)
+        self._file.close()
+        raise RunExists(f"another process is training the run {self.name!r}")
 
     def discard(self) -> None:
         """Free the name of a new run of which nothing was saved."""
@@ -202,12 +200,9 @@ def _locked(path: Path) -> bool:
     """Whether another process holds this lock."""
     try:
         with open(path) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+            return not locked(file, shared=True)
+    except OSError:  # nobody who may write here has begun
         return False
-    except OSError:
-        return True
-    return False
 
 
 class RunExists(UserError):
