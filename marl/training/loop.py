@@ -25,6 +25,7 @@ from marl.runs.curves import plot_run
 from marl.runs.files import whole_files
 from marl.runs.frozen import resolve_frozen
 from marl.runs.run import Run, create_run, difference, run_state
+from marl.training.changes import check_changes
 from marl.training.interrupts import interruptible
 from marl.training.progress import Display
 from marl.training.session import Session
@@ -60,11 +61,17 @@ def resume(name: str, settings: Sequence[str] = ()) -> str:
     """Continue a run that was stopped or killed; errors as in `train`.
 
     `settings` ("training.steps=2000000") change the stored config; the stored state must fit it.
+    Those without an effect on it are refused (changes.py).
     """
     run, config, checkpoint = Run.open(name)
     with run:
         if settings:
-            config = parse_config(with_settings(config.to_json(), settings))
+            changed = parse_config(with_settings(config.to_json(), settings))
+            if checkpoint is None:
+                changed = resolve_frozen(changed)
+            else:
+                check_changes(config, changed, checkpoint.step)
+            config = changed
         session = Session(run, config, checkpoint)
         if settings:
             run.write_config(config)
