@@ -13,7 +13,7 @@ from torch import Tensor
 from marl.agents import Agent
 from marl.config.model import Config
 from marl.errors import UserError
-from marl.evaluation import evaluate, primary_metric
+from marl.evaluation import cut_off, evaluate, primary_metric
 from marl.learning.replay import Replay
 from marl.runs.checkpoint import Checkpoint, as_tensors, is_finite, write_checkpoint
 from marl.runs.files import WholeFiles
@@ -160,7 +160,9 @@ class Session:
         def played(agents: int) -> dict[str, Any]:
             episodes = -(-EVALUATION_EPISODES * trained_with // agents)
             episodes = SLOW_EVALUATION_EPISODES if world.slow else episodes
-            return evaluate(copy, world, agents, episodes, self._evaluation_seed, stop=stop)
+            limit = self.config.evaluation.max_steps
+            seed = self._evaluation_seed
+            return evaluate(copy, world, agents, episodes, seed, max_steps=limit, stop=stop)
 
         t, world = self.config.training, self.config.evaluation_world
         trained_with = self.config.world.agent_count
@@ -176,9 +178,9 @@ class Session:
         return self.results
 
     def shortfalls(self) -> list[str]:
-        """A sentence for each number of agents whose last evaluation is below
+        """A sentence for each number of agents whose last evaluation was cut off, or is below
         `evaluation.expected`, the usual result of this config."""
-        sentences = []
+        sentences = cut_off(self.results)
         for result in self.results:
             name, agents = primary_metric(result), result["agents"]
             expected = self.config.evaluation.expected.get(agents)
