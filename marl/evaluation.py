@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,25 @@ from marl.worlds.scene import Scene
 SLOW_EPISODES, SLOW_AT_ONCE = 100, 8  # defaults of slow worlds
 AGENTS_AT_ONCE = 1_000  # in a chunk of parallel episodes; more would leave the cache
 
+MAX_STEPS = 10_000  # of an episode that does not end
+UNFINISHED = "unfinished"  # the name in results of the share of episodes that were cut off
+
 RENAMED = {"distance": "mean_distance"}  # metrics with another name in results
 
 
+class EvaluationStopped(KeyboardInterrupt):
+    """A stop was asked for while episodes were played."""
+
+
 def evaluate(
-    policy: PolicyMaker, world: WorldConfig, num_agents: int, episodes: int | None, seed: int
+    policy: PolicyMaker,
+    world: WorldConfig,
+    num_agents: int,
+    episodes: int | None,
+    seed: int,
+    *,
+    max_steps: int = MAX_STEPS,
+    stop: Event | None = None,
 ) -> dict[str, Any]:
     """Play episodes without exploration and measure them.
 
@@ -36,6 +51,8 @@ def evaluate(
         episodes: number of episodes; None: about 20 000 agents' worth, at least 20 and at most
             2000, or 100 for slow worlds.
         seed: of the episodes, and of policies that draw random numbers.
+        max_steps: cuts off episodes that have not ended by then.
+        stop: ends the play, once it is set, with EvaluationStopped.
 
     Returns:
         A dictionary that depends on nothing but the arguments: agents, episodes, seed; the world's
@@ -44,13 +61,21 @@ def evaluate(
         metric, the ends of its 95 % confidence interval over episodes, or None for one episode;
         reward per agent and step, and reward_GROUP if there are several groups; path_length, the
         distance that an agent travels, in world units; NAME_by_step, the first metric after each
-        step.
+        step; unfinished, the share of episodes that were cut off, if there are any.
     """
-    return averaged(measure(policy, world, num_agents, episodes, seed), num_agents, seed)
+    values = measure(policy, world, num_agents, episodes, seed, max_steps=max_steps, stop=stop)
+    return averaged(values, num_agents, seed)
 
 
 def measure(
-    policy: PolicyMaker, world: WorldConfig, num_agents: int, episodes: int | None, seed: int
+    policy: PolicyMaker,
+    world: WorldConfig,
+    num_agents: int,
+    episodes: int | None,
+    seed: int,
+    *,
+    max_steps: int = MAX_STEPS,
+    stop: Event | None = None,
 ) -> dict[str, np.ndarray]:
     """The values of each episode that `evaluate` averages: {name: f64[E]}, {NAME_by_step: f64[E,
     T]}."""
@@ -63,8 +88,12 @@ def measure(
         for number, first in enumerate(range(0, episodes, chunk)):
             chunk_seed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
             with closing(scenario.make_world(min(chunk, episodes - first), chunk_seed)) as worlds:
-                parts.append(_play(worlds, policy(worlds, chunk_seed)))
-    return {name: joined([part[name] for part in parts]) for name in parts[0]}
+                own = policy(worlds, chunk_seed)
+                parts.append(_play(worlds, own, max_steps, stop or Event()))
+    values = {name: joined([part[name] for part in parts]) for name in parts[0]}
+    if not values[UNFINISHED].any():
+        del values[UNFINISHED]
+    return values
 
 
 def default_episodes(world: WorldConfig, num_agents: int) -> int:
@@ -93,7 +122,8 @@ def averaged(values: dict[str, np.ndarray], num_agents: int, seed: int) -> dict[
             result[name] = [float(step.mean()) for step in np.ascontiguousarray(column.T)]
             continue
         result[name] = float(column.mean())
-        if primary_metric(result) is None and not name.startswith(("reward", "path_length")):
+        others = ("reward", "path_length", UNFINISHED)
+        if primary_metric(result) is None and not name.startswith(others):
             result[f"{name}_ci95"] = _interval(column)
     return result
 
@@ -103,7 +133,17 @@ def primary_metric(result: dict[str, Any]) -> str | None:
     return next((key.removesuffix("_ci95") for key in result if key.endswith("_ci95")), None)
 
 
-def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
+def cut_off(results: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence for each result of `evaluate` with episodes that were cut off."""
+    return [
+        f"With {result['agents']} agents {result[UNFINISHED]:.0%} of the episodes had not ended "
+        "after evaluation.max_steps steps, and were measured up to there."
+        for result in results
+        if UNFINISHED in result
+    ]
+
+
+def _play(world: World, policy: Policy, max_steps: int, stop: Event) -> dict[str, np.ndarray]:
     """One episode in each of the worlds: {name: f64[E]}. Events and rewards are means over steps;
     other metrics have their value at the end. {NAME_by_step: f64[E, T]} for the first metric."""
     playing = np.ones(world.num_worlds, bool)
@@ -117,7 +157,9 @@ def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
     observation = world.reset()
     policy.reset()
     before = None if particles is None else particles.positions()[0]
-    for turn in collect(world, policy, observation=observation):
+    for turn in islice(collect(world, policy, observation=observation), max_steps):
+        if stop.is_set():
+            raise EvaluationStopped
         step = turn.step
         steps += playing
         for g, own in {"": np.concatenate([*step.reward.values()], 1), **step.reward}.items():
@@ -146,6 +188,7 @@ def _play(world: World, policy: Policy) -> dict[str, np.ndarray]:
         result.setdefault("path_length", path_length)
     if first:
         result[f"{RENAMED.get(first, first)}_by_step"] = np.stack(by_step, axis=1)
+    result[UNFINISHED] = playing.astype(float)
     return result
 
 
@@ -167,21 +210,22 @@ def scenes(
     steps: int | None = None,
     seed: int = 0,
     hands: dict[str, Keyboard] | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> Iterator[Scene]:
     """A scene of one world after each step, with the first metric in the caption: `steps` of them,
-    or one episode. `hands`: keyboards that play the agents of these names. Raises UserError at once
-    if these agents cannot be played."""
+    or one episode of at most `max_steps`. `hands`: keyboards that play the agents of these names.
+    Raises UserError at once if these agents cannot be played."""
     played = world.make_world(1, seed)
     acting = policy(played, seed)
     for agent, keys in (hands or {}).items():
         reach = world.reaches.get(agent, (1.0, 1.0))
         acting = HumanPolicy(acting, played.groups, agent, keys, reach)
-    return _scenes(played, acting, steps)
+    return _scenes(played, acting, steps, max_steps)
 
 
-def _scenes(world: World, policy: Policy, steps: int | None) -> Iterator[Scene]:
+def _scenes(world: World, policy: Policy, steps: int | None, max_steps: int) -> Iterator[Scene]:
     with closing(world):
-        for turn in islice(collect(world, policy), steps):
+        for turn in islice(collect(world, policy), steps or max_steps):
             scene = world.scene()
             caption = scene.caption
             for name, value in islice(turn.step.metrics.items(), 1):

@@ -1,4 +1,5 @@
 import sys
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from marl.agents import Policy
 from marl.cli import main
 from marl.config.parsing import parse_config, with_settings
 from marl.errors import UserError
-from marl.evaluation import evaluate, scenes
+from marl.evaluation import EvaluationStopped, cut_off, evaluate, scenes
 from marl.policies.builtin import BUILTIN
 from marl.runs.checkpoint import read_checkpoint, write_checkpoint
 from marl.runs.loading import find_policy, load_policy
@@ -383,3 +384,22 @@ def test_built_in_policies_play_in_any_world_that_is_theirs():
         own = find_policy(name, [f"world.scenario={world}"])
         with pytest.raises(UserError, match=said):
             evaluate(own.policy, own.world, own.agents[0], 1, 0)
+
+
+def test_episodes_that_never_end_are_cut_off():
+    """Each says so; others say nothing of it."""
+    result = evaluate(BUILTIN["still"], WORLD, 4, 3, 0, max_steps=7)
+    assert result["unfinished"] == 1.0
+    assert len(result["coverage_by_step"]) == 7
+    assert "coverage_ci95" in result
+    (sentence,) = cut_off([result])
+    assert sentence.startswith("With 4 agents 100% of the episodes had not ended after")
+    assert "unfinished" not in evaluate(BUILTIN["still"], WORLD, 4, 3, 0)
+    assert len([*scenes(BUILTIN["still"], WORLD.with_agents(4), max_steps=9)]) == 9
+
+
+def test_a_stop_ends_the_play():
+    stop = Event()
+    stop.set()
+    with pytest.raises(EvaluationStopped):
+        evaluate(BUILTIN["still"], WORLD, 4, 3, 0, stop=stop)

@@ -66,10 +66,13 @@ def evaluate(
             number,
             episodes or defaults.episodes,
             defaults.seed if seed is None else seed,
+            max_steps=defaults.max_steps,
         )
         for number, world in worlds.items()
     ]
     print_table([(subject.name, result) for result in results])
+    for sentence in evaluation.cut_off(results):
+        print(sentence)
     if json is not None:
         write_json(json, results)
 
@@ -107,7 +110,8 @@ def render(
         hands, steps, fps = Keyboard(), steps or sys.maxsize, fps or REAL_TIME
     played = {} if hands is None or play is None else {play: hands}
     world = subject.world_for(number)
-    scenes = evaluation.scenes(subject.policy, world, steps, seed, played)
+    limit = subject.config.evaluation.max_steps
+    scenes = evaluation.scenes(subject.policy, world, steps, seed, played, limit)
     scenes = trailed(scenes) if trails else scenes
     fps = fps or movies.FPS
     if window:

@@ -104,7 +104,7 @@ def describe_run(name: str) -> str:
 
     state = run_state(name)
     if state.state == "new":  # it came with the package
-        config, step = read_header(find_weights(name))
+        config, step, _ = read_header(find_weights(name))
         training = config.training
         return f"shipped   step {step} of {training.steps}   seed {training.seed}"
     if state.config is None:

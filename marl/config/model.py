@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from marl.agents import Agent
 from marl.config.players import BuiltinPlayer, make_agent, name_of
 from marl.errors import NO_MEMORY, UserError, lacks_memory
+from marl.evaluation import MAX_STEPS
 from marl.learning.exploration import ExplorationConfig
 from marl.values import SEEDS
 from marl.worlds.base import World, WorldConfig
@@ -97,6 +98,9 @@ class EvaluationConfig(BaseModel):
         None, ge=1, description="null: about 20 000 agents' worth of episodes, 20 to 2000"
     )
     seed: int = Field(1_000_000, ge=0, lt=SEEDS, description="seed of the episodes")
+    max_steps: int = Field(
+        MAX_STEPS, ge=1, description="steps after which an episode is cut off that has not ended"
+    )
     expected: dict[int, float] = Field(
         {},
         description="first metric that this config should reach, by number of agents, such as "

@@ -173,6 +173,11 @@ class Replay:
         apart = after < 0
         if not 0 <= self._next < self.capacity:
             raise ValueError(f"next is {self._next}, but there is room for {self.capacity}")
+        if len(after) != self.capacity and self._next != len(after):
+            raise ValueError(
+                f"training.replay_size is {self.capacity}, but a full replay of {len(after)} steps "
+                "continues with that size only"
+            )
         for name, slots in (("after", after), ("newest", newest)):
             if ((slots < -1) | (slots >= len(after))).any():
                 raise ValueError(f"{name} has slots beyond the {len(after)} that there are")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -73,15 +73,23 @@ def read_checkpoint(path: Path, kind: str = "weights") -> Checkpoint:
     with _opened(path, kind) as (config, step, header, stored):
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     for name, array in tensors.items():
-        if not _finite(array):
+        if not is_finite(array):
             raise UserError(f"{path} holds numbers that are not finite, in {name}")
     return Checkpoint(config, step, tensors, header)
 
 
-def read_header(path: Path) -> tuple[StoredConfig, int]:
-    """Config and step of a weights file, without its tensors; errors as in `read_checkpoint`."""
-    with _opened(path, "weights") as (config, step, _, _):
-        return config, step
+class Header(NamedTuple):
+    """What a weights file says of itself."""
+
+    config: StoredConfig
+    step: int
+    evaluation_due: bool  # the run was stopped before the evaluation of this step
+
+
+def read_header(path: Path) -> Header:
+    """The header of a weights file; errors as in `read_checkpoint`."""
+    with _opened(path, "weights") as (config, step, header, _):
+        return Header(config, step, bool(header.get("evaluation_due", False)))
 
 
 @contextmanager
@@ -132,7 +140,8 @@ def stored_config(path: Path, data: Any) -> StoredConfig:
         raise UserError(f"{path} holds a config that does not fit this version: {error}") from error
 
 
-def _finite(array: np.ndarray) -> bool:
+def is_finite(array: np.ndarray) -> bool:
+    """Whether all numbers of an array are finite."""
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 

@@ -19,12 +19,14 @@ from marl.runs.files import whole_file
 
 class Log:
     """log.jsonl and TensorBoard events of a run, from `step` on. Lines of an earlier process about
-    later steps are dropped, because those steps are repeated."""
+    what is repeated are dropped: later steps, and the evaluation of this step if it is due."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, evaluation_due: bool = False) -> None:
         self._path = folder / "log.jsonl"
         with whole_file(self._path) as partial:
             kept = [line for line in read_log(folder) if line["step"] <= step]
+            if evaluation_due:
+                kept = [x for x in kept if x["step"] < step or "evaluation" not in x]
             partial.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
         try:
             self._lines = open(self._path, "a", encoding="utf-8")  # noqa: SIM115

@@ -10,7 +10,6 @@ Every file is written whole or not at all, except the last two, which grow. marl
 pickle.
 """
 
-import fcntl
 import platform
 import re
 import time
@@ -28,6 +27,7 @@ from marl.folders import data_root
 from marl.policies.builtin import BUILTIN
 from marl.runs.checkpoint import Checkpoint, read_checkpoint, read_header, stored_config
 from marl.runs.files import write_json
+from marl.runs.locks import locked
 from marl.runs.log import damaged_lines, read_log
 from marl.runs.paths import STATE, WEIGHTS
 from marl.version import VERSION
@@ -103,7 +103,7 @@ class Run:
         with suppress(UserError):
             own.append(_started_config(self.stats / "config.json"))
         with suppress(UserError):
-            own.append(read_header(self.weights)[0])
+            own.append(read_header(self.weights).config)
         if own and config not in own:
             raise UserError(
                 f"{self.state} is of another run than {self.name!r}, "
@@ -118,14 +118,12 @@ class Run:
         except OSError as error:
             raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
         for patience in (9, 8, 7, 6, 5, 4, 3, 2, 1, 0):  # somebody may just be looking
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if locked(self._file):
                 return
-            except OSError as error:
-                if not patience:
-                    self._file.close()
-                    raise RunExists(f"another process is training the run {self.name!r}") from error
-            time.sleep(0.02)
+            if patience:
+                time.sleep(0.02)
+        self._file.close()
+        raise RunExists(f"another process is training the run {self.name!r}")
 
     def discard(self) -> None:
         """Free the name of a new run of which nothing was saved."""
@@ -174,10 +172,10 @@ def run_state(name: str) -> RunState:
     if not paths:
         return RunState("new")
     age = time.time() - max(path.stat().st_mtime for path in paths)
-    step = 0
+    step, evaluation_due = 0, False
     try:
         if run.weights.exists():
-            config, step = read_header(run.weights)
+            config, step, evaluation_due = read_header(run.weights)
         else:
             config = _started_config(started)
     except UserError as error:
@@ -188,7 +186,8 @@ def run_state(name: str) -> RunState:
     if _locked(run.models / "lock"):
         state, step = "running", max([step, *(line["step"] for line in log[-1:])])
     else:
-        state = "finished" if step >= config.training.steps else "stopped"
+        finished = step >= config.training.steps and not evaluation_due
+        state = "finished" if finished else "stopped"
     last = evaluations[-1] if evaluations else None
     return RunState(state, config, step, last, age, problem)
 
@@ -203,12 +202,9 @@ def _locked(path: Path) -> bool:
     """Whether another process holds this lock."""
     try:
         with open(path) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+            return not locked(file, shared=True)
+    except OSError:  # nobody who may write here has begun
         return False
-    except OSError:
-        return True
-    return False
 
 
 class RunExists(UserError):

@@ -53,6 +53,7 @@ class Crossplay:
         self.episodes = episodes or EPISODES
         self.seed = first.config.evaluation.seed if seed is None else seed
         self.metrics = [evaluation.RENAMED.get(name, name) for name in scenario.metrics]
+        self.max_steps = first.config.evaluation.max_steps
         self.values: dict[tuple[int, int], dict[str, np.ndarray]] = {}
 
     def play(self, workers: int) -> Iterator[str]:
@@ -62,7 +63,15 @@ class Crossplay:
         section = world_to_json(self.scenario, self.world)
         pairings = [*np.ndindex(len(runs), len(runs))]
         tasks = [
-            Task((one, other), section, self.agents, self.episodes, self.seed, sides=self.sides)
+            Task(
+                (one, other),
+                section,
+                self.agents,
+                self.episodes,
+                self.seed,
+                max_steps=self.max_steps,
+                sides=self.sides,
+            )
             for i, j in pairings
             for one in runs[i]
             for other in runs[j]

@@ -26,7 +26,7 @@ from marl.agents.core.base import Policy, PolicyMaker, WrappedPolicy
 from marl.config.model import world_to_json
 from marl.config.parsing import parse_world
 from marl.errors import UserError
-from marl.evaluation import AGENTS_AT_ONCE, primary_metric
+from marl.evaluation import AGENTS_AT_ONCE, cut_off, primary_metric
 from marl.fingerprint import fingerprint
 from marl.folders import data_root
 from marl.policies.builtin import BUILTIN
@@ -59,6 +59,7 @@ class Task:
     episodes: int
     seed: int
     settings: tuple[str, ...] = ()  # those of `find_policy`
+    max_steps: int = evaluation.MAX_STEPS  # of an episode
     sides: tuple[tuple[str, ...], ...] = ()  # groups of the world; none: one policy plays them all
 
     @property
@@ -79,6 +80,7 @@ class Task:
             "agents": self.agents,
             "episodes": self.episodes,
             "seed": self.seed,
+            "max_steps": self.max_steps,
             "version": VERSION,
             **self._own_code(),
         }
@@ -147,7 +149,7 @@ def measure(
         name = f"{as_file_name(task.title)[:100]}-{task.agents}-{task.digest}.json"
         write_json(data_root() / "measurements" / name, row)
         first = primary_metric(row["result"]) or "reward"
-        yield f"{what}: {first} {row['result'][first]:.3f}"
+        yield " ".join([f"{what}: {first} {row['result'][first]:.3f}", *cut_off([row["result"]])])
     return [rows[task.digest] for task in tasks]
 
 
@@ -188,7 +190,8 @@ def plan(
             count = episodes or own.episodes or evaluation.default_episodes(world, agents)
             starts = own.seed if seed is None else seed
             section = world_to_json(found.scenario, world)
-            tasks.append(Task((run,), section, agents, count, starts, tuple(settings)))
+            given = tuple(settings)
+            tasks.append(Task((run,), section, agents, count, starts, given, own.max_steps))
     except UserError as error:
         entry.refused[agents] = error.reason
         return []
@@ -248,7 +251,9 @@ def _played(make: PolicyMaker, task: Task) -> Row:
         return policies[-1]
 
     begun = time.process_time()
-    values = evaluation.measure(timed, world, task.agents, task.episodes, task.seed)
+    values = evaluation.measure(
+        timed, world, task.agents, task.episodes, task.seed, max_steps=task.max_steps
+    )
     seconds = time.process_time() - begun
     cost = {"cpu_seconds": seconds}
     if isinstance(world, Scenario):
@@ -294,6 +299,8 @@ def _columns(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     quarters, as "NAME@STEP"."""
     columns = {}
     for name, column in values.items():
+        if name == evaluation.UNFINISHED:  # of some studies' rows only
+            continue
         if column.ndim == 1:
             columns[name] = column
             continue

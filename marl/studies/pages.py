@@ -38,7 +38,8 @@ def inline(content: bytes, kind: str) -> str:
 def film(found: FoundPolicy, agents: int, path: Path) -> Path:
     """A policy as it plays an episode: a GIF, or, by the path's ending, a PNG of the end."""
     with evaluation.one_thread():
-        scenes = evaluation.scenes(found.policy, found.world_for(agents))
+        limit = found.config.evaluation.max_steps
+        scenes = evaluation.scenes(found.policy, found.world_for(agents), max_steps=limit)
         movies.save(map(draw, deque(scenes, maxlen=1) if path.suffix == ".png" else scenes), path)
     return path
 

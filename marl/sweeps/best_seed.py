@@ -72,7 +72,9 @@ def play(jobs: Sequence[Job]) -> list[Played]:
         for agents in (job.config.world.agent_count, *job.config.training.evaluate_agents):
             world = policy.world_for(agents)
             episodes = SLOW_LEAST if world.slow else max(-(-WORTH // agents), LEAST)
-            results.append(evaluate(policy.policy, world, agents, episodes, starts))
+            limit = job.config.evaluation.max_steps
+            result = evaluate(policy.policy, world, agents, episodes, starts, max_steps=limit)
+            results.append(result)
         played.append(Played(job, tuple(results)))
     return sorted(played, key=lambda x: -x.score)
 

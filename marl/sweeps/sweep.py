@@ -13,7 +13,6 @@ run after the other, or `seeds_per_process` seeds of a config side by side on on
 data/sweeps/NAME/sweep.json says which runs belong to a sweep.
 """
 
-import fcntl
 import itertools
 import json
 import os
@@ -34,6 +33,7 @@ from marl.errors import UserError
 from marl.folders import data_root
 from marl.runs.files import write_json
 from marl.runs.frozen import resolve_frozen
+from marl.runs.locks import locked
 from marl.runs.run import Run, as_name
 
 MOST = 10_000  # seeds of a sweep
@@ -113,10 +113,8 @@ class Sweep:
         except OSError as error:
             raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(f"another process works on the sweep {self.name!r}") from error
+            if not locked(lock):
+                raise UserError(f"another process works on the sweep {self.name!r}")
             yield
 
     def batches(self, jobs: Sequence[Job]) -> list[list[Job]]:

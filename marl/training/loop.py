@@ -4,12 +4,14 @@
     update_every        `updates` updates, each on its own batch
     log_every, evaluate_every, checkpoint_every
 
-All periods count environment steps. A checkpoint holds the whole state of the next turn. So on the
-CPU, a run that was killed and resumed ends with the same bytes in its weights as one that was not.
+All periods count environment steps. A checkpoint holds the whole state after a turn, before worlds
+that are done are reset. So on the CPU, a run that was killed and resumed ends with the same bytes
+in its weights, and the same log, as one that was not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,13 @@ import numpy as np
 from marl.config.model import Config
 from marl.config.parsing import parse_config, with_settings
 from marl.errors import UserError
-from marl.evaluation import one_thread
-from marl.rollout import collect
+from marl.evaluation import EvaluationStopped, one_thread
+from marl.rollout import Collected, collect
 from marl.runs.curves import plot_run
 from marl.runs.files import whole_files
 from marl.runs.frozen import resolve_frozen
 from marl.runs.run import Run, create_run, difference, run_state
+from marl.training.changes import check_changes
 from marl.training.interrupts import interruptible
 from marl.training.progress import Display
 from marl.training.session import Session
@@ -58,11 +61,17 @@ def resume(name: str, settings: Sequence[str] = ()) -> str:
     """Continue a run that was stopped or killed; errors as in `train`.
 
     `settings` ("training.steps=2000000") change the stored config; the stored state must fit it.
+    Those without an effect on it are refused (changes.py).
     """
     run, config, checkpoint = Run.open(name)
     with run:
         if settings:
-            config = parse_config(with_settings(config.to_json(), settings))
+            changed = parse_config(with_settings(config.to_json(), settings))
+            if checkpoint is None:
+                changed = resolve_frozen(changed)
+            else:
+                check_changes(config, changed, checkpoint.step)
+            config = changed
         session = Session(run, config, checkpoint)
         if settings:
             run.write_config(config)
@@ -112,29 +121,17 @@ def _of_one_kind(sessions: Sequence["Session"]) -> list[list["Session"]]:
 def _learn(sessions: Sequence["Session"]) -> None:
     """Train one run to its end, or several side by side."""
     first, t = sessions[0], sessions[0].config.training
-    world: World = first.world
-    agent: Any = first.agent
-    if len(sessions) > 1:
-        world = ConcatenatedWorlds([session.world for session in sessions])
-        agent = agent.stack([session.agent for session in sessions])
-        for session in sessions:
-            session.share = 1 / len(sessions)
-
+    world, agent = _side_by_side(sessions)
     with one_thread(), interruptible() as stop, ExitStack() as open_logs:
         for session in sessions:
             open_logs.enter_context(session)
         _save([session for session in sessions if session.new])
-        done = np.concatenate([session.done for session in sessions])
-        new_episode = None if first.new else done
-        observation = world.reset(done)
-        agent.reset(done)
-        for session in sessions:  # a stop before the first turn must not reset them again
-            session.done = np.zeros_like(session.done)
-        turns = collect(world, agent, True, observation, new_episode)
+        turns = _turns(world, agent, sessions)
 
         with Display(first.run.name, t.steps, first.step) as display:
             for session in sessions:
                 display.say(f"run {session.run.name}: {session.run.weights}")
+            _evaluate(sessions, display, stop)  # where a stop came before it
             while first.step < t.steps and not stop.is_set():
                 progress = first.step / t.steps
                 agent.anneal(progress)
@@ -148,23 +145,55 @@ def _learn(sessions: Sequence["Session"]) -> None:
                         _update(agent, sessions)
                 finished = first.step >= t.steps
                 evaluating = due(t.evaluate_every) or (finished and t.evaluate_every)
-                logging, saving = due(t.log_every) or finished, due(t.checkpoint_every)
+                logging = due(t.log_every) or finished
                 for session in sessions:
-                    if evaluating:
-                        display.evaluated(session.evaluate())
+                    session.evaluation_due = bool(evaluating)
                     if logging:
                         speed = session.log()
-                if saving and not finished:
+                if evaluating and finished:  # which may take long; the training is safe
+                    _save(sessions)
+                _evaluate(sessions, display, stop)
+                if due(t.checkpoint_every) and not finished:
                     _save(sessions)
                 if logging:
                     display.logged(first.step, speed)
             _save(sessions)
-        if first.step < t.steps:
+        if first.step < t.steps or any(session.evaluation_due for session in sessions):
             raise Stopped(first.run.name, first.step)
         for session in sessions:
             plot_run(session.run.name, session.config.world.solved_at)
             for sentence in session.shortfalls():
                 display.say(sentence)
+
+
+def _side_by_side(sessions: Sequence["Session"]) -> tuple[World, Any]:
+    """The worlds and the agents of all sessions, as one."""
+    if len(sessions) == 1:
+        return sessions[0].world, sessions[0].agent
+    for session in sessions:
+        session.share = 1 / len(sessions)
+    agents: list[Any] = [session.agent for session in sessions]
+    return ConcatenatedWorlds([session.world for session in sessions]), agents[0].stack(agents)
+
+
+def _turns(world: World, agent: Any, sessions: Sequence["Session"]) -> Iterator[Collected]:
+    """The turns from here on. The first one begins with the resets that are due, so that a stop
+    before it leaves the worlds as they were saved."""
+    done = np.concatenate([session.done for session in sessions])
+    observation = world.reset(done)
+    agent.reset(done)
+    new_episode = done if sessions[0].step else None  # at step 0 nobody has perceived anything
+    yield from collect(world, agent, True, observation, new_episode)
+
+
+def _evaluate(sessions: Sequence["Session"], display: Display, stop: Event) -> None:
+    """The evaluations that are due, until a stop is asked for; the others stay due."""
+    for session in sessions:
+        if session.evaluation_due:
+            try:
+                display.evaluated(session.evaluate(stop))
+            except EvaluationStopped:
+                return
 
 
 def _update(agent: Any, sessions: Sequence["Session"]) -> None:

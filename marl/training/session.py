@@ -1,9 +1,9 @@
 """Session: a run in memory, with its checkpoints, statistics and evaluations."""
 
-import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,15 @@ from torch import Tensor
 from marl.agents import Agent
 from marl.config.model import Config
 from marl.errors import UserError
-from marl.evaluation import evaluate, primary_metric
+from marl.evaluation import cut_off, evaluate, primary_metric
 from marl.learning.replay import Replay
 from marl.rollout import look
-from marl.runs.checkpoint import Checkpoint, as_tensors, write_checkpoint
+from marl.runs.checkpoint import Checkpoint, as_tensors, is_finite, write_checkpoint
 from marl.runs.files import WholeFiles
 from marl.runs.frozen import freeze
 from marl.runs.log import Log
 from marl.runs.run import Run
+from marl.training.means import Means
 from marl.training.reward_sharing import RewardSharing
 from marl.worlds.base import Step, World
 
@@ -74,6 +75,9 @@ class Session:
         self.best: dict[str, Tensor] = {}  # training.publish "best": the weights of ...
         self.results: list[dict[str, Any]] = []  # results of the last evaluation
         self.best_score: float | None = None  # ... the evaluation with the highest first metric
+        self.evaluation_due = False  # of this step; a stop may come before its end
+        self._means = {kind: Means() for kind in ("reward", "losses", "metrics")}
+        self._since = 0, 0.0  # step and wall seconds of this process at the last line of the log
         self._seconds_before = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
         if checkpoint is None:
             freeze(self.agent, config)
@@ -86,10 +90,9 @@ class Session:
         self.share = 1.0  # of this process's time, if several runs train side by side
 
     def __enter__(self) -> "Session":
-        self._log = Log(self.run.stats, self.step)
+        self._log = Log(self.run.stats, self.step, self.evaluation_due)
         self._log.write_settings(self.step, self.config)
         self._begun = time.process_time(), time.perf_counter()
-        self._forget()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,32 +106,27 @@ class Session:
         self.episodes += int(step.done.sum())
         for name, last in self.last.items():
             last.extend(step.metrics[name][step.done].tolist())
-        self._rewards.append(step.reward)
+        for g, reward in step.reward.items():
+            self._means["reward"].add(f"reward_{g}", reward)
         for name, values in step.metrics.items():
             counted = step.done if name in self.world.outcomes else slice(None)
-            self._metrics.setdefault(name, []).append(values[counted])
+            self._means["metrics"].add(name, values[counted])
         return lambda every: self.step // every - before // every if every else 0
 
     def updated(self, result: dict[str, Tensor]) -> None:
         self.updates += 1
-        self._losses.append(result)
+        for name, value in result.items():
+            self._means["losses"].add(name, value)
 
     # ---------------------------------------------------------------------------------- statistics
 
     def log(self) -> float:
         """Log the means since the last line; return environment steps per second."""
-        wall = time.perf_counter()
-        losses = self._check()
-        speed = (self.step - self._since[0]) / max(wall - self._since[1], 1e-9)
-        reward = {
-            f"reward_{g}": float(np.mean([r[g].mean() for r in self._rewards]))
-            for g in self.world.groups
-        }
-        metrics = {
-            name: float(np.mean(np.concatenate(values)))
-            for name, values in self._metrics.items()
-            if any(map(len, values))
-        }
+        reward, losses, metrics = (means.by_name() for means in self._means.values())
+        self._check({**losses, **reward, **metrics, **self.agent.state_dict()})
+        step, seconds = self._since
+        passed = time.perf_counter() - self._begun[1]
+        speed = (self.step - step) / max(passed - seconds, 1e-9)
         last = {name: float(np.mean(x)) for name, x in self.last.items() if len(x) == LAST}
         self._log.write(
             {
@@ -138,18 +136,21 @@ class Session:
                 "updates": self.updates,
                 "reward": float(np.mean(list(reward.values()))),
                 **(reward if len(reward) > 1 else {}),
-                "losses": losses,
+                "losses": dict(sorted(losses.items())),
                 "metrics": metrics,
                 **({"last_100": last} if last else {}),
                 "steps_per_second": speed,
             }
         )
-        self._forget()
+        for means in self._means.values():
+            means.clear()
+        self._since = self.step, passed
         return speed
 
-    def evaluate(self) -> list[dict[str, Any]]:
+    def evaluate(self, stop: Event) -> list[dict[str, Any]]:
         """Play the same few episodes as in each evaluation, with the trained number of agents and
-        with `training.evaluate_agents`. Log the results and return them."""
+        with `training.evaluate_agents`. Log the results and return them. Raises EvaluationStopped
+        as soon as `stop` is set; the evaluation is then still due."""
         weights = self.agent.weights()
 
         def copy(world: World, seed: int) -> Agent:
@@ -160,7 +161,9 @@ class Session:
         def played(agents: int) -> dict[str, Any]:
             episodes = -(-EVALUATION_EPISODES * trained_with // agents)
             episodes = SLOW_EVALUATION_EPISODES if world.slow else episodes
-            return evaluate(copy, world, agents, episodes, self._evaluation_seed)
+            limit = self.config.evaluation.max_steps
+            seed = self._evaluation_seed
+            return evaluate(copy, world, agents, episodes, seed, max_steps=limit, stop=stop)
 
         t, world = self.config.training, self.config.evaluation_world
         trained_with = self.config.world.agent_count
@@ -172,12 +175,13 @@ class Session:
         best = self.best_score is None or score >= self.best_score
         if t.publish == "best" and best:
             self.best, self.best_score = weights, score
+        self.evaluation_due = False
         return self.results
 
     def shortfalls(self) -> list[str]:
-        """A sentence for each number of agents whose last evaluation is below
+        """A sentence for each number of agents whose last evaluation was cut off, or is below
         `evaluation.expected`, the usual result of this config."""
-        sentences = []
+        sentences = cut_off(self.results)
         for result in self.results:
             name, agents = primary_metric(result), result["agents"]
             expected = self.config.evaluation.expected.get(agents)
@@ -198,26 +202,11 @@ class Session:
         before = self._seconds_before
         return {name: before[name] + self.share * value for name, value in passed.items()}
 
-    def _forget(self) -> None:
-        self._rewards: list[dict[str, np.ndarray]] = []
-        self._metrics: dict[str, list[np.ndarray]] = {}
-        self._losses: list[dict[str, Tensor]] = []
-        self._since = self.step, time.perf_counter()
-
-    def _check(self) -> dict[str, float]:
-        """The mean losses since the last log line. Raises UserError if a loss or a number of the
-        agent's state is not finite."""
-        names = sorted({name for losses in self._losses for name in losses})
-        means = {}
-        for name in names:
-            values = torch.stack([losses[name] for losses in self._losses if name in losses])
-            means[name] = float(values.mean())
-            if not math.isfinite(means[name]):
+    def _check(self, numbers: Mapping[str, Any]) -> None:
+        """Raise NotFinite unless all of these numbers, arrays and tensors are finite."""
+        for name, number in numbers.items():
+            if not is_finite(np.asarray(number)):
                 self._stop(name)
-        for name, tensor in self.agent.state_dict().items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                self._stop(name)
-        return means
 
     def _stop(self, name: str) -> None:
         raise NotFinite(
@@ -229,8 +218,8 @@ class Session:
     # --------------------------------------------------------------------------------- checkpoints
 
     def write(self, files: WholeFiles) -> None:
-        """Write the checkpoint: first the state, from which a run resumes, then the weights."""
-        self._check()
+        """Write the checkpoint: first the state, from which a run resumes, then the weights. Raises
+        NotFinite, before anything is written, if a number in it is not finite."""
         parts = {
             "agent": self.agent.state_dict(),
             "replay": self.replay.state_dict(),
@@ -240,17 +229,25 @@ class Session:
             "best": self.best,
         }
         state = {f"{part}.{k}": v for part, values in parts.items() for k, v in values.items()}
+        for means in self._means.values():
+            self._check(means.by_name())
+        self._check(state)
         counters = {
             "episodes": self.episodes,
             "updates": self.updates,
             "best_score": self.best_score,
+            "evaluation_due": self.evaluation_due,
+            "means": {kind: means.state() for kind, means in self._means.items()},
+            "since_step": self._since[0],
+            "since_seconds": time.perf_counter() - self._begun[1] - self._since[1],
             **self._seconds(),
         }
         write_checkpoint(
             self.run.state, "state", self.config, self.step, state, files, counters=counters
         )
         weights = self.best or self.agent.weights()
-        write_checkpoint(self.run.weights, "weights", self.config, self.step, weights, files)
+        due = {"evaluation_due": True} if self.evaluation_due else {}
+        write_checkpoint(self.run.weights, "weights", self.config, self.step, weights, files, **due)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         arrays = checkpoint.tensors
@@ -271,7 +268,12 @@ class Session:
             self.updates = int(counters["updates"])
             best = counters["best_score"]
             self.best_score = None if best is None else float(best)
-            self.best = as_tensors(arrays, "best.")
+            if self.config.training.publish == "best":
+                self.best = as_tensors(arrays, "best.")
+            self.evaluation_due = bool(counters["evaluation_due"])
+            for kind, means in self._means.items():
+                means.load(counters["means"][kind])
+            self._since = int(counters["since_step"]), -float(counters["since_seconds"])
             self._seconds_before = {name: float(counters[name]) for name in self._seconds_before}
         except (KeyError, ValueError, RuntimeError, IndexError, TypeError) as error:
             raise UserError(

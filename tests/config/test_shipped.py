@@ -49,7 +49,7 @@ def test_config_states_only_what_differs_from_the_defaults(path):
 @pytest.mark.parametrize("name", ["spread_auction"])
 def test_a_shipped_model_has_the_config_of_its_name(name):
     """What a config takes from its base is what its model was trained with."""
-    stored, _ = read_header(ROOT / "data" / "models" / name / "weights.safetensors")
+    stored = read_header(ROOT / "data" / "models" / name / "weights.safetensors").config
     shipped = load_config(ROOT / "data" / "json" / f"{name}.json")
     played = "evaluation.world."
     of_training, now = (
