@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from marl.worlds.base import World, WorldConfig
-from marl.worlds.pettingzoo.spaces import find_kinds
+from marl.worlds.pettingzoo.contract import Broken, Examined, examine
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group
 
@@ -45,13 +45,16 @@ class PettingZooConfig(WorldConfig):
 
     @cached_property
     def groups(self) -> dict[str, Group]:
+        return {g: kind.group for g, kind in self._examined.kinds.items()}
+
+    @cached_property
+    def _examined(self) -> Examined:
         try:
-            env = self._make_env()
-            kinds = find_kinds(env, self.teams)
-            env.close()
+            return examine(self._make_env, self.teams)
+        except Broken:
+            raise
         except Exception as error:  # of somebody else's code
             raise ValueError(f"the environment cannot be made: {error}") from error
-        return {g: kind.group for g, kind in kinds.items()}
 
     @property
     def _make_env(self) -> Callable[[], Any]:
@@ -59,7 +62,7 @@ class PettingZooConfig(WorldConfig):
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
         return PettingZooWorld(
-            self._make_env, num_worlds, seed, processes=self.processes, groups=self.teams
+            self._make_env, num_worlds, seed, processes=self.processes, examined=self._examined
         )
 
 

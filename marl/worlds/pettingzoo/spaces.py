@@ -54,6 +54,8 @@ class Kind(NamedTuple):
 def find_kinds(env: Any, groups: Mapping[str, Sequence[str]] | None) -> dict[str, Kind]:
     """The groups of an environment. Raises ValueError with one sentence if agents cannot form
     one."""
+    if unnamed := [agent for agent in env.possible_agents if not isinstance(agent, str)]:
+        raise ValueError(f"its agents should have names that are text, but one is {unnamed[0]!r}")
     spaces = {a: (env.observation_space(a), env.action_space(a)) for a in env.possible_agents}
     if groups is None:
         found: dict[tuple, list[str]] = {}

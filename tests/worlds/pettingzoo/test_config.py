@@ -131,16 +131,16 @@ from mpe2 import simple_v3
 
 class parallel_env:
     def __init__(self):
-        self.env, self.steps = simple_v3.parallel_env(), 0
+        self.env, self.episodes = simple_v3.parallel_env(max_cycles=3), 0
 
     def __getattr__(self, name):
         return getattr(self.env, name)
 
-    def step(self, actions):
-        self.steps += 1
-        if self.steps == 3:
+    def reset(self, seed=None, options=None):
+        self.episodes += 1
+        if self.episodes == 2:  # only the first one is tried
             raise KeyError("inside")
-        return self.env.step(actions)
+        return self.env.reset(seed)
 """
 
 

@@ -128,7 +128,8 @@ def test_it_is_the_environment():
 
 
 def test_agents_that_die_and_spaces():
-    world = PettingZooWorld(Fading, 2, processes=0)
+    made = []
+    world = PettingZooWorld(lambda: made.append(Fading()) or made[-1], 2, processes=0)
     assert {g: group.names for g, group in world.groups.items()} == {
         "a": ("a_0", "a_1"), "b": ("b_1",)
     }  # fmt: skip
@@ -144,8 +145,7 @@ def test_agents_that_die_and_spaces():
         "b": np.tile(np.array([0, 1, 0, 0, 1], np.float32), (2, 1, 1)),
     }
     steps = [world.step(act) for _ in range(4)]
-    env = world._workers[0]._worlds._envs[0]
-    assert env.actions["a_0"].tolist() == [0.75, -4.0]  # scaled to the bounds, and clipped
+    assert made[-1].actions["a_0"].tolist() == [0.75, -4.0]  # scaled to the bounds, and clipped
     assert [s.reward["a"][0, 0] for s in steps] == [-3.25] * 4
     assert [s.reward["b"][0, 0] for s in steps] == [3, 3, 0, 0]
     assert [s.active["b"][0, 0] for s in steps] == [True, False, False, False]
