@@ -41,14 +41,26 @@ class Kind(NamedTuple):
         """An action of ours, f32[A], as the environment takes it."""
         space = self.action
         if isinstance(space, Box):
-            share = (np.clip(action, -1.0, 1.0).reshape(space.shape) + 1.0) / 2.0
-            return (space.low + share * (space.high - space.low)).astype(space.dtype)
+            return _within(space, (np.clip(action, -1.0, 1.0).reshape(space.shape) + 1.0) / 2.0)
         if isinstance(space, Discrete):
             return int(space.start) + int(action.argmax())
         assert isinstance(space, MultiDiscrete)
         ends = np.cumsum(space.nvec)[:-1]
         chosen = [int(piece.argmax()) for piece in np.split(action, ends)]
-        return np.array(chosen, space.dtype)
+        return (space.start + np.array(chosen)).astype(space.dtype)
+
+
+def _within(space: Box, share: np.ndarray) -> np.ndarray:
+    """The values of a Box at these shares of the way from its low to its high ends; whole numbers
+    are rounded."""
+    # Not in the dtype of the space, in which high - low may overflow.
+    low, high, share = (x.astype(np.float64) for x in (space.low, space.high, share))
+    value = np.clip(low * (1.0 - share) + high * share, low, high)
+    if space.dtype is not None and space.dtype.kind not in "iu":
+        return value.astype(space.dtype)
+    with np.errstate(invalid="ignore"):  # the ends of i64, as f64, may lie beyond it
+        whole = np.rint(value).astype(space.dtype)
+    return np.where(share <= 0.0, space.low, np.where(value >= high, space.high, whole))
 
 
 def find_kinds(env: Any, groups: Mapping[str, Sequence[str]] | None) -> dict[str, Kind]:
