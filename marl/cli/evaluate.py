@@ -72,6 +72,8 @@ def evaluate(
     print_table([(subject.name, result) for result in results])
     if json is not None:
         write_json(json, results)
+    for result in results:
+        evaluation.check_finite(subject.name, result)
 
 
 def render(

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from marl.errors import WorldFailed
-from marl.worlds.base import Arrays, Step, World
+from marl.worlds.base import Arrays, Step, World, checked_actions
 from marl.worlds.pettingzoo.contract import Examined, examine
 from marl.worlds.pettingzoo.workers import Boards, Here, Process, make_environment
 from marl.worlds.scene import Scene
@@ -119,12 +119,9 @@ class PettingZooWorld(World):
         self._return[worlds] += reward[worlds].mean(1, dtype=np.float64)
 
     def step(self, actions: Arrays) -> Step:
-        for g, group in self.groups.items():
-            shape = (self.num_worlds, len(group), *group.action_space.shape)
-            given = np.asarray(actions[g], np.float32)
-            if given.shape != shape:
-                raise ValueError(f"actions[{g!r}] has shape {given.shape}; {shape} is needed")
-            self._boards[f"action.{g}"][:] = given
+        for g in self.groups:
+            board = self._boards[f"action.{g}"]
+            board[:] = checked_actions(actions, g, self.groups, board.shape)
         for e, done in enumerate(self._done):
             done.append({g: self._boards[f"action.{g}"][e].copy() for g in self.groups})
         present = self._board("active")
