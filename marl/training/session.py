@@ -53,6 +53,12 @@ class Session:
                     f"training.{key} has no place here: the agent {config.agent_name!r} is "
                     "tied to one number of agents, world.num_agents"
                 )
+        evaluated_with = config.evaluation_world.agent_count
+        if evaluated_with != config.world.agent_count and not self.agent.size_invariant:
+            raise UserError(
+                f"evaluation.world has {evaluated_with} agents, but the agent "
+                f"{config.agent_name!r} is tied to the {config.world.agent_count} of training"
+            )
         self.shared = RewardSharing(t, self.world.groups)
         columns = self.agent.columns(self.world.groups)
         if not columns:
@@ -162,13 +168,13 @@ class Session:
             return evaluate(copy, world, agents, episodes, self._evaluation_seed)
 
         t, world = self.config.training, self.config.evaluation_world
-        trained_with = self.config.world.agent_count
+        trained_with = world.agent_count
         result = played(trained_with)
         others = {f"evaluation_{n}": played(n) for n in t.evaluate_agents}
         self._log.write({"step": self.step, **self._seconds(), "evaluation": result, **others})
         self.results = [result, *others.values()]
         score = float(np.mean([x[primary_metric(x) or "reward"] for x in self.results]))
-        best = self.best_score is None or score >= self.best_score
+        best = math.isfinite(score) and (self.best_score is None or score >= self.best_score)
         if t.publish == "best" and best:
             self.best, self.best_score = weights, score
         return self.results
