@@ -49,8 +49,8 @@ def checked_actions(
     shape: tuple[int, ...],
     dtype: Any = np.float32,
 ) -> np.ndarray:
-    """The actions of a group, of the `shape` [E, N, A], contiguous. Raises ValueError if there are none, or they
-    have another shape or hold a number that is not finite."""
+    """The actions of a group, of the `shape` [E, N, A], contiguous. Raises ValueError if there are
+    none, or they have another shape or hold a number that is not finite."""
     if g not in actions:
         raise ValueError(f"actions has no {g!r}; the groups are: {', '.join(groups)}")
     given = np.ascontiguousarray(actions[g], dtype)

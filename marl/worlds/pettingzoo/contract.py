@@ -18,7 +18,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class Broken(ValueError):
-    """An environment breaks a promise of PettingZoo's: one sentence that names it."""
+    """A promise of PettingZoo's is broken: one sentence that names the environment."""
 
 
 class Turn(NamedTuple):
@@ -40,7 +40,9 @@ class Copy:
         self.here: list[str] = []  # the agents in the game
         self._gone: set[str] = set()
         self._steps = 0
-        self._seen: dict[str, np.ndarray] = {}
+        self.seen: dict[str, np.ndarray] = {}  # the last observation of each
+        groups = {agent: kind.group for agent, kind in self.kinds.items()}
+        self._masked = {agent: x for agent, x in groups.items() if x.legal_from is not None}
 
     def reset(self, seed: int) -> dict[str, np.ndarray]:
         """Begin an episode. Returns the observations of all agents in the game, f32[O]."""
@@ -55,13 +57,15 @@ class Copy:
         self.here = self._listed()
         if not self.here:
             raise self._broken("there are no agents after reset()")
-        self._seen = {agent: self._observed(agent, observation) for agent in self.here}
-        return self._seen
+        self.seen = {agent: self._observed(agent, observation) for agent in self.here}
+        return self.seen
 
     def step(self, actions: Mapping[str, np.ndarray]) -> Turn:
         """Act with ours, {agent: f32[A]}."""
         if not self.here:
             raise RuntimeError(f"the episode of {self.name} is over: call reset() before step()")
+        for agent in self._masked.keys() & {*self.here}:
+            self._check_legal(agent, actions[agent])
         given = {agent: self.kinds[agent].given(actions[agent]) for agent in self._listed()}
         answer = self.env.step(given)
         self._steps += 1
@@ -96,7 +100,7 @@ class Copy:
         for agent in self.here:
             if agent not in before:  # it joins
                 turn.observation[agent] = self._observed(agent, observation)
-        self._seen = turn.observation
+        self.seen = turn.observation
         return turn
 
     # ----------------------------------------------------------------------------------- the checks
@@ -133,6 +137,16 @@ class Copy:
         if not np.isfinite(numbers).all():
             raise self._broken(f"{where} holds {numbers[~np.isfinite(numbers)][0]}")
         return numbers
+
+    def _check_legal(self, agent: str, action: np.ndarray) -> None:
+        legal = self._masked[agent].legal(self.seen[agent])
+        for piece in self._masked[agent].choices:
+            chosen = int(action[piece].argmax())
+            if legal[piece].any() and not legal[piece][chosen]:
+                raise self._broken(
+                    f"the action of {agent!r} at step {self._steps} is choice {chosen}, which its "
+                    "action_mask forbids"
+                )
 
     def _earned(self, agent: str, reward: Mapping[str, Any]) -> float:
         where = f"the reward of {agent!r} at step {self._steps}"
@@ -216,7 +230,8 @@ def _try(copy: Copy) -> None:
     try:
         copy.reset(0)
         for _ in range(TRIAL_STEPS):
-            copy.step({agent: group.random_actions(rng) for agent, group in groups.items()})
+            legal = {agent: groups[agent].legal(seen) for agent, seen in copy.seen.items()}
+            copy.step({a: x.random_actions(rng, legal=legal.get(a)) for a, x in groups.items()})
             if not copy.here:
                 break
     except Broken:

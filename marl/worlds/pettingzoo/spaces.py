@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
-from gymnasium.spaces.utils import flatten_space
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space
+from gymnasium.spaces.utils import flatdim, flatten_space
 
 from marl.worlds.spaces import Group, Part
+
+MASK = "action_mask"  # PettingZoo's key, in observations that are dictionaries
 
 
 class Kind(NamedTuple):
@@ -35,7 +37,17 @@ class Kind(NamedTuple):
             Box(numbers, 1.0, (size,), np.float32),
             (),
             tuple(parts),
+            self._legal_from,
         )
+
+    @property
+    def _legal_from(self) -> int | None:
+        """Where the action mask begins in the flat observation."""
+        if not isinstance(self.observation, Dict) or MASK not in self.observation.spaces:
+            return None
+        keys = [*self.observation.spaces]
+        before = keys[: keys.index(MASK)]
+        return sum(flatdim(self.observation[key]) for key in before)
 
     def given(self, action: np.ndarray) -> Any:
         """An action of ours, f32[A], as the environment takes it."""
@@ -98,5 +110,9 @@ def find_kinds(env: Any, groups: Mapping[str, Sequence[str]] | None) -> dict[str
                 f"the action space of group {g!r} is {done}, but should be a bounded Box, Discrete "
                 "or MultiDiscrete of one axis"
             )
-        kinds[g] = Kind(tuple(agents), seen, done)
+        kinds[g] = kind = Kind(tuple(agents), seen, done)
+        if kind.group.legal_from is not None and (
+            bounded or flatdim(seen[MASK]) != kind.group.action_space.shape[0]
+        ):
+            raise ValueError(f"the {MASK} of group {g!r}, {seen[MASK]}, is none for {done}")
     return kinds

@@ -17,7 +17,23 @@ from marl.worlds.pettingzoo.spaces import Kind
 
 
 def make_environment(make_env: Callable[..., Any] | str, options: dict[str, Any]) -> Any:
-    return (imported(make_env) if isinstance(make_env, str) else make_env)(**options)
+    """An environment. One whose agents observe pictures, some of which are drawn only if asked for
+    (pistonball's are frozen otherwise), is made with render_mode "rgb_array", if it has that."""
+    make = imported(make_env) if isinstance(make_env, str) else make_env
+    env = make(**options)
+    if options.get("render_mode") is not None or not _frozen(env):
+        return env
+    env.close()
+    return make(**{**options, "render_mode": "rgb_array"})
+
+
+def _frozen(env: Any) -> bool:
+    """May the pictures that the agents observe be frozen?"""
+    modes = (getattr(env, "metadata", None) or {}).get("render_modes", ())
+    if "rgb_array" not in modes or getattr(env, "render_mode", "") is not None:
+        return False
+    spaces = [env.observation_space(agent) for agent in env.possible_agents]
+    return any(x.dtype == np.uint8 and len(x.shape or ()) > 1 for x in spaces)
 
 
 class Boards:

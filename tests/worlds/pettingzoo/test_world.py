@@ -259,3 +259,27 @@ def test_agents_learn_in_it():
     losses = agent.update(replay.sample(8, agent.draw))
     assert all(torch.isfinite(x) for x in losses.values())
     assert any((before[k] != x).any() for k, x in agent.weights().items())
+
+
+class Filmed(Fading):
+    """Agents observe a picture, which is drawn only if asked for."""
+
+    metadata = {"name": "filmed", "render_modes": ["human", "rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, render_mode=None):
+        picture = Box(0, 255, (2, 2), np.uint8)
+        super().__init__(seen={"a": picture, "b": picture})
+        self.render_mode = render_mode
+
+    def look(self):
+        drawn = self.time if self.render_mode else 0
+        return {agent: np.full((2, 2), drawn, np.uint8) for agent in self.agents}
+
+
+def test_pictures_are_not_frozen():
+    world = PettingZooWorld(Filmed, processes=0)
+    seen = [world.reset()["a"][0, 0]]
+    for _ in range(3):
+        actions = random_actions(world, np.random.default_rng(0))
+        seen.append(world.step(actions).observation["a"][0, 0])
+    assert [x[0] for x in seen] == [0, 1, 2, 3]
