@@ -14,7 +14,8 @@ from marl.agents import Agent
 from marl.config.model import Config
 from marl.errors import UserError
 from marl.evaluation import evaluate, primary_metric
-from marl.learning.replay import Replay
+from marl.learning.replay import Replay, needed_bytes
+from marl.memory import shortage
 from marl.runs.checkpoint import Checkpoint, as_tensors, write_checkpoint
 from marl.runs.files import WholeFiles
 from marl.runs.frozen import freeze
@@ -63,6 +64,8 @@ class Session:
         columns = self.agent.columns(self.world.groups)
         if not columns:
             raise UserError("nobody learns: `agents` has all groups played by others")
+        if lacking := shortage(needed_bytes(self.world.groups, t.replay_size, columns)):
+            raise UserError(f"training.replay_size is {t.replay_size}, which {lacking}")
         generator = torch.Generator().manual_seed(replay_seed)
         try:
             self.replay = Replay(self.world.groups, t.replay_size, generator, columns)
