@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cache, cached_property, partial
+from importlib.util import find_spec
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, ClassVar, Self
@@ -72,10 +73,16 @@ class PettingZooConfig(WorldConfig):
 
 
 def _wrapped(module: str, options: dict[str, Any], wrappers: Sequence[Sequence[Any]]) -> Any:
-    env = _parallel(import_here(module), options)
+    env = _parallel(_imported(module), options)
     for name, *arguments in wrappers:
         env = getattr(importlib.import_module("supersuit"), name)(env, *arguments)
     return env
+
+
+def _imported(module: str) -> Any:
+    """A module; Python also looks for its package in the current folder if it is not installed."""
+    installed = find_spec(module.partition(".")[0])
+    return importlib.import_module(module) if installed else import_here(module)
 
 
 def _parallel(module: Any, options: dict[str, Any]) -> Any:
@@ -104,7 +111,7 @@ def environment(name: str) -> type[PettingZooConfig]:
     if not all(part.isidentifier() for part in module.split(".")):
         raise ValueError(f"{PREFIX}{name} should be as {PREFIX}sisl/multiwalker_v9")
     try:
-        found = import_here(module)
+        found = _imported(module)
     except ImportError as error:
         hint = _present(name) or _install(module, error)
         raise ValueError(f"{PREFIX}{name} cannot be imported: {error}{hint}") from error
@@ -122,7 +129,7 @@ def _present(name: str) -> str:
     if package == "mpe":
         return f"; name it {PREFIX}mpe2/{wanted}"
     try:
-        folder = import_here(module_of(package)).__path__
+        folder = _imported(module_of(package)).__path__
     except (ImportError, AttributeError, ValueError):
         return ""
     known = [module.name for module in iter_modules(folder)]
