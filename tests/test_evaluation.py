@@ -437,7 +437,7 @@ def test_the_evaluations_world_may_have_other_agents(data):
     data = {
         "world": {"scenario": "tag", "episode_length": 4},
         "agent": {"hidden": [8]},
-        "training": {"steps": 8, "num_worlds": 4, "evaluate_every": 8},
+        "training": {"steps": 8, "num_worlds": 4, "evaluate_every": 8, "replay_size": 9},
         "evaluation": {"world": {"num_adversaries": 5}},
     }
     config = parse_config(data)

@@ -64,8 +64,9 @@ class Copy:
         """Act with ours, {agent: f32[A]}."""
         if not self.here:
             raise RuntimeError(f"the episode of {self.name} is over: call reset() before step()")
-        for agent in self._masked.keys() & {*self.here}:
-            self._check_legal(agent, actions[agent])
+        for agent in self.here:
+            if agent in self._masked:
+                self._check_legal(agent, actions[agent])
         given = {agent: self.kinds[agent].given(actions[agent]) for agent in self._listed()}
         answer = self.env.step(given)
         self._steps += 1

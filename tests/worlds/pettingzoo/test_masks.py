@@ -28,7 +28,9 @@ class Masked(Small):
 
     def look(self):
         mask = np.zeros(4, np.int8)
-        mask[[(self.time * 3 + 1) % 4, self.time // 4]] = [1, self.time == 4]
+        mask[(self.time * 3 + 1) % 4] = 1
+        if self.time == 4:
+            mask[0] = 1
         return {
             agent: {"observation": np.full(2, self.time, np.float32), "action_mask": mask}
             for agent in self.agents
