@@ -1,5 +1,6 @@
 """Greedy episodes and their metrics: the score of a policy with any number of agents."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ import torch
 
 from marl.agents import Policy
 from marl.agents.core.base import PolicyMaker
+from marl.errors import WorldFailed
 from marl.policies.human import HumanPolicy, Keyboard
 from marl.rollout import collect
 from marl.values import checked_seed, plain, whole_number
@@ -126,6 +128,15 @@ def averaged(values: dict[str, np.ndarray], num_agents: int, seed: int) -> dict[
         if primary_metric(result) is None and not name.startswith(others):
             result[f"{name}_ci95"] = _interval(column)
     return result
+
+
+def check_finite(who: str, result: dict[str, Any]) -> None:
+    """Raises WorldFailed if a number in a result of `evaluate` is not finite."""
+    wrong = [name for name, x in result.items() if isinstance(x, float) and not math.isfinite(x)]
+    if wrong:
+        raise WorldFailed(
+            f"{who} with {result['agents']} agents: {', '.join(wrong)} is not a finite number"
+        )
 
 
 def primary_metric(result: dict[str, Any]) -> str | None:

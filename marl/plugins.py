@@ -18,10 +18,15 @@ def imported(name: str) -> Any:
     if not all(part.isidentifier() for part in [*module.split("."), attribute]):
         raise ValueError(f"{name!r} should be 'module:NAME', as Python imports them")
     try:
-        with _current_folder_first():
-            return getattr(importlib.import_module(module), attribute)
+        return getattr(import_here(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{name!r} cannot be imported: {error}") from error
+
+
+def import_here(module: str) -> Any:
+    """A module; Python also looks for it in the current folder."""
+    with _current_folder_first():
+        return importlib.import_module(module)
 
 
 @contextmanager

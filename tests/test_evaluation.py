@@ -1,3 +1,4 @@
+import json
 import sys
 from threading import Event
 from types import SimpleNamespace
@@ -11,12 +12,15 @@ from marl import evaluation
 from marl.agents import Policy
 from marl.cli import main
 from marl.config.parsing import parse_config, with_settings
-from marl.errors import UserError
+from marl.errors import UserError, WorldFailed
 from marl.evaluation import EvaluationStopped, cut_off, evaluate, scenes
 from marl.policies.builtin import BUILTIN
 from marl.runs.checkpoint import read_checkpoint, write_checkpoint
 from marl.runs.loading import find_policy, load_policy
+from marl.runs.log import read_log
 from marl.runs.run import Run
+from marl.studies import measurements
+from marl.studies.measurements import Task
 from marl.training.loop import train
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.scenarios.tag import Tag
@@ -403,3 +407,63 @@ def test_a_stop_ends_the_play():
     stop.set()
     with pytest.raises(EvaluationStopped):
         evaluate(BUILTIN["still"], WORLD, 4, 3, 0, stop=stop)
+
+
+def test_results_that_are_not_finite_end_with_status_1(data, monkeypatch, capsys):
+    def measured(*args, **options):
+        return {"coverage": np.array([0.5, np.nan]), "reward": np.array([1.0, 2.0])}
+
+    monkeypatch.setattr(evaluation, "measure", measured)
+    file = data / "a.json"
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "random", "--agents", "4", "--json", str(file)])
+    assert stop.value.code == 1
+    said = "random with 4 agents: coverage is not a finite number"
+    assert capsys.readouterr().err.splitlines()[-1] == f"marl: {said}"
+    (result,) = json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert (result["coverage"], result["reward"]) == (None, 1.5)
+    task = Task(("random",), {"scenario": "tennis"}, 4, 2, 0)
+    with pytest.raises(WorldFailed, match=said):
+        next(measurements.measure([task], 1))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "setting", "agents"),
+    [
+        ("adversary", "num_adversaries=5", 7),
+        ("tag", "num_adversaries=5", 6),
+        ("pettingzoo:mpe2/simple_spread_v3", "options.N=5", 5),
+    ],
+)
+def test_settings_may_change_the_number_of_agents(data, capsys, scenario, setting, agents):
+    settings = (f"world.scenario={scenario}", f"world.{setting}")
+    found = find_policy("random", settings)
+    assert found.agents == (agents,)
+    assert found.world_for(agents).agent_count == agents
+    with pytest.raises(UserError, match=f"has {agents} agents, always"):
+        found.world_for(agents + 1)
+    world = {"scenario": scenario, **TINY["world"]}
+    if ":" in scenario:
+        world = {"scenario": scenario, "processes": 0, "options": {"max_cycles": 3}}
+    config = {**TINY, "world": world, "training": {**TINY["training"], "steps": 4}}
+    train(parse_config(config), "shared")
+    assert find_policy("shared", settings[1:]).agents == (agents,)
+    train(parse_config({**config, "agent": {"name": "maddpg", "hidden": [8]}}), "tied")
+    with pytest.raises(UserError, match="tied does not fit: the agent 'maddpg' was trained as"):
+        find_policy("tied", settings[1:])
+
+
+def test_the_evaluations_world_may_have_other_agents(data):
+    data = {
+        "world": {"scenario": "tag", "episode_length": 4},
+        "agent": {"hidden": [8]},
+        "training": {"steps": 8, "num_worlds": 4, "evaluate_every": 8, "replay_size": 9},
+        "evaluation": {"world": {"num_adversaries": 5}},
+    }
+    config = parse_config(data)
+    assert config.evaluation.agents == (6,)
+    train(config, "wider")
+    (line,) = [line for line in read_log(Run("wider").stats) if "evaluation" in line]
+    assert line["evaluation"]["agents"] == 6
+    with pytest.raises(UserError, match=r"evaluation.world has 6 agents, but .* tied to the 4"):
+        train(parse_config({**data, "agent": {"name": "maddpg", "hidden": [8]}}), "none")

@@ -132,7 +132,8 @@ class DDPG(LearningAgent["_Learner"]):
                     action = self.noise[g].act(rows)
                 else:
                     output = learner.output(learner.actor if exploring else learner.greedy, rows)
-                    action = learner.head(output, self.exploration.chooser(exploring))
+                    legal = self.legal(g, torch.as_tensor(perceived[g]))
+                    action = learner.head(output, self.exploration.chooser(exploring), legal)
                 actions[g] = self.to_world(g, action, exploring)
         return actions
 
@@ -145,6 +146,14 @@ class DDPG(LearningAgent["_Learner"]):
         if explore and g in self._random_views:
             return self._random_views[g].hide(rows, self.generator)
         return rows
+
+    def legal(self, g: str, observation: Tensor) -> Tensor | None:
+        """The choices that observations [E, N, O] allow, bool[N, E, A]; see `Group.legal`."""
+        legal = self.groups[g].legal(observation)
+        if legal is None:
+            return None
+        legal = self._views[g].join(legal) if g in self._views else legal
+        return legal.transpose(0, 1)
 
     def to_world(self, g: str, action: Tensor, explore: bool) -> np.ndarray:
         """The actors' actions [N, E, A] -> the world's, [E, N, A], with noise if they explore."""
@@ -180,6 +189,7 @@ class DDPG(LearningAgent["_Learner"]):
     def prepare(self, g: str, batch: Batch) -> "LearnerBatch":
         """A batch [B, N, ...] -> [N, B, ...], with `augment`, `normalise` and `random_views`."""
         learner, stays = self.learners[g], None
+        legal = self.legal(g, batch.observation), self.legal(g, batch.next_observation)
         if batch.present is not None:  # agents that had left do nothing
             stays = (batch.present * (1.0 - batch.terminated))[..., None].expand_as(batch.action)
             batch = replace(batch, action=batch.action * batch.present[..., None])
@@ -199,7 +209,7 @@ class DDPG(LearningAgent["_Learner"]):
         present = None if batch.present is None else batch.present.T[..., None]
         stays = None if stays is None else stays.transpose(0, 1)
         shown = observation, action, next_observation, seen, next_seen
-        return LearnerBatch(*shown, reward, terminated, present, stays)
+        return LearnerBatch(*shown, reward, terminated, present, stays, *legal)
 
     def critic_inputs(
         self, g: str, steps: dict[str, "LearnerBatch"], next_actions: dict[str, Tensor]
@@ -265,6 +275,8 @@ class LearnerBatch(NamedTuple):
     terminated: Tensor
     present: Tensor | None = None  # [N, B, 1]: 0.0 for agents that had left
     stays: Tensor | None = None  # [N, B, A]: 0.0 if the agent has left after the step
+    legal: Tensor | None = None  # bool[N, B, A]: the choices that were allowed
+    next_legal: Tensor | None = None
 
 
 class CriticInputs(NamedTuple):
@@ -319,7 +331,8 @@ class _Learner(ActorCritic):
     def next_action(self, steps: LearnerBatch, generator: torch.Generator) -> Tensor:
         """The target actor's next action, [N, B, A]. Continuous actions get smoothing noise if
         configured; discrete ones are drawn, as in the MADDPG authors' code."""
-        action = self.head(self.output(self.target_actor, steps.next_seen), generator)
+        output = self.output(self.target_actor, steps.next_seen)
+        action = self.head(output, generator, steps.next_legal)
         action = self.smoothed(action, generator)
         return action if steps.stays is None else action * steps.stays
 
@@ -340,7 +353,8 @@ class _Learner(ActorCritic):
         # Actor
         if self.actors_turn:
             output = self.actor(self.stacked(steps.seen))
-            loss, _, logged = self.actor_loss(output, o, a, present, generator)
+            legal = None if steps.legal is None else self.stacked(steps.legal)
+            loss, _, logged = self.actor_loss(output, o, a, present, generator, legal)
             self.descend(self.actor, self.actor_optimiser, loss)
             result |= logged
         # Target networks

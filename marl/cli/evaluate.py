@@ -75,6 +75,8 @@ def evaluate(
         print(sentence)
     if json is not None:
         write_json(json, results)
+    for result in results:
+        evaluation.check_finite(subject.name, result)
 
 
 def render(

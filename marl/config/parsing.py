@@ -134,7 +134,8 @@ def parse_config(data: dict[str, Any]) -> Config:
     if "world" not in data.get("evaluation", {}):
         # Parameters of another scenario than the default one may lack `reward`.
         replaced = {k: v for k, v in replaced.items() if k in type(world).model_fields}
-    numbers = evaluation.agents or world.evaluated_with or (world.agent_count,)
+    evaluation_world = replace_parameters(world, replaced, "evaluation.world")
+    numbers = evaluation.agents or world.evaluated_with or (evaluation_world.agent_count,)
     return Config(
         scenario=scenario,
         world=world,
@@ -143,7 +144,7 @@ def parse_config(data: dict[str, Any]) -> Config:
         exploration=parse_section(ExplorationConfig, data.get("exploration", {}), "exploration"),
         training=training,
         evaluation=evaluation.model_copy(update={"world": replaced, "agents": numbers}),
-        evaluation_world=replace_parameters(world, replaced, "evaluation.world"),
+        evaluation_world=evaluation_world,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,15 @@ from marl.learning.record import Batch, Columns, Draw, Transition, columns_of
 from marl.worlds.spaces import Group
 
 FIELDS = [field.name for field in fields(Batch)]
+
+
+def needed_bytes(groups: Mapping[str, Group], capacity: int, columns: Columns) -> int:
+    """The memory of a full replay, at least."""
+    return capacity * sum(
+        len(groups[g]) * prod(column.shape) * np.dtype(column.dtype).itemsize
+        for g, own in columns.items()
+        for column in own.values()
+    )
 
 
 class Replay:

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from marl.worlds.spaces import Group
 
+FORBIDDEN = -1e9  # the output for a choice that is not allowed
+
 
 class ActionHead:
     """The map from outputs to the actions of a group."""
@@ -15,15 +17,23 @@ class ActionHead:
         chosen = [c for piece in self.choices for c in range(piece.start, piece.stop)]
         self._numbers = [c for c in range(group.action_space.shape[0]) if c not in chosen]
 
-    def __call__(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def __call__(
+        self,
+        output: Tensor,
+        generator: torch.Generator | None = None,
+        legal: Tensor | None = None,
+    ) -> Tensor:
         """Outputs of an actor, [..., A], as actions. Numbers go through tanh. A choice takes the
         largest output or, with `generator`, a draw from the softmax of the outputs. The chosen
-        number is 1.0 and the others are 0.0; gradients are those of the softmax."""
+        number is 1.0 and the others are 0.0; gradients are those of the softmax. `legal`: the
+        choices that are allowed, bool[..., A]; None: all."""
         if not self.choices:
             return output.tanh()
         columns, at = [], 0
         for piece in self.choices:
             logits = output[..., piece]
+            if legal is not None:
+                logits = logits.masked_fill(~legal[..., piece], FORBIDDEN)
             if generator is not None:
                 # The logarithm of exponential noise is minus Gumbel noise.
                 logits = logits - torch.empty(logits.shape).exponential_(generator=generator).log()

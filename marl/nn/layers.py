@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from marl.memory import shortage
 from marl.worlds.spaces import Part
+
+COPIES = 5  # of a weight in training: itself, its target, its gradient, two moments of Adam's
 
 
 class StackedLinear(nn.Module):
@@ -20,6 +23,11 @@ class StackedLinear(nn.Module):
 
     def __init__(self, stack: int, inputs: int, outputs: int, bias: bool = True) -> None:
         super().__init__()
+        if lacking := shortage(COPIES * 4 * stack * inputs * outputs):
+            raise ValueError(
+                f"a layer of {stack} x {inputs} x {outputs} weights, with its target network, "
+                f"gradient and optimiser, {lacking}"
+            )
         bound = 1 / math.sqrt(inputs)  # PyTorch's own initialisation of a linear layer
         self.weight = nn.Parameter(torch.empty(stack, inputs, outputs).uniform_(-bound, bound))
         self.bias = (

@@ -11,6 +11,7 @@ from marl.agents.core.base import Policy
 from marl.policies.landing import Landing
 from marl.policies.landmarks import Assignment, Claims, Greedy, LocalAssignment
 from marl.worlds.base import Arrays, World
+from marl.worlds.spaces import one_hot
 
 
 class Random(Policy):
@@ -29,25 +30,35 @@ class Random(Policy):
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
         return {
-            g: self._groups[g].random_actions(self._rng, *rows.shape[:2])
+            g: self._groups[g].random_actions(
+                self._rng, *rows.shape[:2], legal=self._groups[g].legal(rows)
+            )
             for g, rows in observation.items()
         }
 
 
 class Still(Policy):
-    """No force, or the move "stay"; always the same message."""
+    """No force, or the move "stay"; always the same message: the first choice that is allowed."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
+        self._groups = world.groups
         self._actions = {}
         for g, group in world.groups.items():
             action = self._actions[g] = np.zeros(group.action_space.shape, np.float32)
             action[[piece.start for piece in group.choices]] = 1.0
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
-        return {
-            g: np.broadcast_to(self._actions[g], (*rows.shape[:2], *self._actions[g].shape))
-            for g, rows in observation.items()
-        }
+        return {g: self._of(g, rows) for g, rows in observation.items()}
+
+    def _of(self, g: str, rows: np.ndarray) -> np.ndarray:
+        action, legal = self._actions[g], self._groups[g].legal(rows)
+        actions = np.broadcast_to(action, (*rows.shape[:2], *action.shape))
+        if legal is not None:
+            actions = actions.copy()
+            for piece in self._groups[g].choices:
+                first = legal[..., piece].argmax(-1)
+                actions[..., piece] = one_hot(first, piece.stop - piece.start)
+        return actions
 
 
 BUILTIN: dict[str, Callable[..., Policy]] = {

@@ -20,7 +20,7 @@ from marl.config.json_text import check_depth
 from marl.config.model import Config
 from marl.config.stored import StoredConfig, parse_stored_config
 from marl.errors import UserError
-from marl.runs.files import WholeFiles, whole_file
+from marl.runs.files import WholeFiles, strict_json, whole_file
 from marl.version import VERSION
 
 FORMAT = "1"
@@ -61,7 +61,7 @@ def write_checkpoint(
     }
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     with files.file(path) if files else whole_file(path) as partial:
-        save_file(arrays, partial, {"marl": json.dumps(header, sort_keys=True)})
+        save_file(arrays, partial, {"marl": strict_json(header, sort_keys=True)})
 
 
 def read_checkpoint(path: Path, kind: str = "weights") -> Checkpoint:

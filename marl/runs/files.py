@@ -1,6 +1,7 @@
 """Files that are written whole or not at all; devices, pipes and links stay what they are."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -67,7 +68,21 @@ def check_writable(path: Path) -> None:
         raise UserError(f"cannot write {path}: not a file in a folder that can be written to")
 
 
+def strict_json(value: Any, **layout: Any) -> str:
+    """JSON as every reader takes it: a number that is not finite, which JSON does not have, is
+    null. `layout`: as `json.dumps` has it."""
+    return json.dumps(_finite(value), allow_nan=False, **layout)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(x) for key, x in value.items()}
+    return [_finite(x) for x in value] if isinstance(value, list | tuple) else value
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a file of `strict_json` whole or not at all."""
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+        partial.write_text(strict_json(value, indent=2) + "\n", "utf-8")

@@ -71,7 +71,7 @@ def _find_builtin(name: str, settings: Sequence[str]) -> FoundPolicy:
     if other := [setting for setting in settings if _key(setting).startswith("agent.")]:
         raise UserError(f"{other[0]} cannot be set here: {name!r} is no trained agent")
     world = _with_world_settings(config, [s for s in settings if s not in scenario])
-    agents = config.evaluation.agents or ()
+    agents = _numbers(config, world)
     return FoundPolicy(name, partial(_builtin, name), config.scenario, world, config, agents)
 
 
@@ -96,9 +96,6 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
         except ValueError as error:
             raise UserError(f"{path} does not fit {' '.join(changes)}: {error}") from error
     tied = "" if agent.size_invariant else _tied(config)
-    agents = config.evaluation.agents or ()
-    if tied or "num_agents" not in type(config.world).model_fields:
-        agents = (config.world.agent_count,)
 
     def maker(world: World, seed: int) -> Policy:
         # Built-in opponents play otherwise each time. What gets lost of messages stays the same.
@@ -106,12 +103,23 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
         return _trained(config, checkpoint.tensors, path, world, seed if builtin else 0)
 
     world = _with_world_settings(config, settings)
+    agents = (config.world.agent_count,) if tied else _numbers(config, world)
+    if tied and world.agent_count != agents[0]:
+        raise does_not_fit(title(path), tied)
     return FoundPolicy(title(path), maker, config.scenario, world, config, agents, tied)
 
 
 def title(path: Path) -> str:
     """The name of the policy in a weights file: that of its run, if it is a run's."""
     return path.parent.name if path.name == WEIGHTS else path.stem
+
+
+def _numbers(config: Config, world: WorldConfig) -> tuple[int, ...]:
+    """The default numbers of agents in `world`. Where other parameters than `num_agents` decide on
+    their number, that of the config may be another one."""
+    if "num_agents" in type(world).model_fields:
+        return config.evaluation.agents or ()
+    return (world.agent_count,)
 
 
 def _key(setting: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar, text
@@ -27,7 +28,7 @@ class Log:
             kept = [line for line in read_log(folder) if line["step"] <= step]
             if evaluation_due:
                 kept = [x for x in kept if x["step"] < step or "evaluation" not in x]
-            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+            partial.write_text("".join(map(_row, kept)), "utf-8")
         try:
             self._lines = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
             self._events = EventsWriter(str(folder / "events"), f".{os.getpid()}")
@@ -37,10 +38,10 @@ class Log:
             raise UserError(f"cannot write to {folder}: {error.strerror}") from error
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add one line, {"step": int, name: number or {name: number}}. Raises UserError if the disk
-        is full."""
+        """Add one line, {"step": int, name: number or {name: number}}. Numbers that are not finite
+        are left out. Raises UserError if the disk is full."""
         try:
-            self._lines.write(json.dumps(line) + "\n")
+            self._lines.write(_row(line))
             self._lines.flush()
             for name, value in leaves(line):
                 if name != "step":
@@ -67,6 +68,20 @@ class Log:
         for file in (self._lines, self._events):
             with suppress(OSError):  # which `write` has reported
                 file.close()
+
+
+def _row(line: dict[str, Any]) -> str:
+    return json.dumps(_known(line), allow_nan=False) + "\n"
+
+
+def _known(line: dict[str, Any]) -> dict[str, Any]:
+    """A line without the numbers that are not finite, which JSON does not have, and without the
+    lists that hold one."""
+    return {
+        name: _known(value) if isinstance(value, dict) else value
+        for name, value in line.items()
+        if not isinstance(value, float | list) or np.isfinite(value).all()
+    }
 
 
 def leaves(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

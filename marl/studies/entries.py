@@ -57,8 +57,9 @@ class Entry:
 
     @property
     def trained_with(self) -> int | None:
-        """How many agents it was trained with, if it was."""
-        return None if self.builtin else self.config.world.agent_count
+        """How many agents it was trained with, if it was: those of its evaluations, whose world may
+        have another number of them."""
+        return None if self.builtin else self.config.evaluation_world.agent_count
 
     @property
     def cpu(self) -> float:

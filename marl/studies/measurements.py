@@ -262,9 +262,11 @@ def _played(make: PolicyMaker, task: Task) -> Row:
         cost["policy_cpu_us"] = acting * microseconds
         cost["world_cpu_us"] = (seconds - acting) * microseconds
     cost["peak_mb"] = _peak_memory() / 1e6
+    result = evaluation.averaged(values, task.agents, task.seed)
+    evaluation.check_finite(task.title, result)
     return {
         "depends_on": task.depends_on,
-        "result": evaluation.averaged(values, task.agents, task.seed),
+        "result": result,
         "cost": cost,
         "values": {name: column.tolist() for name, column in _columns(values).items()},
     }

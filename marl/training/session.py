@@ -1,5 +1,6 @@
 """Session: a run in memory, with its checkpoints, statistics and evaluations."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,7 +15,8 @@ from marl.agents import Agent
 from marl.config.model import Config
 from marl.errors import UserError
 from marl.evaluation import cut_off, evaluate, primary_metric
-from marl.learning.replay import Replay
+from marl.learning.replay import Replay, needed_bytes
+from marl.memory import shortage
 from marl.rollout import look
 from marl.runs.checkpoint import Checkpoint, as_tensors, is_finite, write_checkpoint
 from marl.runs.files import WholeFiles
@@ -55,10 +57,18 @@ class Session:
                     f"training.{key} has no place here: the agent {config.agent_name!r} is "
                     "tied to one number of agents, world.num_agents"
                 )
+        evaluated_with = config.evaluation_world.agent_count
+        if evaluated_with != config.world.agent_count and not self.agent.size_invariant:
+            raise UserError(
+                f"evaluation.world has {evaluated_with} agents, but the agent "
+                f"{config.agent_name!r} is tied to the {config.world.agent_count} of training"
+            )
         self.shared = RewardSharing(t, self.world.groups)
         columns = self.agent.columns(self.world.groups)
         if not columns:
             raise UserError("nobody learns: `agents` has all groups played by others")
+        if lacking := shortage(needed_bytes(self.world.groups, t.replay_size, columns)):
+            raise UserError(f"training.replay_size is {t.replay_size}, which {lacking}")
         generator = torch.Generator().manual_seed(replay_seed)
         try:
             self.replay = Replay(self.world.groups, t.replay_size, generator, columns)
@@ -166,13 +176,13 @@ class Session:
             return evaluate(copy, world, agents, episodes, seed, max_steps=limit, stop=stop)
 
         t, world = self.config.training, self.config.evaluation_world
-        trained_with = self.config.world.agent_count
+        trained_with = world.agent_count
         result = played(trained_with)
         others = {f"evaluation_{n}": played(n) for n in t.evaluate_agents}
         self._log.write({"step": self.step, **self._seconds(), "evaluation": result, **others})
         self.results = [result, *others.values()]
         score = float(np.mean([x[primary_metric(x) or "reward"] for x in self.results]))
-        best = self.best_score is None or score >= self.best_score
+        best = math.isfinite(score) and (self.best_score is None or score >= self.best_score)
         if t.publish == "best" and best:
             self.best, self.best_score = weights, score
         self.evaluation_due = False

@@ -5,6 +5,7 @@ of a group is one stacked array. A world never resets itself: after `step`, the 
 transition and calls `reset(step.done)`. So every next observation is the true one.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -40,6 +41,32 @@ class Step(NamedTuple):
     metrics: Arrays  # {name: f32[E]}
     present: Arrays | MappingProxyType = MappingProxyType({})  # {g: bool[E, N_g]} the agent was in
     # the game before this step; only for groups whose agents can leave before the episode is over
+
+
+def checked_actions(
+    actions: Arrays,
+    g: str,
+    groups: Mapping[str, Group],
+    shape: tuple[int, ...],
+    dtype: Any = np.float32,
+) -> np.ndarray:
+    """The actions of a group, of the `shape` [E, N, A], contiguous. Raises ValueError if there are
+    none, or they have another shape or hold a number that is not finite."""
+    if g not in actions:
+        raise ValueError(f"actions has no {g!r}; the groups are: {', '.join(groups)}")
+    given = np.ascontiguousarray(actions[g], dtype)
+    if given.shape != shape:
+        raise ValueError(f"actions[{g!r}] has shape {given.shape}; {shape} is needed")
+    # NaN and infinity survive in the sum of squares. It is found in a fraction of the time that it
+    # takes to look at every number, which is done if the sum is infinite.
+    flat = given.ravel()
+    if not math.isfinite(flat.dot(flat)) and len(wrong := np.argwhere(~np.isfinite(given))):
+        world, agent, number = wrong[0]
+        raise ValueError(
+            f"actions[{g!r}] holds {given[world, agent, number]}, for {groups[g].names[agent]!r} "
+            f"in world {world}; finite numbers are needed"
+        )
+    return given
 
 
 class WorldConfig(BaseModel, ABC):

@@ -51,6 +51,8 @@ class Group:
     action_space: gymnasium.spaces.Box
     observation_parts: tuple[Part, ...] = ()
     action_parts: tuple[Part, ...] = ()
+    legal_from: int | None = None  # where in an observation the numbers begin, one for each of an
+    # action, that say which choices are allowed, 1.0, and which are not, 0.0; None: all always are
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,10 +68,24 @@ class Group:
             start += part.size
         return found
 
-    def random_actions(self, rng: np.random.Generator, *shape: int) -> np.ndarray:
-        """f32[*shape, A]: numbers drawn uniformly from -1 to 1, and uniformly drawn choices."""
+    def legal(self, observation: Any) -> Any:
+        """Which choices are allowed by observations [..., O], arrays or tensors: bool[..., A], or
+        None if all always are. Where none is allowed, such as after an agent has left, it does not
+        matter which is taken."""
+        if self.legal_from is None:
+            return None
+        size = self.action_space.shape[0]
+        return observation[..., self.legal_from : self.legal_from + size] > 0.5
+
+    def random_actions(
+        self, rng: np.random.Generator, *shape: int, legal: np.ndarray | None = None
+    ) -> np.ndarray:
+        """f32[*shape, A]: numbers drawn uniformly from -1 to 1, and uniformly drawn choices, of
+        those that are `legal` (bool[*shape, A]; None: all)."""
         size = (*shape, *self.action_space.shape)
         actions = rng.uniform(-1, 1, size).astype(np.float32)
+        if legal is not None:
+            actions[~legal] = -2.0  # less than every other
         for piece in self.choices:
             actions[..., piece] = one_hot(actions[..., piece].argmax(-1), piece.stop - piece.start)
         return actions

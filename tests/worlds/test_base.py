@@ -1,6 +1,7 @@
 """Groups: where actions are numbers and where they are choices."""
 
 import numpy as np
+import pytest
 from gymnasium.spaces import Box
 
 from marl.policies.builtin import Still
@@ -39,3 +40,28 @@ def test_to_be_still_is_to_choose_to_stay():
     actions = Still(world).act(world.reset())
     assert actions["good"][0, 0].tolist() == [1, 0, 0, 0, 0]
     assert actions["leader"][0, 0].tolist() == [1, 0, 0, 0, 0, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("scenario", ["spread", "tag", "tennis"])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_actions_that_are_not_finite_are_refused_by_the_agents_name(scenario, wrong):
+    world = make(scenario, num_worlds=3)
+    world.reset()
+    rng, groups = np.random.default_rng(0), world.groups
+    actions = {g: x.random_actions(rng, 3, len(x)) for g, x in groups.items()}
+    before = world.state_dict()
+    g, group = list(world.groups.items())[-1]
+    actions[g][2, -1, 1] = wrong
+    said = rf"actions\['{g}'\] holds {wrong}, for '{group.names[-1]}' in world 2; finite"
+    with pytest.raises(ValueError, match=said):
+        world.step(actions)
+    assert all(np.array_equal(x, before[name]) for name, x in world.state_dict().items())
+    actions[g][2, -1, 1] = 1e30  # finite, though its square is not
+    world.step(actions)
+
+
+def test_a_group_without_actions_is_named():
+    world = make("tennis")
+    world.reset()
+    with pytest.raises(ValueError, match="actions has no 'players'; the groups are: players"):
+        world.step({})

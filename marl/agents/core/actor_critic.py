@@ -179,12 +179,14 @@ class ActorCritic(Learner):
         a: Tensor,
         present: Tensor | None = None,
         generator: torch.Generator | None = None,
+        legal: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Logged]:
         """The loss [K], the values [K, rows, 1] and values to log. The loss is minus the first
         critic's value of the action that the head makes of `output` (before tanh). In `a`, an
-        agent's own action comes first; the others' stay. `generator` draws discrete actions."""
+        agent's own action comes first; the others' stay. `generator` draws discrete actions, of
+        those that are `legal`."""
         output = output.to(a.dtype)
-        action = self.head(output, generator)
+        action = self.head(output, generator, legal)
         values = self.critics[0](o, torch.cat([action, a[..., action.shape[-1] :]], -1)).to(a.dtype)
         loss = -mean_of_present(values, present)
         if self._penalty:

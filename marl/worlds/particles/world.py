@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from marl.values import checked_seed
-from marl.worlds.base import Arrays, Neighbours, Step, World
+from marl.worlds.base import Arrays, Neighbours, Step, World, checked_actions
 from marl.worlds.compiled.random import stream_keys
 from marl.worlds.particles.kernels import (
     NEAR_ROWS,
@@ -203,7 +203,8 @@ class ParticleWorld(World):
     def step(self, actions: Arrays) -> Step:
         if not self._observation:
             raise RuntimeError("call reset() before the first step()")
-        given = tuple([self._checked(actions, g) for g in self.groups])
+        acted, dtype = self._acted, self.dtype
+        given = tuple([checked_actions(actions, g, self.groups, acted[g], dtype) for g in acted])
         observation = self._new_arrays(self._observed)
         reward, metrics = self._run(True, self._every_block, given, observation)
         self._observation = observation
@@ -218,14 +219,6 @@ class ParticleWorld(World):
             done=truncated,
             metrics=dict(zip(self.scenario.metrics, metrics, strict=True)),
         )
-
-    def _checked(self, actions: Arrays, g: str) -> np.ndarray:
-        if g not in actions:
-            raise ValueError(f"actions has no {g!r}; the groups are: {', '.join(self.groups)}")
-        given = np.ascontiguousarray(actions[g], self.dtype)
-        if given.shape != self._acted[g]:
-            raise ValueError(f"actions[{g!r}] has shape {given.shape}; {self._acted[g]} is needed")
-        return given
 
     def _by_group(self, array: np.ndarray) -> Arrays:
         """Split [E, n] into the groups' columns."""

@@ -1,15 +1,21 @@
 """The section `world` of a config for an environment of PettingZoo."""
 
 import importlib
+import re
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from functools import cache, cached_property, partial
 from importlib.util import find_spec
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from marl.plugins import import_here
 from marl.worlds.base import World, WorldConfig
-from marl.worlds.pettingzoo.spaces import find_kinds
+from marl.worlds.pettingzoo.contract import Broken, Examined, examine
+from marl.worlds.pettingzoo.workers import make_environment
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group
 
@@ -45,13 +51,16 @@ class PettingZooConfig(WorldConfig):
 
     @cached_property
     def groups(self) -> dict[str, Group]:
+        return {g: kind.group for g, kind in self._examined.kinds.items()}
+
+    @cached_property
+    def _examined(self) -> Examined:
         try:
-            env = self._make_env()
-            kinds = find_kinds(env, self.teams)
-            env.close()
+            return examine(self._make_env, self.teams)
+        except Broken:
+            raise
         except Exception as error:  # of somebody else's code
             raise ValueError(f"the environment cannot be made: {error}") from error
-        return {g: kind.group for g, kind in kinds.items()}
 
     @property
     def _make_env(self) -> Callable[[], Any]:
@@ -59,15 +68,34 @@ class PettingZooConfig(WorldConfig):
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
         return PettingZooWorld(
-            self._make_env, num_worlds, seed, processes=self.processes, groups=self.teams
+            self._make_env, num_worlds, seed, processes=self.processes, examined=self._examined
         )
 
 
 def _wrapped(module: str, options: dict[str, Any], wrappers: Sequence[Sequence[Any]]) -> Any:
-    env = importlib.import_module(module).parallel_env(**options)
+    env = _parallel(_imported(module), options)
     for name, *arguments in wrappers:
         env = getattr(importlib.import_module("supersuit"), name)(env, *arguments)
     return env
+
+
+def _imported(module: str) -> Any:
+    """A module; Python also looks for its package in the current folder if it is not installed."""
+    installed = find_spec(module.partition(".")[0])
+    return importlib.import_module(module) if installed else import_here(module)
+
+
+def _parallel(module: Any, options: dict[str, Any]) -> Any:
+    """The parallel environment of a module. One whose agents act one after the other in `env`, as
+    though at once, is converted."""
+    if hasattr(module, "parallel_env"):
+        return make_environment(module.parallel_env, options)
+    env = module.env(**options)
+    if not env.metadata.get("is_parallelizable"):
+        raise ValueError("it is turn-based: its agents act one after the other, but marl's at once")
+    from pettingzoo.utils import aec_to_parallel
+
+    return aec_to_parallel(env)
 
 
 def module_of(name: str) -> str:
@@ -83,8 +111,44 @@ def environment(name: str) -> type[PettingZooConfig]:
     if not all(part.isidentifier() for part in module.split(".")):
         raise ValueError(f"{PREFIX}{name} should be as {PREFIX}sisl/multiwalker_v9")
     try:
-        importlib.import_module(module).parallel_env  # noqa: B018 (is it there?)
-    except (ImportError, AttributeError) as error:
-        hint = "" if find_spec("pettingzoo") else '; pip install "marl[pettingzoo]"'
+        found = _imported(module)
+    except ImportError as error:
+        hint = _present(name) or _install(module, error)
         raise ValueError(f"{PREFIX}{name} cannot be imported: {error}{hint}") from error
+    # PettingZoo has, for a version that is gone, an object that raises when it is called.
+    has = isinstance(found, ModuleType) and {"parallel_env", "env"} & {*dir(found)}
+    if not has:
+        raise ValueError(f"{PREFIX}{name} has no parallel_env and no env{_present(name)}")
     return type("PettingZooConfig", (PettingZooConfig,), {"module": module})
+
+
+def _present(name: str) -> str:
+    """The end of a sentence on an environment that is not there: the versions that are, or the
+    nearest name."""
+    package, _, wanted = name.rpartition("/")
+    if package == "mpe":
+        return f"; name it {PREFIX}mpe2/{wanted}"
+    try:
+        folder = _imported(module_of(package)).__path__
+    except (ImportError, AttributeError, ValueError):
+        return ""
+    known = [module.name for module in iter_modules(folder)]
+    if wanted in known:
+        return ""
+    stem = re.sub(r"_v\d+$", "", wanted)
+    versions = [x for x in known if re.fullmatch(rf"{re.escape(stem)}_v\d+", x)]
+    present = versions or get_close_matches(wanted, known, n=1)
+    return f"; there is {PREFIX}{package}/{present[-1]}" if present else ""
+
+
+def _install(module: str, error: ImportError) -> str:
+    """The end of a sentence on a package that is missing: the line that installs it."""
+    missing = error.name or ""
+    package = module.partition(".")[0]
+    if missing == "pettingzoo":
+        return '; pip install "marl[pettingzoo]"'
+    if missing == package:
+        return f"; it is neither installed (pip install {package}) nor in the current folder"
+    if package == "pettingzoo" and not missing.startswith(package):
+        return f'; pip install "pettingzoo[{module.split(".")[1]}]"'
+    return "" if missing.startswith(package) else f"; pip install {missing}"

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
-from gymnasium.spaces.utils import flatten_space
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space
+from gymnasium.spaces.utils import flatdim, flatten_space
 
 from marl.worlds.spaces import Group, Part
+
+MASK = "action_mask"  # PettingZoo's key, in observations that are dictionaries
 
 
 class Kind(NamedTuple):
@@ -35,25 +37,49 @@ class Kind(NamedTuple):
             Box(numbers, 1.0, (size,), np.float32),
             (),
             tuple(parts),
+            self._legal_from,
         )
+
+    @property
+    def _legal_from(self) -> int | None:
+        """Where the action mask begins in the flat observation."""
+        if not isinstance(self.observation, Dict) or MASK not in self.observation.spaces:
+            return None
+        keys = [*self.observation.spaces]
+        before = keys[: keys.index(MASK)]
+        return sum(flatdim(self.observation[key]) for key in before)
 
     def given(self, action: np.ndarray) -> Any:
         """An action of ours, f32[A], as the environment takes it."""
         space = self.action
         if isinstance(space, Box):
-            share = (np.clip(action, -1.0, 1.0).reshape(space.shape) + 1.0) / 2.0
-            return (space.low + share * (space.high - space.low)).astype(space.dtype)
+            return _within(space, (np.clip(action, -1.0, 1.0).reshape(space.shape) + 1.0) / 2.0)
         if isinstance(space, Discrete):
             return int(space.start) + int(action.argmax())
         assert isinstance(space, MultiDiscrete)
         ends = np.cumsum(space.nvec)[:-1]
         chosen = [int(piece.argmax()) for piece in np.split(action, ends)]
-        return np.array(chosen, space.dtype)
+        return (space.start + np.array(chosen)).astype(space.dtype)
+
+
+def _within(space: Box, share: np.ndarray) -> np.ndarray:
+    """The values of a Box at these shares of the way from its low to its high ends; whole numbers
+    are rounded."""
+    # Not in the dtype of the space, in which high - low may overflow.
+    low, high, share = (x.astype(np.float64) for x in (space.low, space.high, share))
+    value = np.clip(low * (1.0 - share) + high * share, low, high)
+    if space.dtype is not None and space.dtype.kind not in "iu":
+        return value.astype(space.dtype)
+    with np.errstate(invalid="ignore"):  # the ends of i64, as f64, may lie beyond it
+        whole = np.rint(value).astype(space.dtype)
+    return np.where(share <= 0.0, space.low, np.where(value >= high, space.high, whole))
 
 
 def find_kinds(env: Any, groups: Mapping[str, Sequence[str]] | None) -> dict[str, Kind]:
     """The groups of an environment. Raises ValueError with one sentence if agents cannot form
     one."""
+    if unnamed := [agent for agent in env.possible_agents if not isinstance(agent, str)]:
+        raise ValueError(f"its agents should have names that are text, but one is {unnamed[0]!r}")
     spaces = {a: (env.observation_space(a), env.action_space(a)) for a in env.possible_agents}
     if groups is None:
         found: dict[tuple, list[str]] = {}
@@ -84,5 +110,9 @@ def find_kinds(env: Any, groups: Mapping[str, Sequence[str]] | None) -> dict[str
                 f"the action space of group {g!r} is {done}, but should be a bounded Box, Discrete "
                 "or MultiDiscrete of one axis"
             )
-        kinds[g] = Kind(tuple(agents), seen, done)
+        kinds[g] = kind = Kind(tuple(agents), seen, done)
+        if kind.group.legal_from is not None and (
+            bounded or flatdim(seen[MASK]) != kind.group.action_space.shape[0]
+        ):
+            raise ValueError(f"the {MASK} of group {g!r}, {seen[MASK]}, is none for {done}")
     return kinds

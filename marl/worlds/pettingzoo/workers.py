@@ -8,17 +8,33 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces.utils import flatten
 
 from marl.errors import WorldFailed
 from marl.plugins import imported
 from marl.processes import safe_path
 from marl.worlds.base import Arrays
+from marl.worlds.pettingzoo.contract import Broken, Copy, Turn
 from marl.worlds.pettingzoo.spaces import Kind
 
 
 def make_environment(make_env: Callable[..., Any] | str, options: dict[str, Any]) -> Any:
-    return (imported(make_env) if isinstance(make_env, str) else make_env)(**options)
+    """An environment. One whose agents observe pictures, some of which are drawn only if asked for
+    (pistonball's are frozen otherwise), is made with render_mode "rgb_array", if it has that."""
+    make = imported(make_env) if isinstance(make_env, str) else make_env
+    env = make(**options)
+    if options.get("render_mode") is not None or not _frozen(env):
+        return env
+    env.close()
+    return make(**{**options, "render_mode": "rgb_array"})
+
+
+def _frozen(env: Any) -> bool:
+    """May the pictures that the agents observe be frozen?"""
+    modes = (getattr(env, "metadata", None) or {}).get("render_modes", ())
+    if "rgb_array" not in modes or getattr(env, "render_mode", "") is not None:
+        return False
+    spaces = [env.observation_space(agent) for agent in env.possible_agents]
+    return any(x.dtype == np.uint8 and len(x.shape or ()) > 1 for x in spaces)
 
 
 class Boards:
@@ -66,8 +82,8 @@ class _Worlds:
         boards: Boards,
         mine: range,
     ) -> None:
-        self._envs = {e: make_env() for e in mine}
-        self._kinds, self._boards = kinds, boards.arrays()
+        self._copies = {e: Copy(make_env(), kinds) for e in mine}
+        self._boards = boards.arrays()
         self._places = {
             name: (g, i) for g, kind in kinds.items() for i, name in enumerate(kind.names)
         }
@@ -76,45 +92,36 @@ class _Worlds:
         """Begin episodes with the seeds on the board."""
         boards = self._boards
         for e in worlds:
-            observation, _ = self._envs[e].reset(seed=int(boards["seed"][e]))
+            observation = self._copies[e].reset(int(boards["seed"][e]))
             boards["cut"][e] = False
-            for g in self._kinds:
+            for g, _ in self._places.values():
                 boards[f"terminated.{g}"][e] = False
-            self._show(e, observation, {}, {})
+            self._show(e, Turn(observation, {}, set(), set()))
 
     def step(self, worlds: Sequence[int]) -> None:
         """Act with the actions on the board."""
         boards = self._boards
         for e in worlds:
-            env, actions = self._envs[e], {}
-            if not env.agents:
-                raise RuntimeError(f"the episode of world {e} is over: call reset() before step()")
-            for agent in env.agents:
-                g, i = self._places[agent]
-                actions[agent] = self._kinds[g].given(boards[f"action.{g}"][e, i])
-            observation, reward, terminated, truncated, _ = env.step(actions)
-            if any(truncated.values()):
-                boards["cut"][e] = True
-            self._show(e, observation, reward, terminated)
+            actions = {name: boards[f"action.{g}"][e, i] for name, (g, i) in self._places.items()}
+            turn = self._copies[e].step(actions)
+            boards["cut"][e] |= bool(turn.truncated)
+            self._show(e, turn)
 
-    def _show(self, e: int, observation: dict, reward: dict, terminated: dict) -> None:
-        boards, here = self._boards, {*self._envs[e].agents}
+    def _show(self, e: int, turn: Turn) -> None:
+        boards, here = self._boards, {*self._copies[e].here}
         for agent, (g, i) in self._places.items():
-            row = boards[f"observation.{g}"][e, i]
-            row[:] = 0.0
-            if agent in observation:
-                row[:] = flatten(self._kinds[g].observation, observation[agent])
-            boards[f"reward.{g}"][e, i] = reward.get(agent, 0.0)
+            boards[f"observation.{g}"][e, i] = turn.observation.get(agent, 0.0)
+            boards[f"reward.{g}"][e, i] = turn.reward.get(agent, 0.0)
             boards[f"active.{g}"][e, i] = agent in here
-            boards[f"terminated.{g}"][e, i] |= bool(terminated.get(agent, False))
+            boards[f"terminated.{g}"][e, i] |= agent in turn.terminated
 
     def picture(self, worlds: Sequence[int]) -> Any:
         """A picture of the first copy, u8[H, W, 3], or None."""
-        return self._envs[worlds[0]].render()
+        return self._copies[worlds[0]].env.render()
 
     def close(self, worlds: Sequence[int]) -> None:
         for e in worlds:
-            self._envs[e].close()
+            self._copies[e].env.close()
 
 
 def _serve(
@@ -136,7 +143,14 @@ def _serve(
     except EOFError:
         return
     except Exception as error:
-        pipe.send((None, f"{type(error).__name__}: {error}"))
+        pipe.send((None, _told(error)))
+
+
+def _told(error: Exception) -> str:
+    """A failure of an environment as a sentence."""
+    if isinstance(error, Broken):
+        return str(error)
+    return f"an environment failed: {type(error).__name__}: {error}"
 
 
 class Process:
@@ -160,7 +174,7 @@ class Process:
         except (EOFError, ConnectionResetError):
             raise WorldFailed("a process in which environments were stepped has died") from None
         if error:
-            raise WorldFailed(f"an environment failed: {error}")
+            raise WorldFailed(error)
         return result
 
 
@@ -174,7 +188,7 @@ class Here:
         try:
             self._result = getattr(self._worlds, what)(which)
         except Exception as error:
-            raise WorldFailed(f"an environment failed: {type(error).__name__}: {error}") from error
+            raise WorldFailed(_told(error)) from error
 
     def answer(self) -> Any:
         return self._result

@@ -6,6 +6,7 @@ A group is the agents with the same spaces whose names differ only in the number
 named by the part before the number. Observations of any space are flattened to numbers. A bounded
 Box of actions is scaled to -1 to 1; Discrete and MultiDiscrete are choices. Agents that have left
 observe zeros, get reward zero, are not `active`, and are `terminated`, unless their time ran out.
+An agent has left if it is terminated or truncated, or is no longer among the environment's agents.
 
 Every episode has its own seed, so it can be replayed: the stored state of a world is its episode's
 number and the actions since its start.
@@ -21,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from marl.errors import WorldFailed
-from marl.worlds.base import Arrays, Step, World
-from marl.worlds.pettingzoo.spaces import find_kinds
+from marl.worlds.base import Arrays, Step, World, checked_actions
+from marl.worlds.pettingzoo.contract import Examined, examine
 from marl.worlds.pettingzoo.workers import Boards, Here, Process, make_environment
 from marl.worlds.scene import Scene
 
@@ -36,7 +37,8 @@ class PettingZooWorld(World):
     be where other processes are to call it and the module has it under another name (such as
     MPE2's); num_worlds E; seed; processes, over which the copies are distributed (None: one a core;
     0: this process alone; results do not depend on it); groups {name: agents}, instead of the
-    inferred ones. With `render_mode="rgb_array"` among its options it can be drawn.
+    inferred ones; examined, what `examine` found, if the environment was tried before. With
+    `render_mode="rgb_array"` among its options it can be drawn.
 
     Its metric is the return of an episode: rewards summed over the steps so far, averaged over the
     agents.
@@ -53,15 +55,14 @@ class PettingZooWorld(World):
         options: Mapping[str, Any] | None = None,
         processes: int | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
+        examined: Examined | None = None,
     ) -> None:
-        """Raises ValueError if groups, spaces or numbers do not fit."""
+        """Raises ValueError if groups, spaces or numbers do not fit, or the environment does not
+        keep what PettingZoo promises."""
         if num_worlds < 1:
             raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         make = partial(make_environment, make_env, dict(options or {}))
-        env = make()
-        kinds = find_kinds(env, groups)
-        self._title = str(getattr(env, "metadata", {}).get("name", "PettingZoo"))
-        env.close()
+        self._title, kinds = examined or examine(make, groups)
         self.groups = {g: kind.group for g, kind in kinds.items()}
         self.num_worlds = num_worlds
         workers = min(os.cpu_count() or 1 if processes is None else processes, num_worlds)
@@ -118,12 +119,9 @@ class PettingZooWorld(World):
         self._return[worlds] += reward[worlds].mean(1, dtype=np.float64)
 
     def step(self, actions: Arrays) -> Step:
-        for g, group in self.groups.items():
-            shape = (self.num_worlds, len(group), *group.action_space.shape)
-            given = np.asarray(actions[g], np.float32)
-            if given.shape != shape:
-                raise ValueError(f"actions[{g!r}] has shape {given.shape}; {shape} is needed")
-            self._boards[f"action.{g}"][:] = given
+        for g in self.groups:
+            board = self._boards[f"action.{g}"]
+            board[:] = checked_actions(actions, g, self.groups, board.shape)
         for e, done in enumerate(self._done):
             done.append({g: self._boards[f"action.{g}"][e].copy() for g in self.groups})
         present = self._board("active")
@@ -200,6 +198,3 @@ class PettingZooWorld(World):
         """End the processes, some of which may have failed. (They end with this one, too.)"""
         with suppress(WorldFailed):
             self._all("close", np.ones(self.num_worlds, bool))
-
-
-# ------------------------------------------------------------------------------------- by its name

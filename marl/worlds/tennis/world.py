@@ -9,7 +9,7 @@ from gymnasium.spaces import Box
 from pydantic import Field
 
 from marl.values import checked_seed
-from marl.worlds.base import Arrays, Step, World, WorldConfig
+from marl.worlds.base import Arrays, Step, World, WorldConfig, checked_actions
 from marl.worlds.compiled.random import stream_keys
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
@@ -108,10 +108,7 @@ class TennisWorld(World):
 
     def step(self, actions: Arrays) -> Step:
         s, scenario = self._state, self.scenario
-        given = np.ascontiguousarray(actions[PLAYERS], np.float32)
-        shape = (self.num_worlds, 2, 2)
-        if given.shape != shape:
-            raise ValueError(f"actions[{PLAYERS!r}] has shape {given.shape}; {shape} is needed")
+        given = checked_actions(actions, PLAYERS, self.groups, (self.num_worlds, 2, 2))
         reward = np.empty((self.num_worlds, 2), np.float32)
         places = (s[name] for name in (*PLACES, "ended"))
         physics.step_courts(*places, given, reward, scenario.legacy, scenario.zone)

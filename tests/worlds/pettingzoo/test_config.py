@@ -20,6 +20,7 @@ from marl.runs.run import Run
 from marl.studies.scale import with_yardsticks
 from marl.training.loop import train
 from marl.worlds.base import WorldConfig
+from marl.worlds.pettingzoo.config import environment
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.registry import find_scenario, make
 
@@ -131,16 +132,16 @@ from mpe2 import simple_v3
 
 class parallel_env:
     def __init__(self):
-        self.env, self.steps = simple_v3.parallel_env(), 0
+        self.env, self.episodes = simple_v3.parallel_env(max_cycles=3), 0
 
     def __getattr__(self, name):
         return getattr(self.env, name)
 
-    def step(self, actions):
-        self.steps += 1
-        if self.steps == 3:
+    def reset(self, seed=None, options=None):
+        self.episodes += 1
+        if self.episodes == 2:  # only the first one is tried
             raise KeyError("inside")
-        return self.env.step(actions)
+        return self.env.reset(seed)
 """
 
 
@@ -208,12 +209,65 @@ def test_what_is_wrong_is_said(data, settings, said):
         train(tag(*settings), "x")
 
 
-def test_without_pettingzoo_it_is_said_what_to_install(data, monkeypatch):
-    monkeypatch.setattr("marl.worlds.pettingzoo.config.find_spec", lambda name: None)
-    with pytest.raises(
-        UserError, match=r'cannot be imported: .*; pip install "marl\[pettingzoo\]"'
-    ):
-        tag("world.scenario=pettingzoo:sisl/nothing")
+@pytest.mark.parametrize(
+    ("missing", "name", "said"),
+    [
+        ("pettingzoo", "sisl/nothing", r'; pip install "marl\[pettingzoo\]"'),
+        ("Box2D", "sisl/multiwalker_v9", r'; pip install "pettingzoo\[sisl\]"'),
+        ("mpe2", "mpe2/simple_v3", r"neither installed \(pip install mpe2\) nor in the current"),
+        ("scarce", "needy/env", r"; pip install scarce"),
+    ],
+)
+def test_it_is_said_what_to_install(data, monkeypatch, missing, name, said):
+    family = name.partition("/")[0]
+    for module in ("mpe2", "mpe2.simple_v3", "pettingzoo.sisl", f"pettingzoo.{name}", family):
+        monkeypatch.delitem(sys.modules, module.replace("/", "."), raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    folder = data.parent / "needy"
+    folder.mkdir()
+    (folder / "env.py").write_text("import scarce\n")
+    monkeypatch.syspath_prepend(data.parent)
+    environment.cache_clear()
+    with pytest.raises(UserError, match=f"{name} cannot be imported: .*{said}"):
+        tag(f"world.scenario=pettingzoo:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sisl/multiwalker_v8", "; there is pettingzoo:sisl/multiwalker_v9"),
+        ("mpe2/simple_spread_v2", "; there is pettingzoo:mpe2/simple_spread_v3"),
+        ("mpe2/simple_spred_v3", "; there is pettingzoo:mpe2/simple_spread_v3"),
+        ("mpe/simple_spread_v3", "; name it pettingzoo:mpe2/simple_spread_v3"),
+        ("mpe2/all_modules", "mpe2/all_modules has no parallel_env and no env"),
+    ],
+)
+def test_a_version_that_is_gone_names_the_present_one(data, name, said):
+    with pytest.raises(UserError, match=said):
+        tag(f"world.scenario=pettingzoo:{name}")
+
+
+ONE_AFTER_THE_OTHER = """
+from pettingzoo.utils import parallel_to_aec
+from mpe2 import simple_v3
+
+
+def env(parallelizable=True):
+    made = parallel_to_aec(simple_v3.parallel_env(max_cycles=3))
+    made.metadata["is_parallelizable"] = parallelizable
+    return made
+"""
+
+
+def test_environments_of_the_current_folder_with_an_env_only(data, monkeypatch):
+    (data.parent / "turns").mkdir()
+    (data.parent / "turns" / "local_v0.py").write_text(ONE_AFTER_THE_OTHER)
+    monkeypatch.chdir(data.parent)
+    monkeypatch.setattr(sys, "path", [x for x in sys.path if x not in ("", str(data.parent))])
+    config = find_scenario("pettingzoo:turns/local_v0")
+    assert config(processes=0).agent_count == 1
+    with pytest.raises(ValueError, match="is turn-based: its agents act one after the other"):
+        config(processes=0, options={"parallelizable": False})
 
 
 def test_files_from_elsewhere_are_not_trusted(data, tmp_path, monkeypatch):

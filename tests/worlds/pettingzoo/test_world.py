@@ -128,7 +128,8 @@ def test_it_is_the_environment():
 
 
 def test_agents_that_die_and_spaces():
-    world = PettingZooWorld(Fading, 2, processes=0)
+    made = []
+    world = PettingZooWorld(lambda: made.append(Fading()) or made[-1], 2, processes=0)
     assert {g: group.names for g, group in world.groups.items()} == {
         "a": ("a_0", "a_1"), "b": ("b_1",)
     }  # fmt: skip
@@ -144,8 +145,7 @@ def test_agents_that_die_and_spaces():
         "b": np.tile(np.array([0, 1, 0, 0, 1], np.float32), (2, 1, 1)),
     }
     steps = [world.step(act) for _ in range(4)]
-    env = world._workers[0]._worlds._envs[0]
-    assert env.actions["a_0"].tolist() == [0.75, -4.0]  # scaled to the bounds, and clipped
+    assert made[-1].actions["a_0"].tolist() == [0.75, -4.0]  # scaled to the bounds, and clipped
     assert [s.reward["a"][0, 0] for s in steps] == [-3.25] * 4
     assert [s.reward["b"][0, 0] for s in steps] == [3, 3, 0, 0]
     assert [s.active["b"][0, 0] for s in steps] == [True, False, False, False]
@@ -259,3 +259,27 @@ def test_agents_learn_in_it():
     losses = agent.update(replay.sample(8, agent.draw))
     assert all(torch.isfinite(x) for x in losses.values())
     assert any((before[k] != x).any() for k, x in agent.weights().items())
+
+
+class Filmed(Fading):
+    """Agents observe a picture, which is drawn only if asked for."""
+
+    metadata = {"name": "filmed", "render_modes": ["human", "rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, render_mode=None):
+        picture = Box(0, 255, (2, 2), np.uint8)
+        super().__init__(seen={"a": picture, "b": picture})
+        self.render_mode = render_mode
+
+    def look(self):
+        drawn = self.time if self.render_mode else 0
+        return {agent: np.full((2, 2), drawn, np.uint8) for agent in self.agents}
+
+
+def test_pictures_are_not_frozen():
+    world = PettingZooWorld(Filmed, processes=0)
+    seen = [world.reset()["a"][0, 0]]
+    for _ in range(3):
+        actions = random_actions(world, np.random.default_rng(0))
+        seen.append(world.step(actions).observation["a"][0, 0])
+    assert [x[0] for x in seen] == [0, 1, 2, 3]
