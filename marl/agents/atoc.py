@@ -23,7 +23,6 @@ from typing import Literal, cast
 
 import numpy as np
 import torch
-from numba import njit
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,6 +34,7 @@ from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch, Column, Columns, Draw, columns_of
 from marl.nn.layers import MLP, Hidden, StackedLSTM
 from marl.worlds.base import Arrays, Neighbours
+from marl.worlds.compiled.cache import kernel
 from marl.worlds.spaces import Group
 
 
@@ -62,7 +62,7 @@ class ATOCConfig(ActorCriticConfig):
 # ------------------------------------------------------------------------------------------ groups
 
 
-@njit
+@kernel
 def choose_groups(initiators, neighbours, collaborators):
     """Groups i64[E, N, 1 + collaborators] from initiators bool[E, N] and neighbours
     i64[E, N, count]. A row is all -1 if the agent has no group of its own.
@@ -94,7 +94,7 @@ def choose_groups(initiators, neighbours, collaborators):
     return groups
 
 
-@njit
+@kernel
 def _round_numbers(groups):
     """i64[K, R]: the round of each group; -1 for empty rows. A group's round is the first one after
     those of all earlier groups that share a member with it."""

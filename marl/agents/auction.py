@@ -27,7 +27,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from gymnasium.spaces import Box
-from numba import njit
 from pydantic import Field
 from torch import Tensor
 
@@ -38,6 +37,7 @@ from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig, LearnerBatch, Variant
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch, Columns, columns_of
 from marl.worlds.base import Arrays, Neighbours
+from marl.worlds.compiled.cache import kernel
 from marl.worlds.spaces import Group, Part, pieces
 
 STEP, BONUS, FADE = 0.05, 0.1, 0.9  # prices in world units; FADE: their factor in each round
@@ -75,7 +75,7 @@ def _nothing(worlds: int, n: int, count: int) -> Said:
     )
 
 
-@njit
+@kernel
 def _look(worlds, seen, landmarks, own):
     """In these worlds, agents see landmarks [E, N, L, item] with the numbers `seen`. They keep the
     prices of landmarks that stay in view, and give up a claim that is out of view."""
@@ -96,7 +96,7 @@ def _look(worlds, seen, landmarks, own):
                     own.place[e, i] = landmarks[e, i, a, :2]
 
 
-@njit
+@kernel
 def _hear(worlds, near, there, landmarks, own, said):
     """One round: agents hear the messages in `said` of the neighbours near[e, i, k] with
     there[e, i, k], and change their claims, prices and tables in `own`."""

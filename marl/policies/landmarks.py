@@ -11,13 +11,13 @@ from typing import cast
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from marl.agents.auction import AuctionConfig, Auctions
 from marl.agents.core.base import Policy, View
 from marl.errors import UserError
 from marl.worlds.base import Arrays, World
+from marl.worlds.compiled.cache import kernel
 from marl.worlds.particles.assignment import match, matched
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.spaces import Group, pieces
@@ -162,7 +162,7 @@ def _steer(target: np.ndarray, velocity: np.ndarray, gains: tuple[float, float])
     return np.clip(p * target - d * velocity, -1.0, 1.0).astype(np.float32)
 
 
-@njit
+@kernel
 def _local_targets(agents, landmarks):
     """The target of each agent, [B, 2], from the agents [B, K, item] and landmarks [B, L, item] in
     view, in coordinates relative to it."""
