@@ -1,6 +1,7 @@
 """Errors and warnings for the user: one sentence, without a traceback."""
 
 import difflib
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -47,7 +48,8 @@ INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 
 def run_command(command: Callable[[], object]) -> NoReturn:
     """Call a function and exit as every command does: a UserError is one line on stderr, and so is
-    a PolicyWarning."""
+    a PolicyWarning. SIGTERM is as Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     show_others = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None) -> None:
@@ -64,6 +66,7 @@ def run_command(command: Callable[[], object]) -> NoReturn:
         if failure is not None and not isinstance(failure, BrokenPipeError):
             _complain(f"cannot write the standard output: {failure.strerror}")
             status = status or 2
+    signal.signal(signal.SIGTERM, before)
     sys.exit(status)
 
 

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import TypeVar
 
 from marl.errors import UserError
@@ -25,15 +25,21 @@ def in_processes(
         return
     executor: Executor = ThreadPoolExecutor(workers) if fresh else _processes(workers)
     with safe_path(), executor as pool:
-        futures = {
-            (pool.submit(_alone, function, task) if fresh else pool.submit(function, task)): task
-            for task in tasks
-        }
         try:
+            futures = {
+                (pool.submit(_alone, function, x) if fresh else pool.submit(function, x)): x
+                for x in tasks
+            }
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
             raise UserError("a process that measured was killed; what is done is kept") from error
+        except KeyboardInterrupt:  # SIGTERM, unlike Ctrl-C, reaches this process only
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.terminate()
+                process.join()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

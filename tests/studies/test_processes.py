@@ -1,4 +1,8 @@
 import os
+import signal
+import threading
+import time
+from multiprocessing import active_children
 
 import pytest
 
@@ -23,3 +27,20 @@ def test_a_single_worker_is_this_process():
 def test_a_process_that_is_killed(fresh):
     with pytest.raises(UserError, match="a process that measured was killed"):
         list(in_processes(eval, ["__import__('os')._exit(9)"], workers=2, fresh=fresh))
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_an_interruption_does_not_wait_for_what_is_running(fresh):
+    tasks = ["__import__('time').sleep(600)"] * 3
+    begin = time.monotonic()
+
+    def interrupt():
+        while len(active_children()) < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(in_processes(eval, tasks, workers=2, fresh=fresh))
+    assert time.monotonic() - begin < 500
+    assert not active_children()
