@@ -29,7 +29,7 @@ from marl.training.changes import check_changes
 from marl.training.interrupts import interruptible
 from marl.training.progress import Display
 from marl.training.session import Session
-from marl.worlds.base import World
+from marl.worlds.base import NotFiniteActions, World
 from marl.worlds.combined import ConcatenatedWorlds, split
 
 
@@ -135,7 +135,12 @@ def _learn(sessions: Sequence["Session"]) -> None:
             while first.step < t.steps and not stop.is_set():
                 progress = first.step / t.steps
                 agent.anneal(progress)
-                turn = next(turns)
+                try:
+                    turn = next(turns)
+                except NotFiniteActions:
+                    for session in sessions:
+                        session.check_agent()  # says which number, at which step
+                    raise
                 for session, own in zip(sessions, split(turn, len(sessions)), strict=True):
                     reward = session.shared(own.transition.reward, progress)
                     session.replay.add(own.transition._replace(reward=reward))

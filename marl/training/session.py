@@ -212,6 +212,10 @@ class Session:
         before = self._seconds_before
         return {name: before[name] + self.share * value for name, value in passed.items()}
 
+    def check_agent(self) -> None:
+        """Raise NotFinite unless all weights of the agent are finite."""
+        self._check(self.agent.weights())
+
     def _check(self, numbers: Mapping[str, Any]) -> None:
         """Raise NotFinite unless all of these numbers, arrays and tensors are finite."""
         for name, number in numbers.items():

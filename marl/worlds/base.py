@@ -5,14 +5,13 @@ of a group is one stacked array. A world never resets itself: after `step`, the 
 transition and calls `reset(step.done)`. So every next observation is the true one.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict
 
 from marl.values import plain
 from marl.worlds.scene import Scene
@@ -43,6 +42,10 @@ class Step(NamedTuple):
     # the game before this step; only for groups whose agents can leave before the episode is over
 
 
+class NotFiniteActions(ValueError):
+    """A policy acted with a number that is not finite."""
+
+
 def checked_actions(
     actions: Arrays,
     g: str,
@@ -51,18 +54,15 @@ def checked_actions(
     dtype: Any = np.float32,
 ) -> np.ndarray:
     """The actions of a group, of the `shape` [E, N, A], contiguous. Raises ValueError if there are
-    none, or they have another shape or hold a number that is not finite."""
+    none, or they have another shape, and NotFiniteActions if a number is not finite."""
     if g not in actions:
         raise ValueError(f"actions has no {g!r}; the groups are: {', '.join(groups)}")
     given = np.ascontiguousarray(actions[g], dtype)
     if given.shape != shape:
         raise ValueError(f"actions[{g!r}] has shape {given.shape}; {shape} is needed")
-    # NaN and infinity survive in the sum of squares. It is found in a fraction of the time that it
-    # takes to look at every number, which is done if the sum is infinite.
-    flat = given.ravel()
-    if not math.isfinite(flat.dot(flat)) and len(wrong := np.argwhere(~np.isfinite(given))):
-        world, agent, number = wrong[0]
-        raise ValueError(
+    if not np.isfinite(given).all():
+        world, agent, number = np.argwhere(~np.isfinite(given))[0]
+        raise NotFiniteActions(
             f"actions[{g!r}] holds {given[world, agent, number]}, for {groups[g].names[agent]!r} "
             f"in world {world}; finite numbers are needed"
         )
@@ -100,12 +100,6 @@ class WorldConfig(BaseModel, ABC):
         """The number of agents in all groups."""
         return sum(len(group) for group in self.groups.values())
 
-    @model_validator(mode="before")
-    @classmethod
-    def _python_numbers(cls, given: Any) -> Any:
-        """NumPy's numbers are numbers."""
-        return plain(given)
-
     def with_agents(self, count: int) -> Self:
         """The same parameters with so many agents. A given number of landmarks grows in proportion.
         Raises ValueError if the number of agents is fixed, or not allowed."""
@@ -123,7 +117,7 @@ class WorldConfig(BaseModel, ABC):
     def replaced(self, **parameters: Any) -> Self:
         """The same with some parameters replaced. Raises ValueError if the new values are not
         allowed."""
-        return type(self)(**{**self.model_dump(), **parameters})
+        return type(self)(**{**self.model_dump(), **plain(parameters)})
 
 
 class World(ABC):

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from marl.errors import guess
 from marl.plugins import imported, loaded, offered
-from marl.values import checked_seed, whole_number
+from marl.values import checked_seed, plain, whole_number
 from marl.worlds.base import WorldConfig
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.particles.scenarios.adversary import Adversary
@@ -116,7 +116,7 @@ def make(
     num_worlds, seed = whole_number("num_worlds", num_worlds, 1), checked_seed(seed)
     kind = find_scenario(scenario)
     try:
-        config = kind(**parameters)
+        config = kind(**plain(parameters))
     except ValidationError as error:
         from marl.config.checking import refusal  # knows every section: only imported for its words
 

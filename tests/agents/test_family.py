@@ -285,7 +285,7 @@ def plain_update(learners, batch, c, joint, each, count):
                     output = learner.actor(o[g][:, i])
                     does[g][:, i] = output.tanh()
                     losses.append(-learner.critics[0](critic_input(o, does, g, i)).mean())
-                    losses.append(c.action_penalty * output.square().mean())
+                    losses.append((c.action_penalty or 0.0) * output.square().mean())
                 loss = torch.stack(losses).sum() / len(mine)
                 step(learner.actor_optimiser, loss, [learner.actor], c.gradient_clip)
                 follow(learner.target_actor, learner.actor, c.tau)

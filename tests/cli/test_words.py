@@ -75,7 +75,7 @@ def test_a_config_with_spaces_in_its_name(data, tmp_path, capsys):
     assert run(capsys, "train", str(path), "--seeds", "2")[0] == 0
     assert Run("my_first_config-best").weights.exists()
     path.write_text(json.dumps({"base": "my first config.json"}))
-    assert "is its own base" in refused(capsys, "sweep", str(path))
+    assert "is its own base" in refused(capsys, "train", str(path))
     assert "cannot be the name of a run" in refused(capsys, "train", "spread", "--name", "a b")
 
 

@@ -24,12 +24,13 @@ def test_what_is_not_finite_is_null(tmp_path):
 
 
 def test_logs_leave_out_what_is_not_finite(tmp_path):
-    line = {"reward": NAN, "losses": {"a": INF, "b": 1.0}, "c_by_step": [1.0, NAN], "d": [1.0]}
+    played = {"c_by_step": [1.0, NAN], "d_by_step": [1.0]}
+    line = {"reward": NAN, "losses": {"a": INF, "b": 1.0}, "evaluation": played}
     log = Log(tmp_path, 0)
     log.write({"step": 5, **line})
     log.close()
     (row,) = (tmp_path / "log.jsonl").read_text().splitlines()
-    kept = {"step": 5, "losses": {"b": 1.0}, "d": [1.0]}
+    kept = {"step": 5, "losses": {"b": 1.0}, "evaluation": {"d_by_step": [1.0]}}
     assert json.loads(row, parse_constant=refuse) == kept
     (tmp_path / "log.jsonl").write_text('{"step": 4, "reward": NaN}\n' + row + "\n")
     Log(tmp_path, 5).close()

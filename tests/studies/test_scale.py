@@ -122,7 +122,8 @@ def test_what_was_measured_is_kept_until_something_changes(here, monkeypatch):
     assert len(measured(with_yardsticks(["b"])[0], [5], episodes=4)) == 2
     for file in data_root().glob("measurements/greedy-5-*"):
         file.write_text("{")
-    some, one = measured(with_yardsticks(["b"])[0], [5])
+    damaged, some, one = measured(with_yardsticks(["b"])[0], [5])
+    assert damaged.endswith("is damaged, and measured anew")
     assert some == "1 of 2 measurements were made before"
     assert one.startswith("1 of 1: greedy, N=5")
     weights = Run("b").weights.read_bytes()
