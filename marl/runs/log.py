@@ -132,8 +132,9 @@ def _sound(name: str, value: Any) -> bool:
     if name in SECTIONS:
         return isinstance(value, dict) and all(map(_number, value.values()))
     if name.startswith(EVALUATION):
-        intervals = [key for key in value if key.endswith(CI)] if isinstance(value, dict) else [CI]
-        known = all(key.removesuffix(CI) in value for key in intervals)
+        if not isinstance(value, dict):
+            return False
+        known = all(key.removesuffix(CI) in value for key in value if key.endswith(CI))
         return known and all(map(_result, value, value.values()))
     return _number(value)
 
