@@ -142,16 +142,18 @@ def test_a_stored_state_continues_bit_for_bit(search):
 
 @pytest.mark.parametrize("num_worlds", [3, 16])
 def test_a_world_that_is_lost_does_not_disturb_those_beside(num_worlds):
-    """Actions that are no numbers, where the reward is that of the assignment."""
+    """Positions that are no numbers, where the reward is that of the assignment."""
     scenario = Spread(reward="assignment")
     lost, sound = (ParticleWorld(scenario, num_worlds, 0) for _ in range(2))
+    positions, landmarks = np.random.default_rng(0).uniform(-1, 1, (2, num_worlds, 4, 2))
     for world in (lost, sound):
         world.reset()
+        world.set_state(positions, np.zeros_like(positions), landmarks)
+        positions[1] = np.nan
+    lost, sound = sound, lost
     for t in range(5):
         actions = actions_of(num_worlds, t)
-        expected = sound.step(actions)
-        actions["agents"][1] = np.nan
-        step = lost.step(actions)
+        expected, step = sound.step(actions), lost.step(actions)
         for e in {*range(num_worlds)} - {1}:
             assert np.array_equal(step.reward["agents"][e], expected.reward["agents"][e])
             assert np.array_equal(step.observation["agents"][e], expected.observation["agents"][e])

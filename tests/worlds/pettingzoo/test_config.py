@@ -209,6 +209,17 @@ def test_what_is_wrong_is_said(data, settings, said):
         train(tag(*settings), "x")
 
 
+class Without:
+    """Finds no module of that package."""
+
+    def __init__(self, package):
+        self.package = package
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == self.package:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 @pytest.mark.parametrize(
     ("missing", "name", "said"),
     [
@@ -219,10 +230,8 @@ def test_what_is_wrong_is_said(data, settings, said):
     ],
 )
 def test_it_is_said_what_to_install(data, monkeypatch, missing, name, said):
-    family = name.partition("/")[0]
-    for module in ("mpe2", "mpe2.simple_v3", "pettingzoo.sisl", f"pettingzoo.{name}", family):
-        monkeypatch.delitem(sys.modules, module.replace("/", "."), raising=False)
-    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, missing, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Without(missing), *sys.meta_path])
     folder = data.parent / "needy"
     folder.mkdir()
     (folder / "env.py").write_text("import scarce\n")
@@ -254,7 +263,7 @@ from mpe2 import simple_v3
 
 def env(parallelizable=True):
     made = parallel_to_aec(simple_v3.parallel_env(max_cycles=3))
-    made.metadata["is_parallelizable"] = parallelizable
+    made.metadata = {**made.metadata, "is_parallelizable": parallelizable}  # not that of the class
     return made
 """
 
