@@ -126,9 +126,9 @@ def test_one_episode_has_no_interval():
 def test_how_many_episodes(monkeypatch):
     counts = []
 
-    def play(world, policy):
+    def play(world, policy, *options):
         counts.append(world.num_worlds)
-        return {"coverage": np.zeros(world.num_worlds)}
+        return dict.fromkeys(("coverage", "unfinished"), np.zeros(world.num_worlds))
 
     monkeypatch.setattr(evaluation, "_play", play)
     for agents, episodes in ((4, 2000), (12, 1667), (80, 250), (1000, 20), (2000, 20)):
@@ -454,16 +454,15 @@ def test_settings_may_change_the_number_of_agents(data, capsys, scenario, settin
 
 
 def test_the_evaluations_world_may_have_other_agents(data):
-    data = {
-        "world": {"scenario": "tag", "episode_length": 4},
-        "agent": {"hidden": [8]},
-        "training": {"steps": 8, "num_worlds": 4, "evaluate_every": 8, "replay_size": 9},
-        "evaluation": {"world": {"num_adversaries": 5}},
-    }
-    config = parse_config(data)
-    assert config.evaluation.agents == (6,)
-    train(config, "wider")
+    world = {"scenario": "speaker_listener", "episode_length": 4}
+    data = {**TINY, "world": world, "evaluation": {"world": {"num_pairs": 3}}}
+    data["training"] = {**TINY["training"], "steps": 8, "evaluate_every": 8}
+    train(parse_config(data), "wider")
     (line,) = [line for line in read_log(Run("wider").stats) if "evaluation" in line]
     assert line["evaluation"]["agents"] == 6
-    with pytest.raises(UserError, match=r"evaluation.world has 6 agents, but .* tied to the 4"):
+    with pytest.raises(UserError, match=r"evaluation.world has 6 agents, but .* tied to the 2"):
         train(parse_config({**data, "agent": {"name": "maddpg", "hidden": [8]}}), "none")
+    tag = {**data, "world": {"scenario": "tag"}, "evaluation": {"world": {"num_adversaries": 5}}}
+    with pytest.raises(UserError, match=r"evaluation.world does not fit the agent: weight adver"):
+        train(parse_config(tag), "none")
+    assert not Run("none").weights.exists()

@@ -69,6 +69,10 @@ class Quiet:
         self.agents = ["a"]
         return {"a": np.zeros(1)}, {"a": {}}
 
+    def step(self, actions):
+        self.agents = []
+        return {"a": np.zeros(1)}, {"a": 0.0}, {"a": False}, {"a": True}, {"a": {}}
+
     def close(self):
         pass
 """

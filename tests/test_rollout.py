@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from marl.agents.core.base import Needs, Policy
+from marl.errors import UserError
 from marl.rollout import collect
 from marl.worlds.base import World
 from marl.worlds.particles.scenarios.spread import Spread
@@ -153,5 +154,5 @@ def test_a_world_without_neighbours_says_so():
         neighbours = World.neighbours
 
     world = Secretive(Spread(num_agents=3))
-    with pytest.raises(NotImplementedError, match="Secretive does not say which agents are near"):
+    with pytest.raises(UserError, match="cannot play here: Secretive does not say which"):
         collected(world, Sociable(), 1)

@@ -137,10 +137,9 @@ def _learn(sessions: Sequence["Session"]) -> None:
                 agent.anneal(progress)
                 try:
                     turn = next(turns)
-                except NotFiniteActions:
+                except NotFiniteActions as error:
                     for session in sessions:
-                        session.check_agent()  # says which number, at which step
-                    raise
+                        session.refuse_actions(error)
                 for session, own in zip(sessions, split(turn, len(sessions)), strict=True):
                     reward = session.shared(own.transition.reward, progress)
                     session.replay.add(own.transition._replace(reward=reward))

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from threading import Event
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -63,6 +63,12 @@ class Session:
                 f"evaluation.world has {evaluated_with} agents, but the agent "
                 f"{config.agent_name!r} is tied to the {config.world.agent_count} of training"
             )
+        if config.evaluation_world != config.world:
+            evaluated = config.make_agent(config.evaluation_world.groups, agent_seed)
+            try:
+                evaluated.load_weights(self.agent.weights())
+            except ValueError as error:
+                raise UserError(f"evaluation.world does not fit the agent: {error}") from error
         self.shared = RewardSharing(t, self.world.groups)
         columns = self.agent.columns(self.world.groups)
         if not columns:
@@ -212,9 +218,11 @@ class Session:
         before = self._seconds_before
         return {name: before[name] + self.share * value for name, value in passed.items()}
 
-    def check_agent(self) -> None:
-        """Raise NotFinite unless all weights of the agent are finite."""
+    def refuse_actions(self, error: ValueError) -> NoReturn:
+        """Raise NotFinite after actions that are not finite: it names the weight or, if those are
+        finite, says that an observation was not."""
         self._check(self.agent.weights())
+        self._stop(f"an observation, after which {error},")
 
     def _check(self, numbers: Mapping[str, Any]) -> None:
         """Raise NotFinite unless all of these numbers, arrays and tensors are finite."""
@@ -222,7 +230,7 @@ class Session:
             if not is_finite(np.asarray(number)):
                 self._stop(name)
 
-    def _stop(self, name: str) -> None:
+    def _stop(self, name: str) -> NoReturn:
         raise NotFinite(
             self.run.name,
             f"{name} is no longer a finite number at step {self.step}; the last good checkpoint, "

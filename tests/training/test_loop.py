@@ -444,8 +444,8 @@ def test_outcomes_are_averaged_over_the_last_100_episodes(data, monkeypatch):
         "world": {"scenario": "tennis"},
         "agent": {"hidden": [8]},
         "training": {
-            "num_worlds": 1, "steps": 2400, "replay_size": 1, "learning_starts": 2400,
-            "log_every": 1, "evaluate_every": 0,
+            "num_worlds": 1, "steps": 2400, "replay_size": 1, "batch_size": 1,
+            "learning_starts": 2400, "log_every": 1, "evaluate_every": 0,
         },
     }  # fmt: skip
     config = parse_config(config)
