@@ -289,8 +289,8 @@ def plain_update(learners, batch, c, joint, each, count):
                 loss = torch.stack(losses).sum() / len(mine)
                 step(learner.actor_optimiser, loss, [learner.actor], c.gradient_clip)
                 follow(learner.target_actor, learner.actor, c.tau)
-                for target, source in zip(learner.target_critics, learner.critics, strict=True):
-                    follow(target, source, c.tau)
+            for target, source in zip(learner.target_critics, learner.critics, strict=True):
+                follow(target, source, c.tau)
 
 
 OPTIONS = {

@@ -2,9 +2,8 @@
 
     y   = r + gamma (1 - terminated) min_i Q'_i(o', mu'(o') + smoothing noise)
     Q_i <- minimise mean (Q_i(o, a) - y)^2
-    every `actor_delay` updates:
-    mu  <- maximise mean Q_1(o, mu(o))
-    Q', mu' <- (1 - tau) Q', mu' + tau Q, mu
+    mu  <- maximise mean Q_1(o, mu(o))                     every `actor_delay` updates
+    Q', mu' <- (1 - tau) Q', mu' + tau Q, mu               mu' with mu, Q' at every update
 
 Shapes: K stacked networks (K = 1: all agents share one), [K, rows, size] throughout. The loss is a
 mean over the rows and a sum over the stack, so the K networks learn as K separate learners would.
@@ -41,9 +40,7 @@ class ActorCriticConfig(BaseModel):
         False, description="mlp: shift and scale observations by their running statistics"
     )
     gamma: float = Field(0.9, ge=0, lt=1, description="discount factor")
-    tau: float = Field(
-        0.01, gt=0, le=1, description="step of the target networks towards the learned ones"
-    )
+    tau: float = Field(0.01, gt=0, le=1, description="step of the target networks at each update")
     actor_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the actor")
     critic_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the critic")
     final_lr: float = Field(
@@ -196,12 +193,11 @@ class ActorCritic(Learner):
         return loss, values.detach(), logged
 
     def move_targets(self) -> None:
-        """Move the target networks and the actor's running average by one step, on the actor's turn
-        (Fujimoto et al. 2018, section 5.2)."""
+        """Move the target networks and the actor's running average by one step."""
         c = self.config
+        follow(self.target_critics, self.critics, c.tau)
         if not self.actors_turn:
             return
-        follow(self.target_critics, self.critics, c.tau)
         follow(self.target_actor, self.actor, c.tau)
         if c.average:
             # Until the decay takes over, the n-th actor has the weight n (n + 1) (n + 2), so that
