@@ -56,7 +56,7 @@ TAG = ["world={}", "world.scenario=tag", "world.episode_length=10"]
 PREY = "prey/models/prey/weights.safetensors"  # the weights of the frozen group
 KINDS = {
     "run": [],
-    "auction": ["agent.name=auction", "agent.message_loss=0.2", "agent.message_delay=1"],
+    "bids": ["agent.name=auction", "agent.message_loss=0.2", "agent.message_delay=1"],
     "messages": ["agent={}", "agent.name=messages", "agent.message_delay=1"],
     "attention": ["agent.name=atoc_comm", "agent.period=3"],
     "groups": [*TAG, "agent.name=maddpg", "agents.good=ddpg"],
