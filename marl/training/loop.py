@@ -139,7 +139,8 @@ def _learn(sessions: Sequence["Session"]) -> None:
                     turn = next(turns)
                 except NotFiniteActions as error:
                     for session in sessions:
-                        session.refuse_actions(error)
+                        session.checked_state()  # names the number, and whose it is
+                    raise UserError(f"at step {first.step} {error}") from error
                 for session, own in zip(sessions, split(turn, len(sessions)), strict=True):
                     reward = session.shared(own.transition.reward, progress)
                     session.replay.add(own.transition._replace(reward=reward))

@@ -218,12 +218,6 @@ class Session:
         before = self._seconds_before
         return {name: before[name] + self.share * value for name, value in passed.items()}
 
-    def refuse_actions(self, error: ValueError) -> NoReturn:
-        """Raise NotFinite after actions that are not finite: it names the weight or, if those are
-        finite, says that an observation was not."""
-        self._check(self.agent.weights())
-        self._stop(f"an observation, after which {error},")
-
     def _check(self, numbers: Mapping[str, Any]) -> None:
         """Raise NotFinite unless all of these numbers, arrays and tensors are finite."""
         for name, number in numbers.items():
@@ -242,18 +236,7 @@ class Session:
     def write(self, files: WholeFiles) -> None:
         """Write the checkpoint: first the state, from which a run resumes, then the weights. Raises
         NotFinite, before anything is written, if a number in it is not finite."""
-        parts = {
-            "agent": self.agent.state_dict(),
-            "replay": self.replay.state_dict(),
-            "world": self.world.state_dict(),
-            "loop": {"done": self.done},
-            "last": {name: np.array(values) for name, values in self.last.items()},
-            "best": self.best,
-        }
-        state = {f"{part}.{k}": v for part, values in parts.items() for k, v in values.items()}
-        for means in self._means.values():
-            self._check(means.by_name())
-        self._check(state)
+        state = self.checked_state()
         counters = {
             "episodes": self.episodes,
             "updates": self.updates,
@@ -270,6 +253,23 @@ class Session:
         weights = self.best or self.agent.weights()
         due = {"evaluation_due": True} if self.evaluation_due else {}
         write_checkpoint(self.run.weights, "weights", self.config, self.step, weights, files, **due)
+
+    def checked_state(self) -> dict[str, Any]:
+        """All tensors and arrays of the state, by name. Raises NotFinite, which names the number,
+        if one of them is not finite, or one that the next line of the log needs."""
+        parts = {
+            "agent": self.agent.state_dict(),
+            "replay": self.replay.state_dict(),
+            "world": self.world.state_dict(),
+            "loop": {"done": self.done},
+            "last": {name: np.array(values) for name, values in self.last.items()},
+            "best": self.best,
+        }
+        state = {f"{part}.{k}": v for part, values in parts.items() for k, v in values.items()}
+        for means in self._means.values():
+            self._check(means.by_name())
+        self._check(state)
+        return state
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         arrays = checkpoint.tensors
