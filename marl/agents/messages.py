@@ -62,6 +62,7 @@ class MessagesAgent(LearningAgent["_Learner"]):
     """A learner for each group, and the memory and claim of every agent."""
 
     draw: Draw = "steps"
+    noises = ("gaussian", "ou", "none")
 
     def __init__(
         self,
@@ -70,8 +71,6 @@ class MessagesAgent(LearningAgent["_Learner"]):
         exploration: ExplorationConfig | None = None,
         seed: int = 0,
     ) -> None:
-        if exploration is not None and exploration.kind == "psne":
-            raise ValueError("exploration.kind is 'psne', which 'messages' does not have")
         self.layouts = {g: Layout(x, config.rounds, config.memory) for g, x in groups.items()}
         self.needs = Needs(known(groups), privileged=True)
         self._heard: Arrays = {}  # i64[rounds, E, N, K] heard agents; -1: none

@@ -14,7 +14,11 @@ class ExplorationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["gaussian", "ou", "psne", "none"] = Field("gaussian", description="kind of noise")
+    kind: Literal["gaussian", "ou", "psne", "epsilon", "none"] | None = Field(
+        None,
+        description="kind of noise; epsilon: random choices, with the chance sigma; null: the "
+        "agent's own, which is gaussian in the DDPG family",
+    )
     scale: float = Field(1.0, ge=0, description="factor on the noise at the start of training")
     final_scale: float = Field(1.0, ge=0, description="factor on the noise after annealing")
     anneal: float = Field(1.0, gt=0, le=1, description="share of training until `final_scale`")
@@ -36,8 +40,12 @@ class ExplorationConfig(BaseModel):
 class Exploration:
     """Noise for actions [E, N, A] from `generator`; each agent of each world has its own state."""
 
-    def __init__(self, config: ExplorationConfig, generator: torch.Generator) -> None:
+    def __init__(
+        self, config: ExplorationConfig, generator: torch.Generator, kind: str = "gaussian"
+    ) -> None:
+        """`kind`: the one of agents with this noise, if the config leaves it to them."""
         self.config = config
+        self.kind = config.kind or kind
         self.scale = config.scale
         self.generator = generator
         self._state: dict[str, Tensor] = {}  # ou: the state of the process, [E, N, A] of each group
@@ -53,10 +61,10 @@ class Exploration:
 
     def disturb(self, group: str, action: Tensor) -> Tensor:
         """The action plus noise, clipped to [-1, 1]."""
-        if self.config.kind in ("none", "psne") or self.scale == 0:
+        if self.kind in ("none", "psne") or self.scale == 0:
             return action
         noise = self.config.sigma * torch.randn(action.shape, generator=self.generator)
-        if self.config.kind == "ou":
+        if self.kind == "ou":
             # Euler-Maruyama with a unit time step, as DDPG is usually run (Lillicrap et al. 2015)
             state = self._state.get(group, torch.zeros_like(noise))
             noise = self._state[group] = (1 - self.config.theta) * state + noise
@@ -64,7 +72,7 @@ class Exploration:
 
     def chooser(self, explore: bool) -> torch.Generator | None:
         """The generator that draws discrete actions; None: the best action is taken."""
-        return self.generator if explore and self.config.kind != "none" else None
+        return self.generator if explore and self.kind != "none" else None
 
     def reset(self, mask: np.ndarray | None) -> None:
         """Restart the process in the worlds of `mask` (bool[E]; None: all)."""

@@ -11,8 +11,17 @@ from torch import Tensor
 from marl.worlds.base import Arrays
 from marl.worlds.spaces import Group
 
-Draw = Literal["agents", "steps", "windows"]
-"""Rows of a batch: single agents of steps, all agents of steps, or all agents of windows."""
+Draw = Literal["agents", "steps", "windows", "rollout"]
+"""Rows of a batch: single agents of steps, all agents of steps, or all agents of windows, drawn
+from replay; or everything since the last update, in order."""
+
+
+class Sampling(NamedTuple):
+    """How the batches of a group are drawn."""
+
+    draw: Draw = "agents"
+    window: int = 1  # steps in a row, if `draw` is "windows"
+
 
 NOTHING: Mapping = MappingProxyType({})
 
@@ -65,8 +74,8 @@ class Transition(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of one group: B steps of N agents (N = 1: single agents), or B windows of T steps,
-    where all shapes begin with [B, T, N]."""
+    """A batch of one group: B steps of N agents (N = 1: single agents); or B windows of T steps,
+    where all shapes begin with [B, T, N]; or a rollout of T steps of E worlds, [T, E, N]."""
 
     observation: Tensor  # [B, N, *O]
     action: Tensor  # f32[B, N, A]
@@ -75,4 +84,6 @@ class Batch:
     terminated: Tensor  # f32[B, N], 0.0 or 1.0
     present: Tensor | None = None  # f32[B, N], 0.0 for agents that had left; None: none ever did
     inside: Tensor | None = None  # f32[B, T]: 0.0 after the end of an episode; None: no windows
+    continues: Tensor | None = None  # f32[T, E]: 1.0 if the world's next step is the next row, 0.0
+    # at the end of an episode and in the last row; None: no rollout
     added: Mapping[str, Tensor] = field(default_factory=dict)  # {name: [B, N, ...]}

@@ -131,15 +131,19 @@ class Replay:
             agents = None
             if draw == "agents":
                 agents = torch.randint(n, (batch_size,), generator=self._generator)
-            drawn = {name: _rows(x, slots, agents) for name, x in self._tables[g].items()}
-            drawn |= {
-                f"next_{name}": self._following(g, name, after, agents) for name in self._apart[g]
-            }
-            for name in drawn.keys() & {"terminated", "present"}:
-                drawn[name] = drawn[name].float()
-            common = {field: drawn.pop(field) for field in FIELDS if field in drawn}
-            batch[g] = Batch(**common, inside=inside, added=drawn)
+            batch[g] = self._batch(g, slots, after, agents, inside=inside)
         return batch
+
+    def _batch(
+        self, g: str, slots: Tensor, after: Tensor, agents: Tensor | None, **more: Any
+    ) -> Batch:
+        """The rows of a group at these slots; `after`: what follows them, as in `_after`."""
+        rows = {name: _rows(x, slots, agents) for name, x in self._tables[g].items()}
+        rows |= {f"next_{name}": self._following(g, name, after, agents) for name in self._apart[g]}
+        for name in rows.keys() & {"terminated", "present"}:
+            rows[name] = rows[name].float()
+        common = {field: rows.pop(field) for field in FIELDS if field in rows}
+        return Batch(**common, **more, added=rows)
 
     def _windows(self, slots: Tensor, window: int) -> tuple[Tensor, Tensor]:
         """The slots of windows, [B, T], and `Batch.inside`. At the end of an episode, or at the

@@ -55,3 +55,40 @@ class ActionHead:
         numbers = output[..., self._numbers] if self.choices else output
         sure = [output[..., piece].softmax(-1).amax(-1, keepdim=True) for piece in self.choices]
         return (torch.cat([numbers.tanh().abs(), *sure], -1) > 0.99).float()
+
+
+class JointChoices:
+    """All joint choices of an agent: every combination of what it can choose, numbered from 0. An
+    agent that moves (one of 5) and says a letter (one of 10) has 50."""
+
+    def __init__(self, group: Group) -> None:
+        """Raises ValueError if an action has numbers that are no choice."""
+        pieces, (size,) = group.choices, group.action_space.shape
+        if sum(piece.stop - piece.start for piece in pieces) < size:
+            raise ValueError("it acts with choices only; world.actions can be 'discrete' only")
+        each = torch.cartesian_prod(*[torch.arange(piece.start, piece.stop) for piece in pieces])
+        self._columns = each.view(-1, len(pieces))  # [C, choices] of the action's ones
+        self.table = torch.zeros(len(self._columns), size).scatter(1, self._columns, 1.0)
+        steps = [1]  # the number of a joint choice is the sum of step times choice
+        for piece in pieces[:0:-1]:
+            steps.insert(0, steps[0] * (piece.stop - piece.start))
+        numbers = [
+            step * torch.arange(piece.stop - piece.start)
+            for step, piece in zip(steps, pieces, strict=True)
+        ]
+        self._number = torch.cat(numbers).float()  # [A]: its share of the joint choice's number
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def action(self, number: Tensor) -> Tensor:
+        """i64[...] -> one-hot actions, f32[..., A]."""
+        return self.table[number]
+
+    def number(self, action: Tensor) -> Tensor:
+        """One-hot actions, f32[..., A] -> i64[...]; 0 for an agent that did nothing."""
+        return (action @ self._number).round().long()
+
+    def legal(self, legal: Tensor | None) -> Tensor | None:
+        """The joint choices whose parts are all allowed: bool[..., A] -> bool[..., C]."""
+        return None if legal is None else legal[..., self._columns].all(-1)

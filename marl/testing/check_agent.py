@@ -2,14 +2,15 @@
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from marl.agents.core.base import Agent, View
+from marl.learning.memory import Memory
 from marl.learning.record import Batch, Transition, columns_of
-from marl.learning.replay import Replay
 from marl.worlds.base import Arrays, Neighbours
 from marl.worlds.spaces import Group
 
@@ -253,26 +254,38 @@ def _observation(groups: dict[str, Group], seed: int = 1) -> Arrays:
     }
 
 
+class _Sizes(NamedTuple):
+    """Of memory, in steps of single worlds."""
+
+    replay_size: int = ROWS
+    update_every: int = ROWS // 2 // WORLDS * WORLDS
+    num_worlds: int = WORLDS
+
+
 def _batches(agent: Agent, groups: dict[str, Group]) -> list[dict[str, Batch]]:
-    """Batches from replay, after steps in which the agent explores random worlds."""
-    random = np.random.default_rng(2)
-    replay = Replay(groups, ROWS, torch.Generator().manual_seed(2), agent.columns(groups))
+    """Batches from memory, after steps in which the agent explores random worlds."""
+    random, sizes = np.random.default_rng(2), _Sizes()
+    memory = Memory(groups, agent, sizes, torch.Generator().manual_seed(2))
+    rollouts = any(sampling.draw == "rollout" for sampling in agent.sampling(groups).values())
 
     def perceived(step: int, new_episode: np.ndarray | None = None) -> Arrays:
         return agent.perceive(_view(agent, _observation(groups, step), new_episode))
 
     agent.reset()
     now = perceived(0)
-    for step in range(1, 1 + ROWS // WORLDS):
+    batches: list[dict[str, Batch]] = []
+    for step in range(1, 1 + (UPDATES if rollouts else 2) * sizes.update_every // WORLDS):
         actions, recorded = agent.act(now, explore=True), agent.recorded()
         following, done = perceived(step), random.random(WORLDS) < 0.3
         shapes = {g: (WORLDS, len(group)) for g, group in groups.items()}
         reward = {g: random.standard_normal(shape, np.float32) for g, shape in shapes.items()}
         terminated = {g: done[:, None] & (random.random(x) < 0.5) for g, x in shapes.items()}
-        replay.add(Transition(now, actions, reward, following, terminated, done, added=recorded))
+        memory.add(Transition(now, actions, reward, following, terminated, done, added=recorded))
         agent.reset(done)
         now = perceived(step, done)
-    return [replay.sample(ROWS, agent.draw, agent.window) for _ in range(UPDATES)]
+        if rollouts and step * WORLDS % sizes.update_every == 0:
+            batches.append(memory.sample(ROWS))
+    return batches or [memory.sample(ROWS) for _ in range(UPDATES)]
 
 
 def _rows(group: Group, rows: int, generator: torch.Generator) -> Tensor:

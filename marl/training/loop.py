@@ -143,7 +143,7 @@ def _learn(sessions: Sequence["Session"]) -> None:
                     raise UserError(f"at step {first.step} {error}") from error
                 for session, own in zip(sessions, split(turn, len(sessions)), strict=True):
                     reward = session.shared(own.transition.reward, progress)
-                    session.replay.add(own.transition._replace(reward=reward))
+                    session.memory.add(own.transition._replace(reward=reward))
                     due = session.advance(own.step, t.num_worlds)
                 if first.step >= t.learning_starts:
                     for _ in range(due(t.update_every) * t.updates):
@@ -202,11 +202,10 @@ def _evaluate(sessions: Sequence["Session"], display: Display, stop: Event) -> N
 
 
 def _update(agent: Any, sessions: Sequence["Session"]) -> None:
-    """One update of each session's agent, on a batch of its own."""
-    batches = []
-    for session in sessions:
-        own, size = session.agent, session.config.training.batch_size
-        batches.append(session.replay.sample(size, own.draw, own.window))
+    """One update of each session's agent, on a batch of its own, if there is one."""
+    batches = [session.memory.sample(session.config.training.batch_size) for session in sessions]
+    if not all(batches):
+        return
     results = agent.update(batches) if len(sessions) > 1 else [agent.update(batches[0])]
     for session, result in zip(sessions, results, strict=True):
         session.updated(result)

@@ -15,8 +15,7 @@ from marl.agents import Agent
 from marl.config.model import Config
 from marl.errors import UserError
 from marl.evaluation import cut_off, evaluate, primary_metric
-from marl.learning.replay import Replay, needed_bytes
-from marl.memory import shortage
+from marl.learning.memory import Memory
 from marl.rollout import look
 from marl.runs.checkpoint import Checkpoint, as_tensors, is_finite, write_checkpoint
 from marl.runs.files import WholeFiles
@@ -42,7 +41,7 @@ class NotFinite(UserError):
 
 
 class Session:
-    """A run in memory: world, agent and replay, with checkpoints, statistics and evaluations."""
+    """A run in memory: world, agent, experience, checkpoints, statistics and evaluations."""
 
     def __init__(self, run: Run, config: Config, checkpoint: Checkpoint | None) -> None:
         t = config.training
@@ -70,18 +69,13 @@ class Session:
             except ValueError as error:
                 raise UserError(f"evaluation.world does not fit the agent: {error}") from error
         self.shared = RewardSharing(t, self.world.groups)
-        columns = self.agent.columns(self.world.groups)
-        if not columns:
+        if not self.agent.columns(self.world.groups):
             raise UserError("nobody learns: `agents` has all groups played by others")
-        if lacking := shortage(needed_bytes(self.world.groups, t.replay_size, columns)):
-            raise UserError(f"training.replay_size is {t.replay_size}, which {lacking}")
         generator = torch.Generator().manual_seed(replay_seed)
         try:
-            self.replay = Replay(self.world.groups, t.replay_size, generator, columns)
-        except (MemoryError, RuntimeError) as error:
-            raise UserError(
-                f"training.replay_size is {t.replay_size}, for which there is not enough memory"
-            ) from error
+            self.memory = Memory(self.world.groups, self.agent, t, generator)
+        except ValueError as error:
+            raise UserError(str(error)) from error
         self.step = self.updates = 0
         self.done = np.zeros(t.num_worlds, bool)  # worlds to be reset before the next turn
         self.episodes = 0  # finished ones
@@ -259,7 +253,7 @@ class Session:
         if one of them is not finite, or one that the next line of the log needs."""
         parts = {
             "agent": self.agent.state_dict(),
-            "replay": self.replay.state_dict(),
+            "replay": self.memory.state_dict(),
             "world": self.world.state_dict(),
             "loop": {"done": self.done},
             "last": {name: np.array(values) for name, values in self.last.items()},
@@ -275,7 +269,7 @@ class Session:
         arrays = checkpoint.tensors
         try:
             self.agent.load_state_dict(as_tensors(arrays, "agent."))
-            self.replay.load_state_dict(as_tensors(arrays, "replay."))
+            self.memory.load_state_dict(as_tensors(arrays, "replay."))
             world = {
                 k.removeprefix("world."): v for k, v in arrays.items() if k.startswith("world.")
             }

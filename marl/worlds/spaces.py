@@ -53,6 +53,7 @@ class Group:
     action_parts: tuple[Part, ...] = ()
     legal_from: int | None = None  # where in an observation the numbers begin, one for each of an
     # action, that say which choices are allowed, 1.0, and which are not, 0.0; None: all always are
+    team: str | None = None  # groups with the same one play together; None: the world does not say
 
     def __len__(self) -> int:
         return len(self.names)

@@ -11,9 +11,9 @@ from marl.agents.atoc import ATOC, ATOCConfig
 from marl.agents.core.seed_stack import SeedStack
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
-from marl.nn.heads import ActionHead
+from marl.nn.heads import ActionHead, JointChoices
 from marl.testing.check_agent import check_agent
-from marl.testing.probes import Probe
+from marl.testing.probes import Probe, group_of
 from marl.worlds.spaces import Group, Part
 
 MIXED = Group(
@@ -130,3 +130,30 @@ def test_what_cannot_choose_says_so():
     agents = [DDPG(groups, DDPGConfig(hidden=(8,)), seed=seed) for seed in (0, 1)]
     with pytest.raises(ValueError, match="cannot be trained side by side"):
         SeedStack(agents)
+
+
+SPEAKS = group_of(
+    1,
+    1,
+    8,
+    action_parts=(Part("move", scalars=5, choice=True), Part("say", scalars=3, choice=True)),
+)
+
+
+def test_joint_choices_are_all_combinations():
+    choices = JointChoices(SPEAKS)
+    assert len(choices) == 15
+    assert torch.equal(choices.number(choices.table), torch.arange(15))
+    assert torch.equal(choices.action(torch.tensor([[0, 14]])).sum(-1), torch.full((1, 2), 2.0))
+    assert len({tuple(row.tolist()) for row in choices.table}) == 15
+    assert int(choices.number(torch.zeros(8))) == 0
+    legal = torch.tensor([1, 0, 1, 0, 0, 0, 1, 1], dtype=torch.bool)
+    allowed = choices.table[choices.legal(legal)]
+    assert len(allowed) == 4
+    assert not (allowed.bool() & ~legal).any()
+    assert choices.legal(None) is None
+
+
+def test_joint_choices_of_numbers_are_refused():
+    with pytest.raises(ValueError, match=r"choices only; world\.actions"):
+        JointChoices(group_of(1, 1, 2))

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from marl.learning.exploration import ExplorationConfig
-from marl.learning.record import NOTHING, Batch, Columns, Draw, columns_of
+from marl.learning.record import NOTHING, Batch, Columns, Draw, Sampling, columns_of
 from marl.worlds.base import Arrays, Neighbours, World
 from marl.worlds.spaces import Group
 
@@ -96,7 +96,7 @@ class WrappedPolicy(Policy):
 class Agent(Policy):
     """A policy that learns. The constructors of all agents take the same four arguments."""
 
-    draw: Draw = "agents"  # how replay draws the batches of `update`
+    draw: Draw = "agents"  # how the batches of `update` are drawn
     window: int = 1  # steps in a row, if `draw` is "windows"
     size_invariant = True  # the same weights fit groups of any size
     settings_per_group: ClassVar[bool] = False  # the constructor takes `others`, {group: settings}
@@ -115,8 +115,12 @@ class Agent(Policy):
         `seed`. Raises ValueError if the groups or settings do not fit."""
 
     def columns(self, groups: dict[str, Group]) -> Columns:
-        """The columns that replay stores of every step of worlds with these groups."""
+        """The columns that memory stores of every step of worlds with these groups."""
         return columns_of(groups)
+
+    def sampling(self, groups: dict[str, Group]) -> dict[str, Sampling]:
+        """How the batches of each group that learns are drawn."""
+        return dict.fromkeys(self.columns(groups), Sampling(self.draw, self.window))
 
     @abstractmethod
     def update(self, batch: dict[str, Batch]) -> dict[str, Tensor]:

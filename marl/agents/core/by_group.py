@@ -9,7 +9,7 @@ from torch import Tensor
 
 from marl.agents.core.base import Agent, Policy, View
 from marl.agents.core.learner import below
-from marl.learning.record import Batch, Columns, Draw
+from marl.learning.record import Batch, Columns, Sampling
 from marl.worlds.base import Arrays
 from marl.worlds.spaces import Group
 
@@ -44,17 +44,11 @@ class ByGroup(Agent):
     """Several players as one agent. Each learns from the experience of its own groups only."""
 
     def __init__(self, players: Sequence[Player]) -> None:
-        """Raises ValueError if windows differ among agents, or if two weights have one name."""
+        """Raises ValueError if two weights have one name."""
         self.players = players
         self.groups = {g: group for player in players for g, group in player.groups.items()}
         self._agents = {x.name: x.policy for x in players if isinstance(x.policy, Agent)}
         self._learning = {x.name: cast(Agent, x.policy) for x in players if x.learns}
-        draws = {(agent.draw, agent.window) for agent in self._learning.values()}
-        if len(draws) > 1 and "windows" in dict(draws):
-            raise ValueError("agents that learn from unlike windows cannot learn side by side")
-        self.draw: Draw = "steps"
-        if len(draws) == 1:
-            ((self.draw, self.window),) = draws
         self.size_invariant = all(agent.size_invariant for agent in self._agents.values())
         for player in players:
             self.needs = self.needs | player.policy.needs
@@ -86,6 +80,18 @@ class ByGroup(Agent):
                 columns |= cast(Agent, player.policy).columns(player.own(groups))
         return columns
 
+    def sampling(self, groups: dict[str, Group]) -> dict[str, Sampling]:
+        """Agents that learn from single agents' rows get them from whole steps where another one
+        learns from those, so that all learn from the same steps."""
+        drawn: dict[str, Sampling] = {}
+        for player in self.players:
+            if player.learns:
+                drawn |= cast(Agent, player.policy).sampling(player.own(groups))
+        steps = Sampling("steps")
+        if steps not in drawn.values():
+            return drawn
+        return {g: steps if x.draw == "agents" else x for g, x in drawn.items()}
+
     def recorded(self) -> Mapping[str, Arrays]:
         together: dict[str, Arrays] = {}
         for agent in self._learning.values():
@@ -99,7 +105,9 @@ class ByGroup(Agent):
             if not player.learns:
                 continue
             agent, own = cast(Agent, player.policy), player.own(batch)
-            if agent.draw == "agents" and self.draw == "steps":
+            if not own:  # a rollout that is not complete
+                continue
+            if agent.draw == "agents":
                 own = {g: _one_by_one(x) for g, x in own.items()}
             prefix = f"{player.name}." if len(player.groups) == 1 else ""
             results |= {f"{prefix}{name}": x for name, x in agent.update(own).items()}
@@ -138,7 +146,8 @@ class ByGroup(Agent):
 
 
 def _one_by_one(batch: Batch) -> Batch:
-    """Steps of N agents, [B, N, ...] -> steps of single agents, [B N, 1, ...]."""
+    """Steps of N agents, [B, N, ...] -> steps of single agents, [B N, 1, ...]; those of single
+    agents stay."""
 
     def flat(x: Tensor) -> Tensor:
         return x.flatten(0, 1)[:, None]

@@ -1,7 +1,7 @@
 """LearningAgent: a learner for each group, noise, checkpoints and falling learning rates."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -74,6 +74,9 @@ L = TypeVar("L", bound=Learner)
 class LearningAgent(Agent, Generic[L]):
     """An agent with a learner for each group, noise on actions and, with "psne", on parameters."""
 
+    noises: ClassVar[tuple[str, ...]] = ("gaussian", "ou", "psne", "none")  # the kinds of
+    # `exploration.kind` that it has; null is the first one
+
     def __init__(
         self,
         groups: dict[str, Group],
@@ -85,9 +88,15 @@ class LearningAgent(Agent, Generic[L]):
         """`make_learner` makes the learner of a group; its argument is the group's name."""
         self.groups = groups
         self.config = config
+        exploration = exploration or ExplorationConfig()
+        if exploration.kind not in (None, *self.noises):
+            raise ValueError(
+                f"exploration.kind is {exploration.kind!r}; {config.name!r} has the kinds "
+                f"{', '.join(self.noises)}"
+            )
         weights, noise, rest = map(int, np.random.SeedSequence(seed).generate_state(3))
         self.exploration = Exploration(
-            exploration or ExplorationConfig(), torch.Generator().manual_seed(noise)
+            exploration, torch.Generator().manual_seed(noise), self.noises[0]
         )
         self.generator = torch.Generator().manual_seed(rest)
         with torch.random.fork_rng(devices=[]):
@@ -96,7 +105,7 @@ class LearningAgent(Agent, Generic[L]):
         self.noise = {
             g: ParameterNoise(learner.actor, self.exploration)
             for g, learner in self.learners.items()
-            if self.exploration.config.kind == "psne"
+            if self.exploration.kind == "psne"
         }
 
     def logged(self, g: str, result: dict[str, Tensor], *seen: Any) -> dict[str, Tensor]:

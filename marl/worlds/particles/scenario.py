@@ -108,8 +108,10 @@ class Scenario(WorldConfig):
         *,
         moves: bool = True,
         speaks: bool = False,
+        team: str | None = None,
     ) -> Group:
-        """A group of agents with this observation, that act as the setting `actions` says.
+        """A group of agents with this observation, that act as the setting `actions` says. Groups
+        of one `team` play together.
 
         Continuous: an agent that moves has a force (2 numbers from -1 to 1, up to
         `Body.acceleration`). An agent that speaks has a message (`message_size` numbers from -1 to
@@ -130,6 +132,7 @@ class Scenario(WorldConfig):
             action_space=Box(0.0 if discrete else -1.0, 1.0, (done,), np.float32),
             observation_parts=tuple(observation),
             action_parts=tuple(parts),
+            team=team,
         )
 
     @property

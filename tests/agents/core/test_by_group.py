@@ -12,6 +12,7 @@ from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.config.parsing import parse_config, with_settings
 from marl.errors import UserError
 from marl.learning.exploration import ExplorationConfig
+from marl.learning.record import Sampling
 from marl.policies.builtin import BUILTIN
 from marl.runs.checkpoint import read_checkpoint
 from marl.runs.loading import find_policy
@@ -47,7 +48,8 @@ def test_check_agent(agents):
 def test_each_learns_as_alone():
     """Also who learns from single agents, where another learns from whole steps."""
     agent, alone, other = both(), shared(TEAM), talking(RIVALS, 1)
-    assert (agent.draw, alone.draw, other.draw) == ("steps", "agents", "steps")
+    assert (alone.draw, other.draw) == ("agents", "steps")
+    assert agent.sampling(PLANE) == dict.fromkeys(("rivals", "team"), Sampling("steps"))
     for seed in range(3):
         batch = batch_of(PLANE, seed=seed, draw="steps")
         result = agent.update(batch)
@@ -72,7 +74,7 @@ def test_who_does_not_learn_stays_and_does_not_explore():
     frozen = Player(RIVALS, talking(RIVALS), learns=False)
     agent = ByGroup([Player(TEAM, shared(TEAM)), frozen])
     before = agent.weights()
-    assert agent.draw == "agents"
+    assert agent.sampling(PLANE) == {"team": Sampling("agents")}
     assert set(agent.columns(PLANE)) == {"team"}
     agent.update(batch_of(PLANE))
     after = agent.weights()
@@ -84,15 +86,23 @@ def test_who_does_not_learn_stays_and_does_not_explore():
     assert not np.array_equal(acts["team"], explored["team"])
 
 
-def test_unlike_windows_are_refused():
+def test_each_has_its_own_way_of_drawing():
+    """Windows of any length and rollouts, side by side; single agents only beside whole steps are
+    drawn as those."""
     players = [Player(TEAM, shared(TEAM)), Player(RIVALS, talking(RIVALS))]
-    for player, window in zip(players, (3, 4), strict=True):
-        player.policy.draw, player.policy.window = "windows", window
-    with pytest.raises(ValueError, match="unlike windows"):
-        ByGroup(players)
-    players[1].policy.window = 3
-    agent = ByGroup(players)
-    assert (agent.draw, agent.window) == ("windows", 3)
+    players[1].policy.draw, players[1].policy.window = "windows", 3
+    expected = {"team": Sampling("agents"), "rivals": Sampling("windows", 3)}
+    assert ByGroup(players).sampling(PLANE) == expected
+    players[0].policy.draw = "rollout"
+    assert ByGroup(players).sampling(PLANE)["team"] == Sampling("rollout")
+
+
+def test_without_a_batch_nobody_learns():
+    agent = both()
+    before = agent.weights()
+    agent.update({"rivals": batch_of(RIVALS, draw="steps")["rivals"]})
+    moved = {k.partition(".")[0] for k, x in agent.weights().items() if not x.equal(before[k])}
+    assert moved == {"rivals"}
 
 
 def test_weights_that_are_named_alike_are_refused():

@@ -59,10 +59,14 @@ class Adversary(Scenario):
 
         return {
             "adversaries": self.group(
-                [f"adversary_{i}" for i in range(bad)], (landmarks, *others(bad - 1, good))
+                [f"adversary_{i}" for i in range(bad)],
+                (landmarks, *others(bad - 1, good)),
+                team="bad",
             ),
             "good": self.group(
-                [f"agent_{i}" for i in range(good)], (goal, landmarks, *others(bad, good - 1))
+                [f"agent_{i}" for i in range(good)],
+                (goal, landmarks, *others(bad, good - 1)),
+                team="good",
             ),
         }
 

@@ -47,7 +47,13 @@ class Crypto(Scenario):
         secret, key, heard = (Part(name, scalars=SIZE) for name in ("secret", "key", "heard"))
         seen = {"eve": (heard,), "bob": (key, heard), "alice": (secret, key)}
         return {
-            name: self.group([f"{name}_0"], parts, moves=False, speaks=True)
+            name: self.group(
+                [f"{name}_0"],
+                parts,
+                moves=False,
+                speaks=True,
+                team="bad" if name == "eve" else "good",
+            )
             for name, parts in seen.items()
         }
 

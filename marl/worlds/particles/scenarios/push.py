@@ -57,11 +57,14 @@ class Push(Scenario):
 
         return {
             "adversaries": self.group(
-                [f"adversary_{i}" for i in range(bad)], (own, landmarks, *others(bad - 1, good))
+                [f"adversary_{i}" for i in range(bad)],
+                (own, landmarks, *others(bad - 1, good)),
+                team="bad",
             ),
             "good": self.group(
                 [f"agent_{i}" for i in range(good)],
                 (own, *private, landmarks, colours, *others(bad, good - 1)),
+                team="good",
             ),
         }
 

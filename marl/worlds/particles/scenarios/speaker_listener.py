@@ -51,8 +51,8 @@ class SpeakerListener(Scenario):
         )
         goal = (Part("goal", scalars=LANDMARKS),)
         return {
-            "speakers": self.group(speakers, goal, moves=False, speaks=True),
-            "listeners": self.group(listeners, heard),
+            "speakers": self.group(speakers, goal, moves=False, speaks=True, team="all"),
+            "listeners": self.group(listeners, heard, team="all"),
         }
 
     @property

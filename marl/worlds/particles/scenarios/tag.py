@@ -62,8 +62,12 @@ class Tag(Scenario):
             )
 
         return {
-            "adversaries": self.group([f"adversary_{i}" for i in range(bad)], seen(bad - 1, good)),
-            "good": self.group([f"agent_{i}" for i in range(good)], seen(bad, good - 1)),
+            "adversaries": self.group(
+                [f"adversary_{i}" for i in range(bad)], seen(bad - 1, good), team="bad"
+            ),
+            "good": self.group(
+                [f"agent_{i}" for i in range(good)], seen(bad, good - 1), team="good"
+            ),
         }
 
     @property

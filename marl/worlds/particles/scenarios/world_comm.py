@@ -74,11 +74,13 @@ class WorldComm(Scenario):
 
         of_adversaries = (*places, *others(bad - 1, good), speeds(good), hidden, heard)
         of_good = (*places, *others(bad, good - 1), hidden, speeds(good - 1))
-        groups = {"leader": self.group(["leadadversary_0"], of_adversaries, speaks=True)}
+        groups = {
+            "leader": self.group(["leadadversary_0"], of_adversaries, speaks=True, team="bad")
+        }
         if bad > 1:
             names = [f"adversary_{i}" for i in range(bad - 1)]
-            groups["adversaries"] = self.group(names, of_adversaries)
-        groups["good"] = self.group([f"agent_{i}" for i in range(good)], of_good)
+            groups["adversaries"] = self.group(names, of_adversaries, team="bad")
+        groups["good"] = self.group([f"agent_{i}" for i in range(good)], of_good, team="good")
         return groups
 
     @property
