@@ -27,9 +27,9 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, Logged, of_all
+from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig
 from marl.agents.core.base import Needs, View
-from marl.agents.core.learner import LearningAgent, adam, below
+from marl.agents.core.learner import LearningAgent, Logged, adam, below, of_all
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch, Column, Columns, Draw, columns_of
 from marl.nn.layers import MLP, Hidden, StackedLSTM

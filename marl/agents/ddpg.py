@@ -19,9 +19,9 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, Logged, of_all
+from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig
 from marl.agents.core.critic_inputs import one_table, own, own_first
-from marl.agents.core.learner import LearningAgent, piecewise
+from marl.agents.core.learner import LearningAgent, Logged, of_all, piecewise
 from marl.agents.core.seed_stack import SeedStack
 from marl.learning.augmentation import RandomViews
 from marl.learning.exploration import ExplorationConfig

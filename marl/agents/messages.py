@@ -31,10 +31,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig, Logged, of_all
+from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig
 from marl.agents.core.base import Needs, View
 from marl.agents.core.communication import HearingConfig, heard, known, sets, told
-from marl.agents.core.learner import LearningAgent, below
+from marl.agents.core.learner import LearningAgent, Logged, below, of_all
 from marl.agents.messages_actor import Actor, Layout, Outcome, Percept, percept
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch, Columns, Draw, columns_of

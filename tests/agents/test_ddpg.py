@@ -9,7 +9,7 @@ import torch
 from agents import probes
 from agents.probes import columns_of, forward, layers_of, trained
 
-from marl.agents.core.actor_critic import clip
+from marl.agents.core.learner import clip
 from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch

@@ -359,7 +359,7 @@ def test_check_agent(settings):
 
 
 @pytest.mark.parametrize(("settings", "said"), [({"normalise": True}, "agent.normalise is on"),
-                                                ({"kind": "psne"}, "does not have")])  # fmt: skip
+                                                ({"kind": "psne"}, "has the kinds gaussian, ou, none")])  # fmt: skip
 def test_what_does_not_fit_is_refused(settings, said):
     noise = ExplorationConfig(kind=settings.pop("kind", "gaussian"))
     with pytest.raises(ValueError, match=said):

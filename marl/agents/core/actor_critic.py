@@ -10,7 +10,6 @@ mean over the rows and a sum over the stack, so the K networks learn as K separa
 Rows of agents that had left the game do not count: `present`, [K, rows, 1], is 0.0 there.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Literal
 
@@ -18,14 +17,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from marl.agents.core.learner import Learner, adam, follow
+from marl.agents.core.learner import Learner, Logged, adam, follow, frozen, mean_of_present
 from marl.learning.augmentation import Symmetry
-from marl.learning.normalisation import Normaliser
 from marl.nn.heads import ActionHead
 from marl.worlds.spaces import Group
-
-Logged = dict[str, Tensor]
-"""Values for the log, [K] each."""
 
 
 class ActorCriticConfig(BaseModel):
@@ -98,19 +93,16 @@ class ActorCritic(Learner):
         self._penalty = penalty if penalty is not None else 1e-3 if group.choices else 0.0
         self.actor = actor
         self.critics = nn.ModuleList(make_critic() for _ in range(1 + config.twin_critics))
-        self.target_actor, self.target_critics = _frozen(self.actor), _frozen(self.critics)
-        self.greedy = _frozen(self.actor) if config.average else self.actor
+        self.target_actor, self.target_critics = frozen(self.actor), frozen(self.critics)
+        self.greedy = frozen(self.actor) if config.average else self.actor
         self.actor_optimiser = adam(self.actor, config.actor_lr)
         self.critic_optimiser = adam(self.critics, config.critic_lr)
         self.optimisers = ("actor_optimiser", "critic_optimiser")
         self.stored = ("actor", "critics", "target_actor", "target_critics", "greedy")
         self.published = nn.ModuleDict({"actor": self.greedy})
         parts = group.observation_parts
-        self.normaliser: Normaliser | None = None
         if config.normalise:
-            self.normaliser = Normaliser(stack, group.observation_space.shape[0], parts)
-            self.published.add_module("normaliser", self.normaliser)
-            self.stored += ("normaliser",)
+            self.normalise(group)
         self._symmetries: tuple[Symmetry, Symmetry] | None = None
         if config.augment:
             if not (parts and group.action_parts):
@@ -118,19 +110,6 @@ class ActorCritic(Learner):
                     "agent.augment is on, but the world does not say what its vectors are"
                 )
             self._symmetries = Symmetry(parts), Symmetry(group.action_parts)
-
-    def stacked(self, x: Tensor) -> Tensor:
-        """[N, B, size] -> [K, rows, size], the shape that the networks take."""
-        return x.reshape(self.stack, -1, x.shape[-1])
-
-    def normalised(self, observation: Tensor, learn: bool = False) -> Tensor:
-        """[N, B, O] -> [N, B, O]; `learn`: the observations first enter the statistics."""
-        if self.normaliser is None:
-            return observation
-        rows = self.stacked(observation)
-        if learn:
-            self.normaliser.observe(rows)
-        return self.normaliser(rows).view_as(observation)
 
     def augment(self, o: Tensor, a: Tensor, o2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Observations and actions [B, N, size], turned and reflected with `augment`."""
@@ -204,42 +183,3 @@ class ActorCritic(Learner):
             # the first actors are soon forgotten (Shamir & Zhang 2013, with eta = 3).
             n = self.updates // c.actor_delay
             follow(self.greedy, self.actor, max(1.0 - c.average, 4 / (n + 3)))
-
-    def descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor) -> None:
-        """One optimiser step on the losses [K] of one network. Other networks get no gradient;
-        parameters that the loss does not use stay."""
-        parameters = list(network.parameters())
-        gradients = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        clip(network, self.config.gradient_clip)
-        optimiser.step()
-
-
-def mean_of_present(x: Tensor, present: Tensor | None) -> Tensor:
-    """Mean over the rows of present agents: [K, rows, size] -> [K]."""
-    if present is None:
-        return x.mean((1, 2))
-    return (x.mean(2, True) * present).sum((1, 2)) / present.sum((1, 2)).clamp(min=1.0)
-
-
-def of_all(result: Logged) -> Logged:
-    """Values to log of K networks together: losses are sums, as in the update."""
-    means = ("value", "saturated")
-    return {k: x.mean() if k in means else x.sum() for k, x in result.items()}
-
-
-def _frozen(network: nn.Module) -> nn.Module:
-    return copy.deepcopy(network).requires_grad_(False)
-
-
-def clip(module: nn.Module, limit: float) -> None:
-    """Scale the gradient of each network down to the norm `limit`. Each slice of a stack has a norm
-    of its own, so stacked networks stay independent."""
-    if limit:
-        for part in module if isinstance(module, nn.ModuleList) else [module]:
-            gradients = [p.grad for p in part.parameters() if p.grad is not None]
-            norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
-            scale = (limit / (norm + 1e-6)).clamp(max=1.0)
-            for g in gradients:
-                g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))

@@ -1,5 +1,6 @@
 """LearningAgent: a learner for each group, noise, checkpoints and falling learning rates."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -9,11 +10,16 @@ from torch import Tensor, nn
 
 from marl.agents.core.base import Agent
 from marl.learning.exploration import Exploration, ExplorationConfig
+from marl.learning.normalisation import Normaliser
 from marl.learning.parameter_noise import ParameterNoise
 from marl.worlds.spaces import Group
 
 ADAPT_EVERY = 10  # updates between two changes of the parameter noise's deviation
 PIECE = 4096  # rows in one call of a network, so that any number of agents fits in memory
+
+
+Logged = dict[str, Tensor]
+"""Values for the log, [K] each."""
 
 
 class Learner:
@@ -24,7 +30,40 @@ class Learner:
     config: Any  # its settings
     actor: nn.Module  # explores; parameter noise disturbs its copies
     published: nn.Module  # the networks that greedy actions need
+    stack: int  # networks side by side: one for each agent, or one for all
+    normaliser: Normaliser | None = None
     updates = 0
+
+    def stacked(self, x: Tensor) -> Tensor:
+        """[N, B, size] -> [K, rows, size], the shape that the networks take."""
+        return x.reshape(self.stack, -1, x.shape[-1])
+
+    def normalised(self, observation: Tensor, learn: bool = False) -> Tensor:
+        """[N, B, O] -> [N, B, O]; `learn`: the observations first enter the statistics."""
+        if self.normaliser is None:
+            return observation
+        rows = self.stacked(observation)
+        if learn:
+            self.normaliser.observe(rows)
+        return self.normaliser(rows).view_as(observation)
+
+    def normalise(self, group: Group) -> None:
+        """Let the running statistics of this group's observations be part of the learner, stored
+        and published."""
+        size, parts = group.observation_space.shape[0], group.observation_parts
+        self.normaliser = Normaliser(self.stack, size, parts)
+        self.published.add_module("normaliser", self.normaliser)
+        self.stored += ("normaliser",)
+
+    def descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor) -> None:
+        """One optimiser step on the losses [K] of one network. Other networks get no gradient;
+        parameters that the loss does not use stay."""
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        clip(network, self.config.gradient_clip)
+        optimiser.step()
 
     def scale_rates(self, share: float) -> None:
         """Set the learning rates to this share of their start."""
@@ -66,6 +105,36 @@ class Learner:
 
 def _layout(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def mean_of_present(x: Tensor, present: Tensor | None) -> Tensor:
+    """Mean over the rows of present agents: [K, rows, size] -> [K]."""
+    if present is None:
+        return x.mean((1, 2))
+    return (x.mean(2, True) * present).sum((1, 2)) / present.sum((1, 2)).clamp(min=1.0)
+
+
+def of_all(result: Logged) -> Logged:
+    """Values to log of K networks together: losses are sums, as in the update."""
+    means = ("value", "saturated")
+    return {k: x.mean() if k in means else x.sum() for k, x in result.items()}
+
+
+def frozen(network: nn.Module) -> nn.Module:
+    """A copy that no optimiser changes."""
+    return copy.deepcopy(network).requires_grad_(False)
+
+
+def clip(module: nn.Module, limit: float) -> None:
+    """Scale the gradient of each network down to the norm `limit`. Each slice of a stack has a norm
+    of its own, so stacked networks stay independent."""
+    if limit:
+        for part in module if isinstance(module, nn.ModuleList) else [module]:
+            gradients = [p.grad for p in part.parameters() if p.grad is not None]
+            norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+            scale = (limit / (norm + 1e-6)).clamp(max=1.0)
+            for g in gradients:
+                g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
 
 
 L = TypeVar("L", bound=Learner)

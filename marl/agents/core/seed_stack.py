@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from marl.agents.core.actor_critic import of_all
 from marl.agents.core.base import Policy
-from marl.agents.core.learner import adam
+from marl.agents.core.learner import adam, of_all
 from marl.learning.record import Batch
 from marl.worlds.base import Arrays
 from marl.worlds.combined import split
