@@ -1,0 +1,220 @@
+"""Every learner on five of MPE's worlds, a CPU minute each, beside published figures.
+
+    python benchmarks/mpe.py [--rows iql qmix ...] [--worlds spread ...] [--seeds 5]
+    python benchmarks/mpe.py --page                     docs/learners.md from what is on record
+
+A row is a config in data/json; its settings were chosen on spread with development seeds, and serve
+all five worlds. The seeds and the starts come from the hash of the checked-out commit, as in
+fresh.py. In tag and adversary the rivals are trained before (MADDPG against MADDPG, seed 0) and do
+not learn. Each run trains in a process of its own on one thread, and plays greedily with its last
+weights. The command keeps what it measures, continues after an interruption, and writes
+benchmarks/fresh/mpe.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from commands import marl, trained
+from fresh import FOLDER, commit_of, drawn
+
+from marl.config.parsing import find_config, parse_world, read_config
+from marl.folders import data_root
+from marl.runs.files import whole_file, write_json
+from marl.studies.tables import as_markdown
+
+EPISODES = 1000
+STEPS = 25  # of an episode
+FILE = FOLDER / "mpe.json"
+PAGE = Path("docs/learners.md")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A world, who learns in it, and what is known of it."""
+
+    world: dict[str, Any]  # the section of a config
+    team: tuple[str, ...]  # the groups that learn
+    metric: str
+    published: Mapping[str, float]  # EPyMARL's returns by row
+    played: tuple[str, ...] = ()  # settings of the evaluation, where returns are defined otherwise
+    rival: str = ""  # the group that was trained before
+    common: bool = False  # the reward is the team's already, the same for each
+
+
+@dataclass
+class Score:
+    """What a run came to."""
+
+    seed: int
+    cpu_seconds: float
+    steps: int
+    team_return: float
+    own_return: float
+    metric: float
+
+
+ROWS = ("iql", "vdn", "qmix", "isac", "masac", "ippo", "mappo", "ddpg", "maddpg")
+
+TASKS = {
+    "spread": Task(
+        {"scenario": "spread", "num_agents": 3, "agent_density": 3.0, "observation": "everything",
+         "episode_length": STEPS},
+        ("agents",), "coverage",
+        {"qmix": -126.62, "vdn": -131.03, "iql": -132.63, "mappo": -133.54, "ippo": -133.86,
+         "maddpg": -141.70},
+        ("world.reward=original",), common=True,
+    ),
+    "speaker_listener": Task(
+        {"scenario": "speaker_listener"}, ("speakers", "listeners"), "reached",
+        {"qmix": -11.6, "vdn": -16.0, "iql": -18.4, "mappo": -10.7, "ippo": -13.1,
+         "maddpg": -13.6},
+    ),
+    "reference": Task({"scenario": "reference"}, ("agents",), "reached", {}),
+    "tag": Task(
+        {"scenario": "tag"}, ("adversaries",), "touches",
+        {"qmix": 31.2, "vdn": 24.5, "iql": 22.2, "mappo": 18.5, "ippo": 19.4, "maddpg": 12.5},
+        rival="good",
+    ),
+    "adversary": Task(
+        {"scenario": "adversary"}, ("good",), "good_reached",
+        {"qmix": 9.7, "vdn": 9.3, "iql": 9.4, "mappo": 11.3, "ippo": 12.2, "maddpg": 9.0},
+        rival="adversaries",
+    ),
+}  # fmt: skip
+
+
+def rival(name: str, root: Path) -> str:
+    """The run whose weights the rivals of a task have: MADDPG, all learning at once."""
+    run = f"rivals-{name}"
+    config = root / "configs" / f"{run}.json"
+    write_json(config, {**read_config(find_config("mpe")), "world": _world(TASKS[name])})
+    trained(run, config, 0, root=root)
+    return run
+
+
+def _world(task: Task) -> dict[str, Any]:
+    return {**task.world, "actions": "discrete"}
+
+
+def score(row: str, name: str, seed: int, starts: int, root: Path) -> Score:
+    """Train and play a run, unless it is on record."""
+    task, run = TASKS[name], f"{row}-{name}-{seed}"
+    settings = read_config(find_config("mpe" if row in ("ddpg", "maddpg") else row))
+    settings = {**settings, "world": _world(task), "evaluation": {}}
+    if row in ("ddpg", "maddpg"):
+        settings["agent"] = {**settings["agent"], "name": row}
+    if task.rival:
+        settings["agents"] = {task.rival: {"frozen": f"rivals-{name}"}}
+    config = root / "configs" / f"{row}-{name}.json"
+    write_json(config, settings)
+    log = trained(run, config, seed, root=root)
+    file = root / "played" / f"{run}.json"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        options = ["--episodes", str(EPISODES), "--seed", str(starts), "--json", str(file)]
+        options += [x for setting in task.played for x in ("--set", setting)]
+        marl("evaluate", run, *options, root=root)
+    result = json.loads(file.read_text())[0]
+    groups = {g: result.get(f"reward_{g}", result["reward"]) for g in task.team}
+    sizes = {g: len(names) for g, names in _names(config).items() if g in groups}
+    own = STEPS * float(np.average(list(groups.values()), weights=list(sizes.values())))
+    team = own if task.common else own * sum(sizes.values())
+    return Score(seed, log[-1]["cpu_seconds"], log[-1]["step"], team, own, result[task.metric])
+
+
+def _names(config: Path) -> dict[str, tuple[str, ...]]:
+    world = parse_world(json.loads(config.read_text())["world"], "world").world
+    return {g: group.names for g, group in world.groups.items()}
+
+
+def record(options: argparse.Namespace) -> dict[str, Any]:
+    """Train and play missing runs; all values of the tables."""
+    commit = commit_of(Path("data/json"))
+    seeds, starts = drawn(commit, "mpe", options.seeds)
+    root = data_root() / "fresh" / f"mpe-{commit[:10]}"
+    (root / "configs").mkdir(parents=True, exist_ok=True)
+    for name in options.worlds:
+        if TASKS[name].rival:
+            rival(name, root)
+    todo = [(row, name, s) for s in seeds for name in options.worlds for row in options.rows]
+
+    def scored(one: tuple[str, str, int]) -> Score:
+        row, name, seed = one
+        return score(row, name, seed, starts, root)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        scores = list(pool.map(scored, todo))
+    tables: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for (row, name, _), found in zip(todo, scores, strict=True):
+        tables.setdefault(name, {}).setdefault(row, []).append(vars(found))
+    packages = {package: version(package) for package in ("torch", "numpy", "numba")}
+    versions = {"python": platform.python_version(), **packages}
+    return {"commit": commit, "starts": starts, "seeds": seeds, "versions": versions,
+            "worlds": tables}  # fmt: skip
+
+
+def table(name: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """One world's rows, the best first."""
+    task = TASKS[name]
+    head = ["agent", "team's return, median [all seeds]", "worst", "per agent", task.metric]
+    head += ["steps", "CPU-s"] + ["EPyMARL"] * bool(task.published)
+    lines = []
+    for row, scores in rows.items():
+        team = np.array([x["team_return"] for x in scores])
+        cells = [
+            f"`{row}`",
+            f"{np.median(team):.1f} [{', '.join(f'{x:.1f}' for x in team)}]",
+            f"{team.min():.1f}",
+            f"{np.median([x['own_return'] for x in scores]):.2f}",
+            f"{np.median([x['metric'] for x in scores]):.3f}",
+            f"{scores[0]['steps']}",
+            f"{np.median([x['cpu_seconds'] for x in scores]):.0f}",
+        ]
+        cells += [f"{task.published.get(row, '-')}"] * bool(task.published)
+        lines.append((-float(np.median(team)), cells))
+    return as_markdown((head, [cells for _, cells in sorted(lines)]))
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """The whole page."""
+    parts = [(Path(__file__).with_suffix(".md")).read_text("utf-8").strip()]
+    for name, rows in data["worlds"].items():
+        parts += [f"## {name}", table(name, rows)]
+    versions = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
+    seeds = ", ".join(map(str, data["seeds"]))
+    parts.append(
+        f"Seeds {seeds}; starts {data['starts']}; commit {data['commit'][:10]}; {versions}. "
+        "`python benchmarks/mpe.py` trains and plays everything; it continues after an "
+        "interruption."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
+    parser.add_argument("--worlds", nargs="+", choices=TASKS, default=list(TASKS), metavar="WORLD")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
+    parser.add_argument("--page", action="store_true", help="of what is on record")
+    options = parser.parse_args()
+    if not options.page:
+        FOLDER.mkdir(exist_ok=True)
+        write_json(FILE, record(options))
+    with whole_file(PAGE) as unfinished:
+        unfinished.write_text(page(json.loads(FILE.read_text("utf-8"))), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
