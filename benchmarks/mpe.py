@@ -109,7 +109,9 @@ def score(row: str, name: str, seed: int, starts: int, root: Path) -> Score:
     """Train and play a run, unless it is on record."""
     task, run = TASKS[name], f"{row}-{name}-{seed}"
     settings = read_config(find_config("mpe" if row in ("ddpg", "maddpg") else row))
-    settings = {**settings, "world": _world(task), "evaluation": {}}
+    names = _names(task)
+    agents = sum(map(len, names.values()))
+    settings = {**settings, "world": _world(task), "evaluation": {"agents": [agents]}}
     if row in ("ddpg", "maddpg"):
         settings["agent"] = {**settings["agent"], "name": row}
     if task.rival:
@@ -125,15 +127,16 @@ def score(row: str, name: str, seed: int, starts: int, root: Path) -> Score:
         marl("evaluate", run, *options, root=root)
     result = json.loads(file.read_text())[0]
     groups = {g: result.get(f"reward_{g}", result["reward"]) for g in task.team}
-    sizes = {g: len(names) for g, names in _names(config).items() if g in groups}
+    sizes = {g: len(names[g]) for g in task.team}
     own = STEPS * float(np.average(list(groups.values()), weights=list(sizes.values())))
     team = own if task.common else own * sum(sizes.values())
     return Score(seed, log[-1]["cpu_seconds"], log[-1]["step"], team, own, result[task.metric])
 
 
-def _names(config: Path) -> dict[str, tuple[str, ...]]:
-    world = parse_world(json.loads(config.read_text())["world"], "world").world
-    return {g: group.names for g, group in world.groups.items()}
+def _names(task: Task) -> dict[str, tuple[str, ...]]:
+    """The agents of each group."""
+    groups = parse_world(_world(task), "world").world.groups
+    return {g: group.names for g, group in groups.items()}
 
 
 def record(options: argparse.Namespace) -> dict[str, Any]:

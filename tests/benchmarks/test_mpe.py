@@ -1,0 +1,80 @@
+"""The table of learners on MPE's worlds: its runs, how returns are counted, the page."""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import mpe
+
+PLAYED = {
+    "tag": {"reward": -1.0, "reward_adversaries": 0.4, "reward_good": -5.0, "touches": 0.04},
+    "spread": {"reward": -4.0, "coverage": 0.6},
+}
+
+
+@pytest.fixture
+def asked(data, monkeypatch):
+    """The trainings and evaluations that were asked for; none takes place."""
+    asked = []
+
+    def trained(name, config, seed, root):
+        asked.append((name, json.loads(config.read_text())))
+        return [{"cpu_seconds": 60.0, "step": 1000}]
+
+    def marl(verb, name, *options, root):
+        asked.append((verb, name, options))
+        world = name.split("-")[1]
+        Path(options[options.index("--json") + 1]).write_text(json.dumps([PLAYED[world]]))
+
+    monkeypatch.setattr(mpe, "trained", trained)
+    monkeypatch.setattr(mpe, "marl", marl)
+    monkeypatch.setattr(mpe, "commit_of", lambda path: "0" * 40)
+    return asked
+
+
+def recorded(worlds, rows=("maddpg", "ddpg"), seeds=2):
+    return mpe.record(Namespace(rows=list(rows), worlds=list(worlds), seeds=seeds, jobs=1))
+
+
+def test_one_side_learns_against_a_rival_trained_before(asked):
+    data = recorded(["tag"])
+    assert asked[0][0] == "rivals-tag"
+    assert "agents" not in asked[0][1]
+    name, config = asked[1]
+    assert name.startswith("maddpg-tag-")
+    assert config["agents"] == {"good": {"frozen": "rivals-tag"}}
+    assert (config["agent"]["name"], config["world"]["actions"]) == ("maddpg", "discrete")
+    score = data["worlds"]["tag"]["ddpg"][0]
+    assert score["own_return"] == pytest.approx(25 * 0.4)  # of those who learn
+    assert score["team_return"] == pytest.approx(3 * 25 * 0.4)
+    assert min(data["seeds"]) >= 1000
+
+
+def test_a_common_reward_is_not_summed_again(asked):
+    data = recorded(["spread"])
+    score = data["worlds"]["spread"]["maddpg"][0]
+    assert score["team_return"] == score["own_return"] == pytest.approx(25 * -4.0)
+    assert any("world.reward=original" in x[2] for x in asked if x[0] == "evaluate")
+
+
+def test_what_was_played_is_not_played_again(asked):
+    first = recorded(["spread"])
+    count = sum(x[0] == "evaluate" for x in asked)
+    assert recorded(["spread"]) == first
+    assert sum(x[0] == "evaluate" for x in asked) == count
+
+
+def test_the_best_row_stands_first():
+    scores = {
+        row: [{"seed": s, "cpu_seconds": 60.0, "steps": 10, "team_return": value + s,
+               "own_return": value, "metric": 0.5} for s in range(3)]
+        for row, value in (("iql", -140.0), ("qmix", -130.0))
+    }  # fmt: skip
+    lines = mpe.table("spread", scores).splitlines()
+    assert lines[2].startswith("| `qmix` | -129.0 [-130.0, -129.0, -128.0] | -130.0 |")
+    assert lines[2].endswith("| -126.62 |")
+    assert lines[3].startswith("| `iql` |")
