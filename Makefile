@@ -66,10 +66,11 @@ bench-tennis: .venv/with-tests
 	$(BIN)/python benchmarks/tennis.py learning --plot docs/tennis.png
 	$(BIN)/python benchmarks/tennis.py cures
 
-# The libraries we compare with, in an environment of their own.
+# The libraries we compare with, in an environment of their own; marl too, in whose worlds they learn.
 bench-peers: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt \
+		--editable '.[pettingzoo]'
 
 .venv/with-marl: $(FILES)
 	$(PYTHON) -m venv .venv
