@@ -1,4 +1,4 @@
-"""VMAS's simple_spread as a scenario of marl, for benchmarks/learning.py: "benchmarks.vmas_spread:VmasSpread".
+"""VMAS's simple_spread as a scenario of marl, for benchmarks/learning.py.
 
 It differs from marl's `spread` in three respects: an action of 1 is a force of 1 instead of 5; all
 agents share the reward, the sum over the agents; agents see their position first, and no silence.

@@ -47,7 +47,12 @@ ROWS = ("ippo", "mappo", "qmix", "vdn", "iql", "isac", "masac")
 PACKAGES = ("benchmarl", "torchrl", "vmas", "pettingzoo", "torch")
 EPISODES = 200  # in each evaluation
 STARTS = 1_000_000  # the seed of their starts
-SPREAD = {"num_agents": 3, "agent_density": 3, "observation": "everything", "reward": "mpe2"}
+SPREAD: dict[str, Any] = {
+    "num_agents": 3,
+    "agent_density": 3,
+    "observation": "everything",
+    "reward": "mpe2",
+}
 SPREAD_STEPS = 25
 
 

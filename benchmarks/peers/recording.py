@@ -10,6 +10,7 @@ steps as their first axis, `actions` [T, E, N, 2], `observation` [T, E, N, 14], 
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,9 @@ for t in range(STEPS):
     action = random if t < STEPS // 2 else inwards
     observation, reward, *_ = env.step([action[:, i] for i in range(3)])
     steps.append((action, torch.stack(observation, 1), torch.stack(reward, 1)))
-for name, values in zip(("actions", "observation", "reward"), zip(*steps, strict=True), strict=True):
+for name, values in zip(
+    ("actions", "observation", "reward"), zip(*steps, strict=True), strict=True
+):
     record[name] = torch.stack(values)
-np.savez_compressed(sys.argv[1], **{name: values.numpy() for name, values in record.items()})
+arrays: dict[str, Any] = {name: values.numpy() for name, values in record.items()}
+np.savez_compressed(sys.argv[1], **arrays)

@@ -161,7 +161,7 @@ class PqnVdn:
         return ((q.sum(-1) - rows["target"]) ** 2).mean()
 
 
-LEARNERS = {"ippo": Ippo(), "pqn_vdn": PqnVdn()}
+LEARNERS: dict[str, Any] = {"ippo": Ippo(), "pqn_vdn": PqnVdn()}
 
 
 def _of(values: Any, chosen: Any) -> Any:
@@ -217,7 +217,9 @@ def jaxmarl(
 
     def epoch(rows: Any, carry: Any, key: Any) -> Any:
         order = jax.random.permutation(key, len(rows["target"])).reshape(minibatches, -1)
-        return jax.lax.scan(lambda c, own: learn(c, jax.tree.map(lambda x: x[own], rows)), carry, order)
+        return jax.lax.scan(
+            lambda c, own: learn(c, jax.tree.map(lambda x: x[own], rows)), carry, order
+        )
 
     def iteration(_: Any, carry: Any) -> Any:
         (weights, moments), playing = carry
