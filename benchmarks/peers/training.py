@@ -34,7 +34,7 @@ def perceptron(key: Any, sizes: list[int], norm: bool) -> list[dict[str, Any]]:
     import jax
     import jax.numpy as jnp
 
-    layers = []
+    layers: list[dict[str, Any]] = []
     for own, one, other in zip(jax.random.split(key, len(sizes)), sizes, sizes[1:], strict=False):
         weights = jax.random.normal(own, (one, other)) / one**0.5
         layer = {"weights": weights, "bias": jnp.zeros(other)}
@@ -83,7 +83,10 @@ class Ippo:
 
         one, other = jax.random.split(key)
         hidden = [inputs, width, width]
-        actor, critic = perceptron(one, [*hidden, MOVES], False), perceptron(other, [*hidden, 1], 0)
+        actor, critic = (
+            perceptron(one, [*hidden, MOVES], False),
+            perceptron(other, [*hidden, 1], False),
+        )
         return {"actor": actor, "critic": critic}
 
     def act(self, weights: Any, key: Any, seen: Any) -> tuple[Any, dict[str, Any]]:
