@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-all test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-fresh bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
+.PHONY: demo test test-all test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-fresh bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -71,6 +71,10 @@ bench-peers: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt \
 		--editable '.[pettingzoo]'
+
+# Two days and more on two cores, in pieces; --rows and --frames make it shorter.
+bench-learning: .venv/with-tests
+	$(BIN)/python benchmarks/learning.py
 
 .venv/with-marl: $(FILES)
 	$(PYTHON) -m venv .venv

@@ -14,6 +14,7 @@ from typing import Any
 from simulator import Peer
 from training import train
 
+from marl.errors import UserError
 from marl.runs.files import write_json
 from marl.studies.tables import as_markdown
 
@@ -37,13 +38,10 @@ def run(folder: Path, python: str) -> list[str]:
         config, file = CONFIGS / f"{name}.json", folder / f"jaxmarl_{name}.json"
         if file.exists():
             continue
-        if not config.exists():
-            failed.append(f"the loop {name} is left out: there is no {config}")
-            continue
         try:
             peer = Peer("jaxmarl", python, "training.py")
             write_json(file, {"loop": loop, **measured(name, config, peer)})
-        except (ImportError, OSError, RuntimeError, SystemExit) as error:
+        except (UserError, ImportError, OSError, RuntimeError, SystemExit) as error:
             failed.append(f"the loop {name} is left out: {error}")
     return failed
 

@@ -191,6 +191,8 @@ def test_gains_need_somebody_who_learned():
 
 
 def test_loops_are_measured_in_turns(tmp_path, monkeypatch):
+    """And one that fails, here ours, does not stop the others."""
+
     class Peer:
         versions = "jaxmarl 1"
 
@@ -198,13 +200,29 @@ def test_loops_are_measured_in_turns(tmp_path, monkeypatch):
             pass
 
         def seconds_per_step(self, seconds, learner, **loop):
-            assert {"learner": learner, **loop}.keys() == {"learner", *loops.LOOPS["ippo"]}
+            assert loop == loops.LOOPS[learner]
             return 1.0
 
+    def train(config, settings, steps):
+        if config.stem == "pqn_vdn":
+            raise UserError("no agent is called 'vdn'")
+        return 3 * 2048.0
+
     monkeypatch.setattr(loops, "Peer", Peer)
-    monkeypatch.setattr(loops, "CONFIGS", tmp_path)
-    monkeypatch.setattr(loops, "train", lambda config, settings, steps: 3 * 2048.0)
-    (tmp_path / "ippo.json").write_text("{}")
-    (sentence,) = loops.run(tmp_path, "python")
-    assert "the loop pqn_vdn is left out: there is no" in sentence
+    monkeypatch.setattr(loops, "train", train)
+    sentence = "the loop pqn_vdn is left out: no agent is called 'vdn'"
+    assert loops.run(tmp_path, "python") == [sentence]
     assert "| 6,144 | 2,048 | 3.00 | met |" in loops.page(tmp_path)
+
+
+@pytest.mark.parametrize("name", loops.LOOPS)
+def test_our_loops_have_the_numbers_of_the_peers(name):
+    loop, config = loops.LOOPS[name], json.loads((loops.CONFIGS / f"{name}.json").read_text())
+    agent, training = config["agent"], config["training"]
+    assert agent["hidden"] == [loop["width"]] * 2
+    assert {key: agent[key] for key in ("epochs", "minibatches")}.items() <= loop.items()
+    assert training["num_worlds"] == loop["worlds"]
+    assert training["update_every"] == loop["worlds"] * loop["rollout"]
+    assert training["learning_starts"] == 0
+    world = learning.settings("spread", "iql", "maddpg", 12_000, 6000)["world"]
+    assert config["world"] == world
