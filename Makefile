@@ -72,7 +72,7 @@ bench-peers: benchmarks/peers/requirements.txt
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt \
 		--editable '.[pettingzoo]'
 
-# Two days and more on two cores, in pieces; --rows and --frames make it shorter.
+# Half a day on two idle cores, in pieces; most of it is BenchMARL. --peer-seeds 2 halves it.
 bench-learning: .venv/with-tests
 	$(BIN)/python benchmarks/learning.py
 
