@@ -101,7 +101,7 @@ def table(records: Sequence[dict[str, Any]], ours: str, peer: str) -> str:
                 frames = next(iter(runs.values()))[-1][0]
                 said.append(f"{name}, {frames:,} frames, seeds {', '.join(runs)}")
         if commit := record.get(ours, {}).get("of", {}).get("commit"):
-            said.append(f"commit {commit[:10]}")
+            said.append(f"commit {commit[:12]}")
         lines.append(f"- `{record['row']}`: {'; '.join(said)}.")
     return "\n".join(lines)
 
