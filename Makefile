@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-all test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-fresh bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
+.PHONY: demo test test-all test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-fresh bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -66,10 +66,15 @@ bench-tennis: .venv/with-tests
 	$(BIN)/python benchmarks/tennis.py learning --plot docs/tennis.png
 	$(BIN)/python benchmarks/tennis.py cures
 
-# The libraries we compare with, in an environment of their own.
+# The libraries we compare with, in an environment of their own; marl too, in whose worlds they learn.
 bench-peers: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt \
+		--editable '.[pettingzoo]'
+
+# Half a day on two idle cores, in pieces; most of it is BenchMARL. --peer-seeds 2 halves it.
+bench-learning: .venv/with-tests
+	$(BIN)/python benchmarks/learning.py
 
 .venv/with-marl: $(FILES)
 	$(PYTHON) -m venv .venv
