@@ -92,6 +92,10 @@ def read_header(path: Path) -> Header:
         return Header(config, step, bool(header.get("evaluation_due", False)))
 
 
+PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+"""The first bytes of a pickle, by its protocol."""
+
+
 @contextmanager
 def _opened(path: Path, kind: str) -> Iterator[tuple[StoredConfig, int, dict[str, Any], Any]]:
     """Config, step and header of a file of ours, checked, and the open file."""
@@ -99,7 +103,8 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[StoredConfig, int, dict[str
         with open(path, "rb") as file:
             start = file.read(9)
         # A safetensors file may begin with the same bytes: its header's length, then the header.
-        if (start[:1] == b"\x80" and start[8:] != b"{") or start[:2] == b"PK":
+        pickled = start[:2] in PICKLES and start[8:] != b"{"
+        if pickled or start[:2] == b"PK":
             raise UserError(
                 f"{path} is a pickle or a PyTorch file; only .safetensors files written by marl "
                 "are loaded, as a pickle could run any code"
