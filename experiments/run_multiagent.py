@@ -124,6 +124,9 @@ TYPES = {  # what a type means on top of another config; alone it is the config 
     "GLOBAL": ["agent.name=global"],
     "MADDPG": ["agent.name=maddpg"],
     "SADDPG": ["agent.name=saddpg"],
+    "IQL": ["agent.name=iql"],
+    "VDN": ["agent.name=vdn"],
+    "QMIX": ["agent.name=qmix"],
     "MADDPG_PSNE": ["agent.name=maddpg", "exploration.kind=psne"],
 }
 
