@@ -189,7 +189,12 @@ def test_the_stack_learns_what_separate_learners_do():
     for seed in range(6):
         batch = batch_of(agent, seed=seed)["team"]
         batch = replace(
-            batch, **{k: x.double() for k, x in vars(batch).items() if torch.is_tensor(x)}
+            batch,
+            **{
+                k: x.double()
+                for k, x in vars(batch).items()
+                if torch.is_tensor(x) and k != "action"
+            },
         )
         agent.update({"team": batch})
         for k, (network, target) in enumerate(plain):
