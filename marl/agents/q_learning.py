@@ -273,7 +273,7 @@ class _Team(Learner):
         self.learners, self.config = learners, config
         own = [groups[g] for g in learners]
         self.networks = nn.ModuleList(learner.network for learner in learners.values())
-        targets = [learner.target for learner in learners.values()]
+        targets: list[nn.Module] = [learner.target for learner in learners.values()]
         self.mixer: nn.Module | None = None
         self.stored: tuple[str, ...] = ()
         if kind := FAMILY[config.name]:

@@ -4,8 +4,8 @@ Shapes: K stacked networks, N agents of a group, T steps in a row (1: single ste
 choices.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -86,11 +86,14 @@ class Steps(NamedTuple):
 
     def flat(self) -> "Steps":
         """The T B steps as rows of their own."""
-        return self._make(x if x is None else x.flatten(1, 2)[:, None] for x in self)
+        return self._each(lambda x: x.flatten(1, 2)[:, None])
 
     def rows(self, index: Tensor) -> "Steps":
         """These of the B rows."""
-        return self._make(x if x is None else x[:, :, index] for x in self)
+        return self._each(lambda x: x[:, :, index])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Steps":
+        return self._replace(**{k: change(x) for k, x in self._asdict().items() if x is not None})
 
 
 def in_order(x: Tensor, batch: Batch) -> Tensor:
@@ -143,13 +146,16 @@ class QLearner(Learner):
         self.config = config
         self.stack = len(group) if config.networks == "each" else 1
         self.network = self.actor = QNetwork(self.stack, group, len(self.choices), config)
-        self.target: QNetwork = frozen(self.network) if config.replay else self.network
-        self.greedy: QNetwork = frozen(self.network) if config.average else self.network
+        self.target = self._copy() if config.replay else self.network
+        self.greedy = self._copy() if config.average else self.network
         more = {"target": config.replay, "greedy": config.average > 0}
         self.stored = ("network", *[name for name, is_copy in more.items() if is_copy])
         self.published = nn.ModuleDict({"network": self.greedy})
         if config.normalise:
             self.normalise(group)
+
+    def _copy(self) -> QNetwork:
+        return cast(QNetwork, frozen(self.network))
 
     def act(
         self, seen: Tensor, hidden: Tensor | None, explore: bool
