@@ -116,12 +116,10 @@ class QConfig(BaseModel):
                 "window is of batches from replay, which is false; all steps of a rollout, "
                 "training.update_every / training.num_worlds, are in a row"
             )
-        if self.replay and self.window == 1:
-            for name in ("memory", "td_lambda"):
-                if value := getattr(self, name):
-                    raise ValueError(
-                        f"{name} is {value}, but window is 1; it learns from several steps in a row"
-                    )
+        if self.memory and self.replay and self.window == 1:
+            raise ValueError(
+                f"memory is {self.memory}, but window is 1; it learns from several steps in a row"
+            )
         return self
 
 

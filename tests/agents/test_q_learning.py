@@ -468,7 +468,6 @@ def test_every_team_has_its_own_mixer():
     ("settings", "sentence"),
     [
         ({"memory": 8}, "memory is 8, but window is 1"),
-        ({"td_lambda": 0.5}, "td_lambda is 0.5, but window is 1"),
         ({"memory": 8, "window": 4, "network": "set"}, "memory is not 0, but a network 'set'"),
         ({"window": 4, "replay": False}, "window is of batches from replay"),
         ({"window": 11}, "agent.window is 11, but episodes have world.episode_length, 10 steps"),
