@@ -124,6 +124,9 @@ TYPES = {  # what a type means on top of another config; alone it is the config 
     "GLOBAL": ["agent.name=global"],
     "MADDPG": ["agent.name=maddpg"],
     "SADDPG": ["agent.name=saddpg"],
+    "IQL": ["agent.name=iql", "world.actions=discrete", "exploration.kind=epsilon"],
+    "VDN": ["agent.name=vdn", "world.actions=discrete", "exploration.kind=epsilon"],
+    "QMIX": ["agent.name=qmix", "world.actions=discrete", "exploration.kind=epsilon"],
     "MADDPG_PSNE": ["agent.name=maddpg", "exploration.kind=psne"],
 }
 

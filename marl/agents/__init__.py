@@ -9,6 +9,8 @@ from marl.agents.auction import AuctionAgent, AuctionConfig
 from marl.agents.core.base import Agent, Needs, Policy, View
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.agents.messages import MessagesAgent, MessagesConfig
+from marl.agents.q_learning import FAMILY as Q_LEARNERS
+from marl.agents.q_learning import QConfig, QLearning
 from marl.plugins import imported, loaded, offered
 
 
@@ -21,6 +23,7 @@ class AgentKind(NamedTuple):
 
 REGISTRY: dict[str, AgentKind] = {
     **{name: AgentKind(DDPG, DDPGConfig) for name in FAMILY},
+    **{name: AgentKind(QLearning, QConfig) for name in Q_LEARNERS},
     "atoc_comm": AgentKind(ATOC, ATOCConfig),
     "auction": AgentKind(AuctionAgent, AuctionConfig),
     "messages": AgentKind(MessagesAgent, MessagesConfig),

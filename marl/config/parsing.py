@@ -123,6 +123,8 @@ def parse_config(data: dict[str, Any]) -> Config:
             _check_sizes(key, numbers, world)
     if training.vary:
         _check_kinds(training, world)
+    for settings in (agent, *agents.values()):
+        _check_window(settings, world)
     most = training.replay_size * max(world.agent_count, *training.num_agents, 1)
     if training.batch_size > most:
         raise UserError(
@@ -280,6 +282,15 @@ def _check_sizes(key: str, numbers: tuple[int, ...], world: WorldConfig) -> None
     for number in numbers:
         if number < 1:
             raise UserError(f"training.{key} holds {number}, but each should be at least 1")
+
+
+def _check_window(agent: BaseModel, world: WorldConfig) -> None:
+    """Raise UserError if an agent learns from windows that no episode fills."""
+    window, length = getattr(agent, "window", 1), getattr(world, "episode_length", None)
+    if isinstance(window, int) and isinstance(length, int) and window > length:
+        raise UserError(
+            f"agent.window is {window}, but episodes have world.episode_length, {length} steps"
+        )
 
 
 def _check_kinds(training: TrainingConfig, world: WorldConfig) -> None:

@@ -1,4 +1,5 @@
-"""Exploration by Gaussian or Ornstein-Uhlenbeck noise on actions, with a schedule for its scale."""
+"""Exploration, with a schedule for its scale: Gaussian or Ornstein-Uhlenbeck noise on actions, or
+random choices."""
 
 from typing import Literal, Self
 
@@ -10,14 +11,15 @@ from torch import Tensor
 
 class ExplorationConfig(BaseModel):
     """Settings of the noise in training. `sigma` is the standard deviation of gaussian noise, the
-    diffusion of ou, and for psne the target distance between disturbed and greedy actions."""
+    diffusion of ou, for psne the target distance between disturbed and greedy actions, and for
+    epsilon the chance of a random choice."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["gaussian", "ou", "psne", "epsilon", "none"] | None = Field(
         None,
         description="kind of noise; epsilon: random choices, with the chance sigma; null: the "
-        "agent's own, which is gaussian in the DDPG family",
+        "agent's own, which is gaussian in the DDPG family and epsilon for Q-learners",
     )
     scale: float = Field(1.0, ge=0, description="factor on the noise at the start of training")
     final_scale: float = Field(1.0, ge=0, description="factor on the noise after annealing")
@@ -43,11 +45,18 @@ class Exploration:
     def __init__(
         self, config: ExplorationConfig, generator: torch.Generator, kind: str = "gaussian"
     ) -> None:
-        """`kind`: the one of agents with this noise, if the config leaves it to them."""
+        """`kind`: the one of agents with this noise, if the config leaves it to them. Raises
+        ValueError if a chance would be above 1."""
         self.config = config
         self.kind = config.kind or kind
         self.scale = config.scale
         self.generator = generator
+        largest = config.sigma * max(config.scale, config.final_scale)
+        if self.kind == "epsilon" and largest > 1.0:
+            raise ValueError(
+                f"exploration.sigma times exploration.scale is {largest:g}, but it is a chance "
+                "where kind is 'epsilon', of at most 1"
+            )
         self._state: dict[str, Tensor] = {}  # ou: the state of the process, [E, N, A] of each group
 
     def anneal(self, progress: float) -> None:
@@ -69,6 +78,18 @@ class Exploration:
             state = self._state.get(group, torch.zeros_like(noise))
             noise = self._state[group] = (1 - self.config.theta) * state + noise
         return (action + self.scale * noise).clamp(-1.0, 1.0)
+
+    def choose(self, best: Tensor, count: int, legal: Tensor | None = None) -> Tensor:
+        """epsilon: the best of `count` choices, i64[...], each replaced with the chance sigma times
+        scale by one drawn uniformly from those that are `legal`, bool[..., count]; None: all."""
+        chance = self.config.sigma * self.scale
+        if self.kind != "epsilon" or chance == 0:
+            return best
+        draws = torch.rand((*best.shape, count + 1), generator=self.generator)
+        order = draws[..., 1:]
+        if legal is not None:
+            order = order.masked_fill(~legal, -1.0)
+        return torch.where(draws[..., 0] < chance, order.argmax(-1), best)
 
     def chooser(self, explore: bool) -> torch.Generator | None:
         """The generator that draws discrete actions; None: the best action is taken."""

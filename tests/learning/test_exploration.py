@@ -298,3 +298,39 @@ def test_stored_parameter_noise_goes_on_bit_for_bit(begun):
     fresh = parameter_noise(actor_of())
     fresh.load_state_dict(stored)
     assert all(torch.equal(fresh.state_dict()[name], tensor) for name, tensor in stored.items())
+
+
+def test_epsilon_replaces_choices_with_its_chance_by_any_that_is_legal():
+    exploration = noise(kind="epsilon", sigma=0.6, scale=0.5)
+    best = torch.full((200, 100), 2)
+    chosen = exploration.choose(best, 4)
+    assert (chosen != best).float().mean() == pytest.approx(0.3 * 3 / 4, abs=0.01)
+    for other in (0, 1, 3):
+        assert (chosen == other).float().mean() == pytest.approx(0.3 / 4, abs=0.01)
+    legal = torch.tensor([False, True, True, False]).expand(200, 100, 4)
+    chosen = exploration.choose(best, 4, legal)
+    assert (chosen == 1).float().mean() == pytest.approx(0.3 / 2, abs=0.01)
+    assert ((chosen == 1) | (chosen == 2)).all()
+
+
+@pytest.mark.parametrize("settings", [{"kind": "none"}, {"kind": "epsilon", "scale": 0.0}])
+def test_without_a_chance_the_best_choice_stays(settings):
+    best = torch.arange(5)
+    assert torch.equal(noise(**settings).choose(best, 5), best)
+
+
+def test_the_chance_follows_the_schedule():
+    exploration = noise(kind="epsilon", sigma=1.0, final_scale=0.0, anneal=0.5)
+    best = torch.full((10_000,), 0)
+    for progress, expected in [(0.0, 0.5), (0.25, 0.25), (0.5, 0.0)]:
+        exploration.anneal(progress)
+        assert exploration.choose(best, 2).float().mean() == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("settings", [{"sigma": 1.5}, {"final_scale": 10.0}])
+def test_a_chance_is_at_most_one(settings):
+    with pytest.raises(
+        ValueError, match=r"exploration\.sigma times exploration\.scale .* at most 1"
+    ):
+        noise(**{"kind": "epsilon"} | settings)
+    noise(**{"kind": "gaussian"} | settings)

@@ -1,0 +1,196 @@
+"""What Q-learners are made of: networks of values, batches in one shape, the values of a group.
+
+Shapes: K stacked networks, N agents of a group, T steps in a row (1: single steps), B rows, C joint
+choices.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from marl.agents.core.learner import Learner, frozen, piecewise
+from marl.learning.record import Batch
+from marl.nn import NETWORKS
+from marl.nn.heads import FORBIDDEN, JointChoices
+from marl.nn.layers import Hidden, StackedLinear
+from marl.nn.recurrent import StackedGRU
+from marl.worlds.spaces import Group
+
+
+class QNetwork(nn.Module):
+    """K networks from observations to the values of all choices; with `memory`, a recurrent unit of
+    that size stands before the last layer."""
+
+    def __init__(self, stack: int, group: Group, choices: int, config: Any) -> None:
+        super().__init__()
+        (inputs,), parts = group.observation_space.shape, group.observation_parts
+        if config.memory:
+            self.layers: nn.Module = Hidden(stack, inputs, config.hidden, config.layer_norm)
+            self.recurrent = StackedGRU(stack, config.hidden[-1], config.memory)
+            self.output = StackedLinear(stack, config.memory, choices).small()
+        else:
+            shape = (config.hidden, config.width, config.layer_norm)
+            self.layers = NETWORKS[config.network](stack, parts, inputs, 0, choices, *shape)
+
+    def forward(self, x: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """One step: observations [K, B, O] and hidden states [K, B, H] (None without memory) ->
+        values [K, B, C] and the next hidden states."""
+        if hidden is None:
+            return self.layers(x), None
+        hidden = self.recurrent(self.layers(x), hidden)
+        return self.output(hidden), hidden
+
+    def sequence(
+        self, x: Tensor, hidden: Tensor | None, keeps: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """T steps: observations [K, T, B, O] and the hidden states before them, [K, B, H] -> values
+        [K, T, B, C] and the hidden states after each step. `keeps`: see `StackedGRU`."""
+        y = self.layers(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
+        if hidden is None:
+            return y, None
+        states = self.recurrent.sequence(y, hidden, keeps)
+        return self.output(states.flatten(1, 2)).unflatten(1, x.shape[1:3]), states
+
+
+def best(values: Tensor, legal: Tensor | None) -> Tensor:
+    """i64[...]: the choice with the largest value, [..., C], of those that are `legal`."""
+    return (values if legal is None else values.masked_fill(~legal, FORBIDDEN)).argmax(-1)
+
+
+class Steps(NamedTuple):
+    """The batch of a group. The rows are B steps (T = 1), B windows or B worlds of a rollout."""
+
+    observation: Tensor  # [N, T, B, O]
+    next_observation: Tensor  # [N, T, B, O]
+    choice: Tensor  # i64[N, T, B]
+    reward: Tensor  # [N, T, B]
+    terminated: Tensor  # [N, T, B]
+    present: Tensor  # [N, T, B]: 0.0 for agents that had left
+    inside: Tensor  # [1, T, B]: 0.0 for padding after the end of a window's episode
+    continues: Tensor  # [1, T, B]: 1.0 if the next row is the next step
+    next_legal: Tensor | None = None  # bool[N, T, B, C]
+    hidden: Tensor | None = None  # [N, 1, B, H]: the hidden states before the first step
+
+    @property
+    def stays(self) -> Tensor:
+        """[N, T, B]: 1.0 for agents that are still there after the step."""
+        return self.present * (1.0 - self.terminated)
+
+    @property
+    def keeps(self) -> Tensor:
+        """[1, T, B]: 0.0 at the first step of an episode, except in the first row, whose hidden
+        states are known."""
+        return torch.cat([torch.ones_like(self.continues[:, :1]), self.continues[:, :-1]], 1)
+
+    def flat(self) -> "Steps":
+        """The T B steps as rows of their own."""
+        return self._each(lambda x: x.flatten(1, 2)[:, None])
+
+    def rows(self, index: Tensor) -> "Steps":
+        """These of the B rows."""
+        return self._each(lambda x: x[:, :, index])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Steps":
+        return self._replace(**{k: change(x) for k, x in self._asdict().items() if x is not None})
+
+
+def in_order(x: Tensor, batch: Batch) -> Tensor:
+    """A column of a batch, in any of its shapes -> [N, T, B, ...]."""
+    if batch.continues is not None:  # a rollout, [T, E, N, ...]
+        return x.movedim(2, 0)
+    if batch.inside is not None:  # windows, [B, T, N, ...]
+        return x.transpose(0, 2)
+    return x.transpose(0, 1)[:, None]  # steps, [B, N, ...]
+
+
+def inside_and_continues(batch: Batch) -> tuple[Tensor, Tensor]:
+    """`Steps.inside` and `Steps.continues` of a batch."""
+    if batch.continues is not None:
+        return torch.ones_like(batch.continues)[None], batch.continues[None]
+    if batch.inside is not None:
+        inside = batch.inside.T[None]
+        return inside, torch.cat([inside[:, 1:], torch.zeros_like(inside[:, :1])], 1)
+    ones = torch.ones(1, 1, len(batch.reward), dtype=batch.reward.dtype)
+    return ones, torch.zeros_like(ones)
+
+
+def together(x: Tensor, stack: int) -> Tensor:
+    """[N, T, B, size] -> [K, T, rows, size], as stacked networks take it."""
+    return x.unflatten(0, (stack, -1)).transpose(1, 2).flatten(2, 3)
+
+
+def apart(x: Tensor, agents: int) -> Tensor:
+    """[K, T, rows, size] -> [N, T, B, size]: undoes `together`."""
+    stack = len(x)
+    return x.unflatten(2, (agents // stack, -1)).transpose(1, 2).flatten(0, 1)
+
+
+class QLearner(Learner):
+    """The networks of one group; its team has the optimiser."""
+
+    optimisers = ()
+
+    def __init__(self, g: str, groups: Mapping[str, Group], config: Any) -> None:
+        group = groups[g]
+        try:
+            self.choices = JointChoices(group)
+        except ValueError as error:
+            raise ValueError(f"{config.name!r} cannot play the group {g!r}: {error}") from error
+        if config.network == "set" and config.normalise:
+            raise ValueError(
+                "agent.normalise is on, but a 'set' network compares positions, which scaling "
+                "them one by one would distort; use 'mlp'"
+            )
+        self.config = config
+        self.stack = len(group) if config.networks == "each" else 1
+        self.network = self.actor = QNetwork(self.stack, group, len(self.choices), config)
+        self.target = self._copy() if config.replay else self.network
+        self.greedy = self._copy() if config.average else self.network
+        more = {"target": config.replay, "greedy": config.average > 0}
+        self.stored = ("network", *[name for name, is_copy in more.items() if is_copy])
+        self.published = nn.ModuleDict({"network": self.greedy})
+        if config.normalise:
+            self.normalise(group)
+
+    def _copy(self) -> QNetwork:
+        return cast(QNetwork, frozen(self.network))
+
+    def act(
+        self, seen: Tensor, hidden: Tensor | None, explore: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Values [N, E, C] for observations [N, E, O], and the hidden states after them."""
+        network, shape = self.network if explore else self.greedy, seen.shape[:2]
+        if hidden is None:
+            values = piecewise(lambda rows: network(rows, None)[0], self.stacked(seen))
+            return values.view(*shape, -1), None
+        values, after = network(self.stacked(seen), self.stacked(hidden))
+        return values.view(*shape, -1), after.view(*shape, -1)
+
+    def values(self, network: QNetwork, steps: Steps) -> Tensor:
+        """The values of all choices in all steps, [N, T, B, C]."""
+        return apart(self._sequence(network, steps)[0], len(steps.choice))
+
+    def _sequence(self, network: QNetwork, steps: Steps) -> tuple[Tensor, Tensor | None]:
+        hidden, keeps = steps.hidden, steps.keeps
+        if hidden is not None:
+            hidden = together(hidden, self.stack)[:, 0]
+            keeps = together(keeps.expand_as(steps.reward)[..., None], self.stack)
+        return network.sequence(together(steps.observation, self.stack), hidden, keeps)
+
+    def next_values(self, network: QNetwork, steps: Steps) -> Tensor:
+        """The values of all choices after every step, [N, T, B, C]. A memory has then seen the
+        episode so far through the same network."""
+        states = None if steps.hidden is None else self._sequence(network, steps)[1]
+        hidden = None if states is None else states.flatten(1, 2)
+        x = together(steps.next_observation, self.stack)
+        values = network(x.flatten(1, 2), hidden)[0].unflatten(1, x.shape[1:3])
+        return apart(values, len(steps.choice))
+
+    def next_value(self, steps: Steps) -> Tensor:
+        """The target network's value of the best choice after every step, [N, T, B]."""
+        judged = self.next_values(self.target, steps)
+        double = self.config.double and self.target is not self.network
+        chosen = self.next_values(self.network, steps) if double else judged
+        return judged.gather(-1, best(chosen, steps.next_legal)[..., None])[..., 0]

@@ -1,0 +1,30 @@
+"""Returns of several steps."""
+
+import torch
+from torch import Tensor
+
+
+def lambda_returns(
+    reward: Tensor,
+    discount: Tensor,
+    next_value: Tensor,
+    continues: Tensor,
+    share: float,
+) -> Tensor:
+    """The lambda return of every step of T steps in order, [..., T, B] (Sutton & Barto 2018,
+    section 12.1), computed backwards:
+
+        G_t = r_t + discount_t ((1 - share) v_t + share G_t+1)
+
+    `discount`: gamma, or 0.0 where the task ended. `next_value`: v_t, the value of the state after
+    the step. `continues`: 1.0 where the next row is the next step, 0.0 where it is not (time ran
+    out, or it is unknown); there v_t stands for all that follows. `share`: lambda; 0.0 is the
+    return of one step, 1.0 that of all steps.
+    """
+    returns = torch.empty_like(reward)
+    longer = next_value[..., -1, :]
+    for t in reversed(range(reward.shape[-2])):
+        value = next_value[..., t, :]
+        tail = value + share * continues[..., t, :] * (longer - value)
+        longer = returns[..., t, :] = reward[..., t, :] + discount[..., t, :] * tail
+    return returns
