@@ -9,6 +9,7 @@ from marl.agents.auction import AuctionAgent, AuctionConfig
 from marl.agents.core.base import Agent, Needs, Policy, View
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.agents.messages import MessagesAgent, MessagesConfig
+from marl.agents.sac import CRITICS, SAC, SACConfig
 from marl.plugins import imported, loaded, offered
 
 
@@ -24,6 +25,7 @@ REGISTRY: dict[str, AgentKind] = {
     "atoc_comm": AgentKind(ATOC, ATOCConfig),
     "auction": AgentKind(AuctionAgent, AuctionConfig),
     "messages": AgentKind(MessagesAgent, MessagesConfig),
+    **{name: AgentKind(SAC, SACConfig) for name in CRITICS},
 }
 
 
