@@ -97,7 +97,7 @@ class SoftChoices:
         all."""
         log = self._logits(output, legal).log_softmax(-1)
         # The logarithm of exponential noise is minus Gumbel noise.
-        noise = torch.empty(log.shape).exponential_(generator=generator).log()
+        noise = torch.empty_like(log).exponential_(generator=generator).log()
         action = self._joint.action((log.detach() - noise).argmax(-1))
         return Drawn(action, log.exp(), log)
 
@@ -113,7 +113,8 @@ class SoftChoices:
 
     def of_action(self, values: Tensor, action: Tensor) -> Tensor:
         """A critic's value of the action, [..., 1]."""
-        return values.gather(-1, self._joint.number(action[..., : self._size])[..., None])
+        number = self._joint.number(action[..., : self._size].float())
+        return values.gather(-1, number[..., None])
 
     def unit(self, legal: Tensor | None) -> Tensor | float:
         """The number by which a target of the entropy is multiplied: the largest entropy, the
