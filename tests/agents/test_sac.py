@@ -285,6 +285,7 @@ def test_the_temperature_of_choices_finds_a_stated_entropy(share):
     assert logged["entropy"] == pytest.approx(share * math.log(3), abs=0.03)
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize("target", [-1.5, 0.2])
 def test_the_temperature_of_numbers_finds_a_stated_entropy(target):
     """Two numbers, each with an entropy of `target` nats."""
@@ -484,6 +485,7 @@ def test_probe_the_action_matters():
     assert value(agent, 0.0, [-0.5]) == pytest.approx(-1.0, abs=0.25)
 
 
+@pytest.mark.learning
 def test_probe_the_action_follows_the_observation():
     agent, _ = learn(action_follows_observation(), 600)
     for observation in (-0.6, 0.0, 0.6):
@@ -502,6 +504,7 @@ def test_probe_a_reward_that_hangs_on_another_agents_action(name, share):
     assert loss == pytest.approx(share * variance, abs=0.2 * variance)
 
 
+@pytest.mark.learning
 @names
 def test_probe_everybody_has_an_answer_of_its_own(name):
     agent, _ = learn(answers_of_their_own(), name=name, networks="each", hidden=(16, 16))
@@ -509,6 +512,7 @@ def test_probe_everybody_has_an_answer_of_its_own(name):
     np.testing.assert_allclose(acts[0, :, 0], ANSWERS, atol=0.15)
 
 
+@pytest.mark.learning
 @names
 def test_probe_two_unlike_groups_follow_what_they_see(name):
     world = two_unlike_groups()
