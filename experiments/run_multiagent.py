@@ -127,6 +127,8 @@ TYPES = {  # what a type means on top of another config; alone it is the config 
     "IQL": ["agent.name=iql", "world.actions=discrete", "exploration.kind=epsilon"],
     "VDN": ["agent.name=vdn", "world.actions=discrete", "exploration.kind=epsilon"],
     "QMIX": ["agent.name=qmix", "world.actions=discrete", "exploration.kind=epsilon"],
+    "ISAC": ["agent.name=isac", "exploration.kind=null"],
+    "MASAC": ["agent.name=masac", "exploration.kind=null"],
     "MADDPG_PSNE": ["agent.name=maddpg", "exploration.kind=psne"],
 }
 

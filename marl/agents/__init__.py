@@ -11,6 +11,7 @@ from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.agents.messages import MessagesAgent, MessagesConfig
 from marl.agents.q_learning import FAMILY as Q_LEARNERS
 from marl.agents.q_learning import QConfig, QLearning
+from marl.agents.sac import CRITICS, SAC, SACConfig
 from marl.plugins import imported, loaded, offered
 
 
@@ -27,6 +28,7 @@ REGISTRY: dict[str, AgentKind] = {
     "atoc_comm": AgentKind(ATOC, ATOCConfig),
     "auction": AgentKind(AuctionAgent, AuctionConfig),
     "messages": AgentKind(MessagesAgent, MessagesConfig),
+    **{name: AgentKind(SAC, SACConfig) for name in CRITICS},
 }
 
 

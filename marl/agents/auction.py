@@ -33,7 +33,8 @@ from torch import Tensor
 from marl.agents.core.base import Needs, View
 from marl.agents.core.communication import HearingConfig, heard, known, sets, told
 from marl.agents.core.learner import below
-from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig, LearnerBatch, Variant
+from marl.agents.core.off_policy import LearnerBatch
+from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig, Variant
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch, Columns, columns_of
 from marl.worlds.base import Arrays, Neighbours

@@ -2,7 +2,7 @@
 
 Three choices make a member of the family (`FAMILY`): the actor's input, the critic's input, and one
 network for all agents or one for each. Networks of several agents are stacked, so no code loops
-over agents. `core.actor_critic` has the losses, `core.critic_inputs` the critics' inputs.
+over agents. `core.actor_critic` has the losses, `core.off_policy` the batches.
 
 Shapes: N agents of a group, B transitions, [N, B, size] throughout. N is 1 for transitions of
 single agents, and for one actor that controls all agents.
@@ -10,26 +10,32 @@ single agents, and for one actor that controls all agents.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
-from torch import Tensor, nn
+from pydantic import Field, NonNegativeInt
+from torch import Tensor
 
 from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig
-from marl.agents.core.critic_inputs import one_table, own, own_first
-from marl.agents.core.learner import LearningAgent, Logged, of_all, piecewise
+from marl.agents.core.critic_inputs import looks_of
+from marl.agents.core.learner import Logged, of_all
+from marl.agents.core.off_policy import (
+    CriticInputs,
+    LearnerBatch,
+    NetworkConfig,
+    OffPolicyAgent,
+    Sizes,
+    make_networks,
+)
 from marl.agents.core.seed_stack import SeedStack
 from marl.learning.augmentation import RandomViews
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch, Draw
-from marl.nn import NETWORKS
 from marl.nn.heads import ActionHead
 from marl.worlds.base import Arrays
-from marl.worlds.spaces import Group, Part
+from marl.worlds.spaces import Group
 from marl.worlds.views import JointView
 
 
@@ -51,19 +57,10 @@ FAMILY = {
 }
 
 
-class DDPGConfig(ActorCriticConfig):
+class DDPGConfig(ActorCriticConfig, NetworkConfig):
     """Settings of the DDPG family."""
 
     name: Literal["ddpg", "global", "atoc", "maddpg", "saddpg"] = "atoc"
-    network: Literal["mlp", "set"] = Field("mlp", description="kind of actor and critic network")
-    hidden: tuple[PositiveInt, ...] = Field(
-        (128, 64, 32, 32), min_length=1, description="mlp: units of each hidden layer"
-    )
-    width: int = Field(64, ge=1, description="set: units of each layer")
-    actor_pool: bool = Field(
-        True,
-        description="set: the actor also gets the maximum over all targets, which grows with them",
-    )
     random_views: dict[str, NonNegativeInt] = Field(
         {}, description="training shows a random number of items of these parts, at least this many"
     )
@@ -78,7 +75,7 @@ class DDPGConfig(ActorCriticConfig):
         return FAMILY[self.name]
 
 
-class DDPG(LearningAgent["_Learner"]):
+class DDPG(OffPolicyAgent["_Learner"]):
     """Deterministic policy gradient: a learner for each group, with views of the other groups."""
 
     settings_per_group = True
@@ -95,6 +92,7 @@ class DDPG(LearningAgent["_Learner"]):
         configs = {g: others.get(g, config) for g in groups}
         self._variants = {g: settings.variant for g, settings in configs.items()}
         variants = self._variants.values()
+        self.looks = {g: looks_of(v.critic, v.networks) for g, v in self._variants.items()}
         # A batch may mix agents only if no network depends on whose transition it gets.
         mixed = all(variant == FAMILY["atoc"] for variant in variants)
         self.draw: Draw = "agents" if mixed else "steps"
@@ -137,23 +135,14 @@ class DDPG(LearningAgent["_Learner"]):
                 actions[g] = self.to_world(g, action, exploring)
         return actions
 
+    def joined(self, g: str, rows: Tensor) -> Tensor:
+        return self._views[g].join(rows) if g in self._views else rows
+
     def seen(self, g: str, perceived: Arrays, explore: bool) -> Tensor:
-        """The inputs of a group's actors, [N, E, O]."""
-        rows = torch.as_tensor(perceived[g], dtype=torch.float32)
-        if g in self._views:
-            rows = self._views[g].join(rows)
-        rows = self.learners[g].normalised(rows.transpose(0, 1), learn=explore)
+        rows = super().seen(g, perceived, explore)
         if explore and g in self._random_views:
             return self._random_views[g].hide(rows, self.generator)
         return rows
-
-    def legal(self, g: str, observation: Tensor) -> Tensor | None:
-        """The choices that observations [E, N, O] allow, bool[N, E, A]; see `Group.legal`."""
-        legal = self.groups[g].legal(observation)
-        if legal is None:
-            return None
-        legal = self._views[g].join(legal) if g in self._views else legal
-        return legal.transpose(0, 1)
 
     def to_world(self, g: str, action: Tensor, explore: bool) -> np.ndarray:
         """The actors' actions [N, E, A] -> the world's, [E, N, A], with noise if they explore."""
@@ -186,45 +175,23 @@ class DDPG(LearningAgent["_Learner"]):
                 results |= self.logged(g, of_all(result), learner.stacked(steps[g].seen))
         return results
 
-    def prepare(self, g: str, batch: Batch) -> "LearnerBatch":
-        """A batch [B, N, ...] -> [N, B, ...], with `augment`, `normalise` and `random_views`."""
-        learner, stays = self.learners[g], None
-        legal = self.legal(g, batch.observation), self.legal(g, batch.next_observation)
-        if batch.present is not None:  # agents that had left do nothing
-            stays = (batch.present * (1.0 - batch.terminated))[..., None].expand_as(batch.action)
-            batch = replace(batch, action=batch.action * batch.present[..., None])
+    def attended(self, g: str, batch: Batch) -> tuple[Batch, Tensor | None]:
+        batch, stays = super().attended(g, batch)
         if g in self._views:
             batch = _of_one_mind(batch, self._views[g])
-            stays = None if stays is None else self._views[g].join(stays)
-        vectors = learner.augment(batch.observation, batch.action, batch.next_observation)
-        observation, action, next_observation = (x.transpose(0, 1) for x in vectors)
-        observation = seen = learner.normalised(observation)
-        next_observation = next_seen = learner.normalised(next_observation)
-        if g in self._random_views:
-            # The critic always sees all items: only training needs it.
-            views = self._random_views[g]
-            mask = views.mask(views.draw(observation.shape[:2], self.generator))
-            seen, next_seen = observation * mask, next_observation * mask
-        reward, terminated = batch.reward.T[..., None], batch.terminated.T[..., None]
-        present = None if batch.present is None else batch.present.T[..., None]
-        stays = None if stays is None else stays.transpose(0, 1)
-        shown = observation, action, next_observation, seen, next_seen
-        return LearnerBatch(*shown, reward, terminated, present, stays, *legal)
+            stays = None if stays is None else self.joined(g, stays)
+        return batch, stays
 
-    def critic_inputs(
-        self, g: str, steps: dict[str, "LearnerBatch"], next_actions: dict[str, Tensor]
-    ) -> "CriticInputs":
-        """The inputs of a group's critics."""
-        variant = self._variants[g]
-        act = own_first if variant.critic == "all" else own
-        # Separate critics can learn any order of the agents, so all of them share one table.
-        look = one_table if act is own_first and variant.networks == "each" else act
-        return CriticInputs(
-            look({h: x.observation for h, x in steps.items()}, g),
-            act({h: x.action for h, x in steps.items()}, g),
-            look({h: x.next_observation for h, x in steps.items()}, g),
-            act(next_actions, g),
-        )
+    def prepare(self, g: str, batch: Batch) -> LearnerBatch:
+        """As `OffPolicyAgent.prepare`, with `random_views`."""
+        steps = super().prepare(g, batch)
+        if g not in self._random_views:
+            return steps
+        # The critic always sees all items: only training needs it.
+        views = self._random_views[g]
+        mask = views.mask(views.draw(steps.observation.shape[:2], self.generator))
+        seen, next_seen = steps.observation * mask, steps.next_observation * mask
+        return steps._replace(seen=seen, next_seen=next_seen)
 
     @classmethod
     def stack(cls, agents: Sequence["DDPG"]) -> SeedStack:
@@ -263,31 +230,6 @@ def _of_one_mind(batch: Batch, view: JointView) -> Batch:
     )
 
 
-class LearnerBatch(NamedTuple):
-    """A learner's batch, [N, B, size]."""
-
-    observation: Tensor
-    action: Tensor
-    next_observation: Tensor
-    seen: Tensor  # the part of the observation that the actor sees
-    next_seen: Tensor
-    reward: Tensor
-    terminated: Tensor
-    present: Tensor | None = None  # [N, B, 1]: 0.0 for agents that had left
-    stays: Tensor | None = None  # [N, B, A]: 0.0 if the agent has left after the step
-    legal: Tensor | None = None  # bool[N, B, A]: the choices that were allowed
-    next_legal: Tensor | None = None
-
-
-class CriticInputs(NamedTuple):
-    """The inputs of a group's critics, [N, B, size]."""
-
-    observation: Tensor
-    action: Tensor
-    next_observation: Tensor
-    next_action: Tensor
-
-
 class _Learner(ActorCritic):
     """The learner of one group; its networks are stacked if each agent has its own."""
 
@@ -296,36 +238,9 @@ class _Learner(ActorCritic):
     def __init__(self, g: str, groups: dict[str, Group], config: DDPGConfig) -> None:
         variant, group = config.variant, groups[g]
         stack = len(group) if variant.networks == "each" else 1
-        joint = variant.critic == "all"
-        if config.network == "set" and joint:
-            raise ValueError(
-                f"agent.network is 'set', but the critic of {config.name!r} sees everybody's "
-                "observations, which are no sets; use 'mlp'"
-            )
-        if config.network == "set" and config.normalise:
-            raise ValueError(
-                "agent.normalise is on, but a 'set' network compares positions, which scaling "
-                "them one by one would distort; use 'mlp'"
-            )
-
-        def network(of: str, parts: tuple[Part, ...], o: int, a: int, outputs: int) -> nn.Module:
-            shape = (config.hidden, config.width, of in config.layer_norm)
-            pool = of == "critic" or config.actor_pool
-            return NETWORKS[config.network](stack, parts, o, a, outputs, *shape, pool)
-
-        parts = group.observation_parts
-        (o,), (a,) = group.observation_space.shape, group.action_space.shape
-        actor = network("actor", parts, o, 0, a)
-        if joint:
-            parts = ()
-            o = sum(len(x) * x.observation_space.shape[0] for x in groups.values())
-            a = sum(len(x) * x.action_space.shape[0] for x in groups.values())
-        critic = partial(network, "critic", parts, o, a, 1)
+        sizes = Sizes(stack, group.action_space.shape[0])
+        actor, critic = make_networks(g, groups, config, sizes, variant.critic == "all")
         super().__init__(config, group, stack, actor, critic)
-
-    def output(self, actor: nn.Module, seen: Tensor) -> Tensor:
-        """The actor's output [N, B, A] for normalised observations [N, B, O]."""
-        return piecewise(actor, self.stacked(seen)).to(seen.dtype).view(*seen.shape[:2], -1)
 
     @torch.no_grad()
     def next_action(self, steps: LearnerBatch, generator: torch.Generator) -> Tensor:

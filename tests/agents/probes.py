@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import torch
+from torch import nn
 
 from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
@@ -78,14 +79,64 @@ def forward(layers, x):
     return x @ weight + bias
 
 
+def critics_view(o, a, g, i, joint, each, join):
+    """What agent i's critic sees of everybody's observations and actions {g: [B, N, size]}: its own
+    first, then its group's in turn, then the other groups'; observations in everybody's own order,
+    where each agent has a critic for itself."""
+    seen = []
+    for x, first in ((o, 0 if joint and each else i), (a, i)):
+        n = x[g].shape[1]
+        own = [x[g][:, (first + j) % n] for j in range(n if joint else 1)]
+        others = [x[h][:, j] for h in x if h != g for j in range(x[h].shape[1])]
+        seen += own + (others if joint else [])
+    return join(seen, -1)
+
+
+def ordinary(stacked, k):
+    """Network k of a stack, made of torch's own layers."""
+    layers = []
+    for i, layer in enumerate([*stacked.layers, stacked.output]):
+        linear = nn.Linear(*layer.weight.shape[1:], dtype=torch.float64)
+        linear.weight.data, linear.bias.data = layer.weight[k].T.clone(), layer.bias[k, 0].clone()
+        layers.append(linear)
+        if layer is not stacked.output:
+            if stacked.norms:
+                norm = nn.LayerNorm(layer.weight.shape[2], dtype=torch.float64)
+                norm.weight.data = stacked.norms[i].weight[k, 0].clone()
+                norm.bias.data = stacked.norms[i].bias[k, 0].clone()
+                layers.append(norm)
+            layers.append(nn.LeakyReLU())
+    return nn.Sequential(*layers)
+
+
+def step(optimiser, loss, networks, clip):
+    optimiser.zero_grad()
+    loss.backward()
+    for network in networks:
+        if clip:
+            nn.utils.clip_grad_norm_(network.parameters(), clip)
+    optimiser.step()
+
+
+@torch.no_grad()
+def follow(target, source, tau):
+    for old, new in zip(target.parameters(), source.parameters(), strict=True):
+        old += tau * (new - old)
+
+
 def learn(world, updates=600, **settings):
-    """As training does: collect, store, sample, update. Returns the agent and its memory."""
+    """As training does, with quick settings. Returns the agent and its memory."""
     quick = {"hidden": (32, 32), "gamma": 0.5, "tau": 0.05, "actor_lr": 3e-3, "critic_lr": 5e-3}
     config = DDPGConfig(**quick | settings)
     agent = DDPG(world.groups, config, ExplorationConfig(sigma=0.5), seed=0)
+    return agent, trained_in(world, agent, updates)
+
+
+def trained_in(world, agent, updates):
+    """Collect, store, sample, update; the memory."""
     memory = Replay(world.groups, 4000, torch.Generator().manual_seed(0))
     for turn, (transition, _) in enumerate(itertools.islice(collect(world, agent, True), updates)):
         memory.add(transition)
         agent.anneal(turn / updates)
         agent.update(memory.sample(64, agent.draw))
-    return agent, memory
+    return memory

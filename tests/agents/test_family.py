@@ -11,12 +11,15 @@ from agents.probes import (
     PLANE,
     batch_of,
     columns_of,
+    critics_view,
+    follow,
     forward,
     layers_of,
     learn,
+    ordinary,
+    step,
     trained,
 )
-from torch import nn
 
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.learning.exploration import ExplorationConfig
@@ -35,19 +38,6 @@ def agent_of(name, groups=TEAM, seed=0, kind="gaussian", **settings):
 
 
 # -------------------------------------------------------------------------------- losses by hand
-
-
-def critics_view(o, a, g, i, joint, each, join):
-    """What agent i's critic sees of everybody's observations and actions {g: [B, N, size]}: its own
-    first, then its group's in turn, then the other groups'; observations in everybody's own order,
-    where each agent has a critic for itself."""
-    seen = []
-    for x, first in ((o, 0 if joint and each else i), (a, i)):
-        n = x[g].shape[1]
-        own = [x[g][:, (first + j) % n] for j in range(n if joint else 1)]
-        others = [x[h][:, j] for h in x if h != g for j in range(x[h].shape[1])]
-        seen += own + (others if joint else [])
-    return join(seen, -1)
 
 
 def losses_by_hand(before, after, columns, g, rows, acted=None):
@@ -203,23 +193,6 @@ def test_critics_see_the_other_group(name):
 # ------------------------------------------------------------------------- learners made by hand
 
 
-def ordinary(stacked, k):
-    """Network k of a stack, made of torch's own layers."""
-    layers = []
-    for i, layer in enumerate([*stacked.layers, stacked.output]):
-        linear = nn.Linear(*layer.weight.shape[1:], dtype=torch.float64)
-        linear.weight.data, linear.bias.data = layer.weight[k].T.clone(), layer.bias[k, 0].clone()
-        layers.append(linear)
-        if layer is not stacked.output:
-            if stacked.norms:
-                norm = nn.LayerNorm(layer.weight.shape[2], dtype=torch.float64)
-                norm.weight.data = stacked.norms[i].weight[k, 0].clone()
-                norm.bias.data = stacked.norms[i].bias[k, 0].clone()
-                layers.append(norm)
-            layers.append(nn.LeakyReLU())
-    return nn.Sequential(*layers)
-
-
 class Plain:
     """A learner as one writes it for a single agent, with copies of slice k of a learner's nets."""
 
@@ -234,21 +207,6 @@ class Plain:
 
     def networks(self):
         return [self.actor, self.target_actor, *self.critics, *self.target_critics]
-
-
-def step(optimiser, loss, networks, clip):
-    optimiser.zero_grad()
-    loss.backward()
-    for network in networks:
-        if clip:
-            nn.utils.clip_grad_norm_(network.parameters(), clip)
-    optimiser.step()
-
-
-@torch.no_grad()
-def follow(target, source, tau):
-    for old, new in zip(target.parameters(), source.parameters(), strict=True):
-        old += tau * (new - old)
 
 
 def plain_update(learners, batch, c, joint, each, count):

@@ -14,43 +14,22 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
-from marl.agents.core.learner import Learner, Logged, adam, follow, frozen, mean_of_present
-from marl.learning.augmentation import Symmetry
+from marl.agents.core.learner import Logged, follow, frozen, mean_of_present
+from marl.agents.core.off_policy import OffPolicyConfig, OffPolicyLearner
 from marl.nn.heads import ActionHead
 from marl.worlds.spaces import Group
 
 
-class ActorCriticConfig(BaseModel):
-    """Settings of every agent with an actor and a critic."""
+class ActorCriticConfig(OffPolicyConfig):
+    """Settings of every agent with a deterministic actor."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    layer_norm: tuple[Literal["actor", "critic"], ...] = Field(
-        (), description="networks whose hidden layers have layer normalisation"
-    )
-    normalise: bool = Field(
-        False, description="mlp: shift and scale observations by their running statistics"
-    )
-    gamma: float = Field(0.9, ge=0, lt=1, description="discount factor")
-    tau: float = Field(0.01, gt=0, le=1, description="step of the target networks at each update")
-    actor_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the actor")
-    critic_lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the critic")
-    final_lr: float = Field(
-        1.0, gt=0, le=1, description="learning rates fall linearly to this share of their start"
-    )
-    average: float = Field(
-        0.0, ge=0, lt=1, description="decay of the actor average that acts greedily; 0: no average"
-    )
     twin_critics: bool = Field(False, description="TD3: two critics; the smaller value counts")
     actor_delay: int = Field(1, ge=1, description="TD3: critic updates for each actor update")
     target_smoothing: float = Field(
         0.0, ge=0, description="TD3: deviation of noise on target actions (clipped at 2.5 times it)"
-    )
-    gradient_clip: float = Field(
-        0.0, ge=0, description="largest norm of a network's gradient; 0: no limit"
     )
     action_penalty: float | None = Field(
         None,
@@ -58,7 +37,6 @@ class ActorCriticConfig(BaseModel):
         description="weight of the actor's mean squared output (before tanh, or logits), in its "
         "loss; null: 0.001 where actions are choices, which else soon are always the same, else 0",
     )
-    augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="precision of matrix products in updates; weights stay float32"
     )
@@ -68,7 +46,7 @@ class ActorCriticConfig(BaseModel):
         return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-class ActorCritic(Learner):
+class ActorCritic(OffPolicyLearner):
     """Networks, targets and optimisers of one group of agents."""
 
     learns_choices = False  # discrete actions, too
@@ -84,39 +62,12 @@ class ActorCritic(Learner):
         """`group`: the actor's spaces. Raises ValueError if the config does not fit them."""
         if group.choices and not self.learns_choices:
             raise ValueError("it acts with numbers only; world.actions can be 'continuous' only")
-        if group.choices and config.augment:
-            raise ValueError("agent.augment is on, but moves that are choices cannot be turned")
-        self.config = config
-        self.stack = stack
+        super().__init__(config, group, stack, actor, make_critic, 1 + config.twin_critics)
         self.head = ActionHead(group)
         penalty = config.action_penalty
         self._penalty = penalty if penalty is not None else 1e-3 if group.choices else 0.0
-        self.actor = actor
-        self.critics = nn.ModuleList(make_critic() for _ in range(1 + config.twin_critics))
-        self.target_actor, self.target_critics = frozen(self.actor), frozen(self.critics)
-        self.greedy = frozen(self.actor) if config.average else self.actor
-        self.actor_optimiser = adam(self.actor, config.actor_lr)
-        self.critic_optimiser = adam(self.critics, config.critic_lr)
-        self.optimisers = ("actor_optimiser", "critic_optimiser")
-        self.stored = ("actor", "critics", "target_actor", "target_critics", "greedy")
-        self.published = nn.ModuleDict({"actor": self.greedy})
-        parts = group.observation_parts
-        if config.normalise:
-            self.normalise(group)
-        self._symmetries: tuple[Symmetry, Symmetry] | None = None
-        if config.augment:
-            if not (parts and group.action_parts):
-                raise ValueError(
-                    "agent.augment is on, but the world does not say what its vectors are"
-                )
-            self._symmetries = Symmetry(parts), Symmetry(group.action_parts)
-
-    def augment(self, o: Tensor, a: Tensor, o2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Observations and actions [B, N, size], turned and reflected with `augment`."""
-        if self._symmetries is None:
-            return o, a, o2
-        of_observations, of_actions = self._symmetries
-        return of_observations(o), of_actions(a), of_observations(o2)
+        self.target_actor = frozen(self.actor)
+        self.stored += ("target_actor",)
 
     def smoothed(self, action: Tensor, generator: torch.Generator) -> Tensor:
         """A target action plus clipped noise of the deviation `target_smoothing`."""
@@ -132,16 +83,6 @@ class ActorCritic(Learner):
             values = [q(o2, a2).to(reward.dtype) for q in self.target_critics.children()]
             value = values[0] if len(values) == 1 else torch.minimum(*values)
             return reward + self.config.gamma * (1.0 - terminated) * value
-
-    def critic_loss(
-        self, o: Tensor, a: Tensor, y: Tensor, present: Tensor | None = None
-    ) -> tuple[Tensor, Logged]:
-        """Mean squared error of the critics, [K], summed over the critics, and values to log."""
-        estimates = [q(o, a).to(y.dtype) for q in self.critics.children()]
-        errors = [mean_of_present((q - y).square(), present) for q in estimates]
-        loss = torch.stack(errors).sum(0)
-        value = mean_of_present(estimates[0].detach(), present)
-        return loss, {"critic_loss": loss.detach(), "value": value}
 
     @property
     def actors_turn(self) -> bool:
@@ -178,8 +119,4 @@ class ActorCritic(Learner):
         if not self.actors_turn:
             return
         follow(self.target_actor, self.actor, c.tau)
-        if c.average:
-            # Until the decay takes over, the n-th actor has the weight n (n + 1) (n + 2), so that
-            # the first actors are soon forgotten (Shamir & Zhang 2013, with eta = 3).
-            n = self.updates // c.actor_delay
-            follow(self.greedy, self.actor, max(1.0 - c.average, 4 / (n + 3)))
+        self.move_average(self.updates // c.actor_delay)

@@ -1,8 +1,22 @@
 """Critics' inputs: from the observations or actions of all groups, {g: [N, B, size]}, one row for
 each critic of a group, [N, B, size of its input]."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Look = Callable[[dict[str, Tensor], str], Tensor]
+
+
+def looks_of(critic: Literal["own", "all"], networks: Literal["one", "each"]) -> tuple[Look, Look]:
+    """How critics see observations, and how they see actions: their own agent's, or everybody's
+    (then the own action comes first). There is one critic for a group, or one for each agent."""
+    if critic == "own":
+        return own, own
+    # Separate critics can learn any order of the agents, so all of them share one table.
+    return (one_table if networks == "each" else own_first), own_first
 
 
 def own(x: dict[str, Tensor], g: str) -> Tensor:

@@ -116,8 +116,7 @@ def mean_of_present(x: Tensor, present: Tensor | None) -> Tensor:
 
 def of_all(result: Logged) -> Logged:
     """Values to log of K networks together: losses are sums, as in the update."""
-    means = ("value", "saturated")
-    return {k: x.mean() if k in means else x.sum() for k, x in result.items()}
+    return {k: x.sum() if k.endswith("_loss") else x.mean() for k, x in result.items()}
 
 
 def frozen(network: nn.Module) -> nn.Module:
