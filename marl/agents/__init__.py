@@ -9,6 +9,9 @@ from marl.agents.auction import AuctionAgent, AuctionConfig
 from marl.agents.core.base import Agent, Needs, Policy, View
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.agents.messages import MessagesAgent, MessagesConfig
+from marl.agents.ppo import PPO
+from marl.agents.ppo_learner import FAMILY as PPO_FAMILY
+from marl.agents.ppo_learner import PPOConfig
 from marl.plugins import imported, loaded, offered
 
 
@@ -24,6 +27,7 @@ REGISTRY: dict[str, AgentKind] = {
     "atoc_comm": AgentKind(ATOC, ATOCConfig),
     "auction": AgentKind(AuctionAgent, AuctionConfig),
     "messages": AgentKind(MessagesAgent, MessagesConfig),
+    **{name: AgentKind(PPO, PPOConfig) for name in PPO_FAMILY},
 }
 
 
