@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from agents.probes import PLANE, forward, layers_of
+from tiny import TINY, check_resumes
 
 from marl.agents.ppo import PPO
 from marl.agents.ppo_learner import FAMILY, PPOConfig
+from marl.config.parsing import parse_config
+from marl.errors import UserError
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.memory import Memory
 from marl.learning.record import Batch
@@ -18,6 +21,7 @@ from marl.rollout import collect
 from marl.testing import games, probes
 from marl.testing.check_agent import check_agent
 from marl.testing.probes import group_of
+from marl.training.loop import train
 from marl.worlds.spaces import Group, Part
 
 TEAM = {"team": group_of(3, 4, 2)}
@@ -533,3 +537,28 @@ def test_the_policy_explores_by_itself(kind):
         ValueError, match=f"exploration.kind is '{kind}'; 'ippo' has the kinds none"
     ):
         PPO(TEAM, PPOConfig(), ExplorationConfig(kind=kind))
+
+
+# --------------------------------------------------------------------------------------- resuming
+
+
+@pytest.mark.parametrize(
+    ("settings", "step"),
+    [
+        ({"name": "ippo", "memory": 4, "normalise": True}, 84),  # in the middle of a rollout
+        ({"name": "mappo", "networks": "each", "minibatches": 2}, 160),
+    ],
+)
+def test_stopped_and_resumed_ends_as_uninterrupted(data, monkeypatch, settings, step):
+    """Half-full rollouts and hidden states included."""
+    tiny = {**TINY, "agent": {"hidden": [8], "average": 0.9, "epochs": 2} | settings}
+    tiny["exploration"] = {}
+    tiny["training"] = TINY["training"] | {"update_every": 24, "steps": 240, "learning_starts": 0}
+    check_resumes(parse_config(tiny), monkeypatch, step)
+
+
+def test_worlds_that_do_not_fill_a_rollout_are_refused(data):
+    tiny = {**TINY, "agent": {"name": "ippo", "hidden": [8]}, "exploration": {}}
+    tiny["training"] = TINY["training"] | {"update_every": 10}
+    with pytest.raises(UserError, match="update_every is 10, but should be a multiple of"):
+        train(parse_config(tiny), "refused")
