@@ -124,8 +124,8 @@ TYPES = {  # what a type means on top of another config; alone it is the config 
     "GLOBAL": ["agent.name=global"],
     "MADDPG": ["agent.name=maddpg"],
     "SADDPG": ["agent.name=saddpg"],
-    "IPPO": ["agent.name=ippo"],
-    "MAPPO": ["agent.name=mappo"],
+    "IPPO": ["agent.name=ippo", "exploration.kind=null"],
+    "MAPPO": ["agent.name=mappo", "exploration.kind=null"],
     "MADDPG_PSNE": ["agent.name=maddpg", "exploration.kind=psne"],
 }
 

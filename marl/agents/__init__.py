@@ -10,8 +10,8 @@ from marl.agents.core.base import Agent, Needs, Policy, View
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.agents.messages import MessagesAgent, MessagesConfig
 from marl.agents.ppo import PPO
-from marl.agents.ppo_learner import FAMILY as PPO_FAMILY
-from marl.agents.ppo_learner import PPOConfig
+from marl.agents.ppo_config import FAMILY as PPO_FAMILY
+from marl.agents.ppo_config import PPOConfig
 from marl.plugins import imported, loaded, offered
 
 

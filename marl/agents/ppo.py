@@ -15,7 +15,8 @@ from torch import Tensor
 
 from marl.agents.core.critic_inputs import one_table, own, own_first
 from marl.agents.core.learner import LearningAgent, Logged
-from marl.agents.ppo_learner import Inputs, PPOConfig, PPOLearner, agents_first
+from marl.agents.ppo_config import PPOConfig
+from marl.agents.ppo_learner import Inputs, PPOLearner, agents_first
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch, Columns, Draw, columns_of
 from marl.worlds.base import Arrays

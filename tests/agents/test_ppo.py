@@ -11,7 +11,7 @@ from agents.probes import PLANE, forward, layers_of
 from tiny import TINY, check_resumes
 
 from marl.agents.ppo import PPO
-from marl.agents.ppo_learner import FAMILY, PPOConfig
+from marl.agents.ppo_config import FAMILY, PPOConfig
 from marl.config.parsing import parse_config
 from marl.errors import UserError
 from marl.learning.exploration import ExplorationConfig
