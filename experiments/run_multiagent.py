@@ -129,6 +129,8 @@ TYPES = {  # what a type means on top of another config; alone it is the config 
     "QMIX": ["agent.name=qmix", "world.actions=discrete", "exploration.kind=epsilon"],
     "ISAC": ["agent.name=isac", "exploration.kind=null"],
     "MASAC": ["agent.name=masac", "exploration.kind=null"],
+    "IPPO": ["agent.name=ippo", "exploration.kind=null"],
+    "MAPPO": ["agent.name=mappo", "exploration.kind=null"],
     "MADDPG_PSNE": ["agent.name=maddpg", "exploration.kind=psne"],
 }
 

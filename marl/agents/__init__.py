@@ -12,6 +12,9 @@ from marl.agents.messages import MessagesAgent, MessagesConfig
 from marl.agents.q_learning import FAMILY as Q_LEARNERS
 from marl.agents.q_learning import QConfig, QLearning
 from marl.agents.sac import CRITICS, SAC, SACConfig
+from marl.agents.ppo import PPO
+from marl.agents.ppo_config import FAMILY as PPO_FAMILY
+from marl.agents.ppo_config import PPOConfig
 from marl.plugins import imported, loaded, offered
 
 
@@ -29,6 +32,7 @@ REGISTRY: dict[str, AgentKind] = {
     "auction": AgentKind(AuctionAgent, AuctionConfig),
     "messages": AgentKind(MessagesAgent, MessagesConfig),
     **{name: AgentKind(SAC, SACConfig) for name in CRITICS},
+    **{name: AgentKind(PPO, PPOConfig) for name in PPO_FAMILY},
 }
 
 

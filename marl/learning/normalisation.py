@@ -50,12 +50,13 @@ class Normaliser(nn.Module):
         self._all_known = bool((self._sizes > 0).all())
 
     @torch.no_grad()
-    def observe(self, x: Tensor) -> None:
-        """Add B observations of each kind, [K, B, inputs], to the statistics."""
+    def observe(self, x: Tensor, present: Tensor | None = None) -> None:
+        """Add B observations of each kind, [K, B, inputs], to the statistics; not those of agents
+        that had left, where `present`, [K, B, 1], is 0.0."""
         if self._all_known:
             return
         x = x.double()
-        weight = self._presence(x)
+        weight = self._presence(x) if present is None else self._presence(x) * present
         added = weight.sum(1, keepdim=True)
         total = self.count + added
         share = weight / total.clamp(min=1.0)

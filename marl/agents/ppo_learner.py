@@ -1,0 +1,339 @@
+"""The learner of the PPO family. With V the critic and pi the policy, a rollout gives
+
+    A      = advantages(r, V(x), V(x'))                   learning/advantages.py
+    R      = A + V(x)
+    ratio  = pi(a | o) / pi_old(a | o)
+    pi    <- maximise mean min(ratio A, clip(ratio) A) + entropy H(pi(o))
+    V     <- minimise mean max((V(x) - R)^2, (V_old(x) + clip(V(x) - V_old(x)) - R)^2)
+
+in `epochs` passes over the rollout, each in `minibatches` parts.
+
+Shapes: K stacked networks (K = 1: all agents share one), [K, T, rows, size]. The loss is a mean
+over the rows and a sum over the stack, so the K networks learn as K separate learners would.
+Without memory each step is a row of its own: T is 1.
+"""
+
+from collections.abc import Callable, Sequence
+from math import log
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from marl.agents.core.learner import Learner, Logged, adam, follow, frozen, mean_of_present
+from marl.agents.ppo_config import PPOConfig, check
+from marl.agents.ppo_networks import Feedforward, GaussianActor, Recurrent
+from marl.learning.advantages import ValueNorm, advantages
+from marl.learning.augmentation import Symmetry
+from marl.learning.record import Batch, Column
+from marl.nn import NETWORKS
+from marl.nn.stochastic import StochasticHead
+from marl.worlds.spaces import Group, Part
+
+
+class Inputs(NamedTuple):
+    """The inputs of a group's networks for a rollout."""
+
+    observation: Tensor  # [N, T E, O], of the actors
+    critic: Tensor  # [N, T E, S]
+    final: Tensor  # [N, R, S], of the critics after the R steps that no row follows
+
+
+class Rows(NamedTuple):
+    """The rows of a rollout to learn from, [N, T, E, size], or stacked, [K, T, rows, size]."""
+
+    observation: Tensor
+    critic_input: Tensor
+    drawn: Tensor
+    log_probability: Tensor
+    advantage: Tensor
+    value: Tensor  # the critic's output before learning
+    target: Tensor  # the output that it should have
+    legal: Tensor | None = None
+    present: Tensor | None = None
+    keeps: Tensor | None = None  # 0.0 where an episode begins
+    hidden: Tensor | None = None  # of the actors before the first step: T is 1
+    critic_hidden: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Rows":
+        """All columns changed."""
+        return Rows(*[None if x is None else change(x) for x in self])  # type: ignore[arg-type]
+
+    def flat(self) -> "Rows":
+        """The rows of all steps alike: [K, T rows, size]."""
+        return self.map(lambda x: x.flatten(1, 2))
+
+
+class PPOLearner(Learner):
+    """The learner of one group; its networks are stacked if each agent has its own."""
+
+    actor: GaussianActor
+    stored = ("actor", "critic", "greedy", "value_norm")
+    optimisers = ("actor_optimiser", "critic_optimiser")
+
+    def __init__(self, g: str, groups: dict[str, Group], config: PPOConfig) -> None:
+        """Raises ValueError if the config does not fit the groups."""
+        group = groups[g]
+        check(config, group)
+        self.config, self.group = config, group
+        self.stack = len(group) if config.networks == "each" else 1
+        self.head = StochasticHead(group)
+        seen = [group, *[x for h, x in groups.items() if h != g]] if config.joint else []
+        joint = [part for x in seen for part in x.observation_parts * len(x)]
+        (o,), (a,) = group.observation_space.shape, group.action_space.shape
+        parts = group.observation_parts
+        actor = self._network("actor", parts, o, a)
+        self.actor = GaussianActor(actor, self.stack, self.head.numbers, log(config.deviation))
+        if config.joint:
+            parts, o = tuple(joint), sum(len(x) * x.observation_space.shape[0] for x in seen)
+        self.critic = self._network("critic", parts, o, 1)
+        self.greedy = cast(GaussianActor, frozen(self.actor)) if config.average else self.actor
+        self.actor_optimiser = adam(self.actor, config.actor_lr)
+        self.critic_optimiser = adam(self.critic, config.critic_lr)
+        self.value_norm = ValueNorm(self.stack)
+        self.published = nn.ModuleDict({"actor": self.greedy.network})
+        if config.normalise:
+            self.normalise(group)
+        self._symmetries = {}
+        if config.augment:
+            self._symmetries = {
+                "observation": Symmetry(group.observation_parts),
+                "critic_input": Symmetry(parts),
+                "drawn": Symmetry(group.action_parts),
+            }
+        self.added = {"log_probability": Column()}  # columns
+        if self.head.numbers:
+            self.added["drawn"] = Column((a,))  # the sample, of which an action is what is in range
+        if config.memory:
+            self.added["hidden"] = Column((config.memory,))  # the actor's before the step
+        self.hidden: Tensor | None = None  # the actors' memory now, [N, 1, E, memory]
+        self.critic_hidden: Tensor | None = None  # the critics' after the last rollout
+
+    def _network(self, of: str, parts: Sequence[Part], inputs: int, outputs: int) -> nn.Module:
+        c, norm = self.config, of in self.config.layer_norm
+        if c.memory:
+            return Recurrent(self.stack, inputs, outputs, c.hidden, c.memory, norm)
+        pool = of == "critic" or c.actor_pool
+        shape = (inputs, 0, outputs, c.hidden, c.width, norm, pool)
+        return Feedforward(NETWORKS[c.network](self.stack, parts, *shape))
+
+    # ------------------------------------------------------------------------------------- acting
+
+    def act(
+        self, observation: Tensor, legal: Tensor | None, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """A sample for observations [N, E, O], and the columns that are added: [N, E, ...] each.
+        Without `generator` the most probable one."""
+        actor = self.greedy if generator is None else self.actor
+        seen = self.normalised(observation)[:, None]
+        before = self._remembered(self.hidden, seen)
+        output, self.hidden = self.run(actor.network, seen, before)  # T is 1
+        rows = self.stacked(output[:, 0])
+        legal = None if legal is None else self.stacked(legal)
+        if generator is None:
+            drawn = self.head.greedy(rows, legal)
+            logs = torch.zeros_like(drawn[..., :1])
+        else:
+            drawn = self.head.draw(rows, actor.log_deviation, generator, legal)
+            logs = self.head.log_probability(rows, actor.log_deviation, drawn, legal)
+        shape = observation.shape[:2]
+        found = {"drawn": drawn.view(*shape, -1), "log_probability": logs.view(shape)}
+        return found if before is None else found | {"hidden": before[:, 0]}
+
+    def run(
+        self, network: nn.Module, x: Tensor, hidden: Tensor | None, keeps: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Outputs and hidden states, [N, T, E, size], for inputs [N, T, E, size]; see
+        `Recurrent`."""
+        n, t, e = x.shape[:3]
+        stacked = [None if v is None else self.sequences(v) for v in (x, hidden, keeps)]
+        output, states = network(*stacked)
+        if self.stack == n:
+            return output, states
+        output = output.view(t, n, e, -1).transpose(0, 1)
+        return output, None if states is None else states.view(t, n, e, -1).transpose(0, 1)
+
+    def sequences(self, x: Tensor) -> Tensor:
+        """[N, T, E, size] -> [K, T, rows, size], the shape that the networks take."""
+        return x if self.stack == len(x) else x.transpose(0, 1).flatten(1, 2)[None]
+
+    def _remembered(self, hidden: Tensor | None, rows: Tensor) -> Tensor | None:
+        """The hidden state, or an empty one for [N, T, E, size]; None without memory."""
+        size = self.config.memory
+        if not size or hidden is not None:
+            return hidden
+        return rows.new_zeros(len(rows), 1, rows.shape[2], size)
+
+    def reset(self, mask: np.ndarray | None) -> None:
+        """Forget the worlds of `mask` (bool[E]; None: all)."""
+        if mask is None:
+            self.hidden = self.critic_hidden = None
+        for hidden in (self.hidden, self.critic_hidden):
+            if hidden is not None:
+                hidden[:, :, torch.from_numpy(mask)] = 0.0
+
+    # ------------------------------------------------------------------------------------ learning
+
+    def update(self, batch: Batch, inputs: Inputs, generator: torch.Generator) -> Logged:
+        """Learn from a rollout [T, E, N, ...]: algorithm 1 of Schulman et al. 2017."""
+        # Values, advantages, returns
+        rows = self.judged(batch, inputs)
+        if not self.config.memory:
+            rows = rows.map(lambda x: x.flatten(1, 2)[:, None])
+        logged: list[Logged] = []
+        for _ in range(self.config.epochs):
+            order = torch.randperm(rows.observation.shape[2], generator=generator)
+            for index in order.tensor_split(self.config.minibatches):
+                part = self.part(rows, index)
+                self.updates += 1
+                # Actor
+                loss, result = self.actor_loss(part)
+                self.descend(self.actor, self.actor_optimiser, loss)
+                if self.config.average:
+                    # As in `ActorCritic.move_targets`: the first actors are soon forgotten.
+                    share = max(1.0 - self.config.average, 4 / (self.updates + 3))
+                    follow(self.greedy, self.actor, share)
+                # Critic
+                loss, more = self.critic_loss(part)
+                self.descend(self.critic, self.critic_optimiser, loss)
+                logged.append(result | more)
+        return {name: torch.stack([x[name] for x in logged]).mean(0) for name in logged[0]}
+
+    @torch.no_grad()
+    def judged(self, batch: Batch, inputs: Inputs) -> Rows:
+        """The rows of a rollout, with the critic's values, advantages and targets."""
+        c, continues = self.config, cast(Tensor, batch.continues)
+        ends, shape = continues == 0.0, continues.shape
+        critic_input = inputs.critic.unflatten(1, shape)
+        present = None if batch.present is None else agents_first(batch.present)[..., None]
+        keeps = hidden = None
+        if c.memory:
+            keeps = torch.cat([torch.ones_like(continues[:1]), continues[:-1]])
+            keeps = keeps[..., None].expand(len(critic_input), *shape, 1)
+            hidden = agents_first(batch.added["hidden"])[:, :1]
+        # Values of all steps in one pass; then of the observations that no row shows
+        critic_hidden = self._remembered(self.critic_hidden, critic_input)
+        output, states = self.run(self.critic, critic_input, critic_hidden, keeps)
+        at_end = None if states is None else states[:, ends][:, None]
+        final, _ = self.run(self.critic, inputs.final[:, None], at_end)
+        self.critic_hidden = None if states is None else states[:, -1:].clone()
+        value = self.value_norm.returns(output[..., 0])
+        next_value = value.roll(-1, 1)
+        next_value[:, ends] = self.value_norm.returns(final[:, 0])[..., 0]
+        # Advantages, [T, N, E] in the call
+        advantage = advantages(
+            batch.reward.transpose(1, 2),
+            value.transpose(0, 1),
+            next_value.transpose(0, 1),
+            batch.terminated.transpose(1, 2),
+            continues[:, None],
+            c.gamma,
+            c.trace,
+        ).transpose(0, 1)
+        returns = (advantage + value)[..., None]
+        if c.normalise_values:
+            self.value_norm.observe(*self._all_rows(returns, present))
+        target = self.value_norm(returns[..., 0])[..., None]
+        if c.normalise_advantages:
+            advantage = _standardised(*self._all_rows(advantage, present)).view_as(advantage)
+        sampled = batch.added["drawn"] if self.head.numbers else batch.action
+        legal = self.group.legal(batch.observation)
+        return Rows(
+            inputs.observation.unflatten(1, shape),
+            critic_input,
+            agents_first(sampled),
+            agents_first(batch.added["log_probability"])[..., None],
+            advantage[..., None],
+            output,
+            target,
+            None if legal is None else agents_first(legal),
+            present,
+            keeps,
+            hidden,
+            critic_hidden,
+        )
+
+    def _all_rows(self, x: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """[N, T, E, 1] or [N, T, E] -> [K, rows, 1], of both."""
+        return (
+            x.reshape(self.stack, -1, 1),
+            None if present is None else present.reshape(self.stack, -1, 1),
+        )
+
+    def part(self, rows: Rows, index: Tensor) -> Rows:
+        """A minibatch, [K, T, rows, size], turned and reflected with `augment`."""
+        part = rows.map(lambda x: x[:, :, index])
+        if self._symmetries:
+            turned = {k: _turned(s, getattr(part, k)) for k, s in self._symmetries.items()}
+            part = part._replace(**turned)
+        return part.map(self.sequences)
+
+    def actor_loss(self, x: Rows) -> tuple[Tensor, Logged]:
+        """The clipped loss of the policy minus its entropy, [K], and values to log."""
+        c = self.config
+        output, _ = self.actor.network(x.observation, x.hidden, x.keeps)
+        policy, y = (output.flatten(1, 2), self.actor.log_deviation), x.flat()
+        change = self.head.log_probability(*policy, y.drawn, y.legal) - y.log_probability
+        ratio = change.exp()
+        clipped = ratio.clamp(1.0 - c.ratio_clip, 1.0 + c.ratio_clip)
+        gain = torch.minimum(ratio * y.advantage, clipped * y.advantage)
+        entropy = self.head.entropy(*policy, y.legal)
+        loss = -mean_of_present(gain + c.entropy * entropy, y.present)
+        seen = {
+            "entropy": entropy,
+            "clipped": ((ratio - 1.0).abs() > c.ratio_clip).float(),
+            "divergence": ratio - 1.0 - change,  # from the policy that acted (Schulman 2020)
+        }
+        logged = {name: mean_of_present(v.detach(), y.present) for name, v in seen.items()}
+        return loss, {"actor_loss": loss.detach(), **logged}
+
+    def critic_loss(self, x: Rows) -> tuple[Tensor, Logged]:
+        """The mean squared error of the critic, [K], and values to log."""
+        limit = self.config.value_clip
+        output, _ = self.critic(x.critic_input, x.critic_hidden, x.keeps)
+        output, y = output.flatten(1, 2), x.flat()
+        error = (output - y.target).square()
+        if limit:
+            near = y.value + (output - y.value).clamp(-limit, limit)
+            error = torch.maximum(error, (near - y.target).square())
+        loss = mean_of_present(error, y.present)
+        value = mean_of_present(self.value_norm.returns(output.detach()), y.present)
+        return loss, {"critic_loss": loss.detach(), "value": value}
+
+    def observe(self, batch: Batch) -> None:
+        """Let a rollout's observations enter the running statistics."""
+        if self.normaliser is not None:
+            rows = agents_first(batch.observation).flatten(1, 2)
+            there = None if batch.present is None else agents_first(batch.present)
+            there = None if there is None else self.stacked(there.flatten(1)[..., None])
+            self.normaliser.observe(self.stacked(rows), there)
+
+    # --------------------------------------------------------------------------------- checkpoints
+
+    def state_dict(self) -> dict[str, Tensor]:
+        more = {"hidden": self.hidden, "critic_hidden": self.critic_hidden}
+        return super().state_dict() | {k: x.clone() for k, x in more.items() if x is not None}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        self.hidden, self.critic_hidden = (
+            state[name].clone() if name in state else None for name in ("hidden", "critic_hidden")
+        )
+
+
+def agents_first(x: Tensor) -> Tensor:
+    """[T, E, N, ...] -> [N, T, E, ...]."""
+    return x.movedim(2, 0)
+
+
+def _standardised(x: Tensor, present: Tensor | None) -> Tensor:
+    """[K, rows, 1] with mean 0 and deviation 1 over the rows of present agents."""
+    x = x - mean_of_present(x, present).view(-1, 1, 1)
+    return x / (mean_of_present(x.square(), present).sqrt().view(-1, 1, 1) + 1e-5)
+
+
+def _turned(symmetry: Symmetry, x: Tensor) -> Tensor:
+    """[N, T, E, size] with another symmetry for each E."""
+    rows = x.movedim(2, 0)
+    return symmetry(rows.flatten(1, 2)).view_as(rows).movedim(0, 2)
