@@ -9,12 +9,12 @@ from marl.agents.auction import AuctionAgent, AuctionConfig
 from marl.agents.core.base import Agent, Needs, Policy, View
 from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
 from marl.agents.messages import MessagesAgent, MessagesConfig
-from marl.agents.q_learning import FAMILY as Q_LEARNERS
-from marl.agents.q_learning import QConfig, QLearning
-from marl.agents.sac import CRITICS, SAC, SACConfig
 from marl.agents.ppo import PPO
 from marl.agents.ppo_config import FAMILY as PPO_FAMILY
 from marl.agents.ppo_config import PPOConfig
+from marl.agents.q_learning import FAMILY as Q_LEARNERS
+from marl.agents.q_learning import QConfig, QLearning
+from marl.agents.sac import CRITICS, SAC, SACConfig
 from marl.plugins import imported, loaded, offered
 
 

@@ -358,8 +358,13 @@ def test_check_agent(settings):
     check_agent(lambda: agent_of(groups, **settings), groups)
 
 
-@pytest.mark.parametrize(("settings", "said"), [({"normalise": True}, "agent.normalise is on"),
-                                                ({"kind": "psne"}, "has the kinds gaussian, ou, none")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"normalise": True}, "agent.normalise is on"),
+        ({"kind": "psne"}, "has the kinds gaussian, ou, none"),
+    ],
+)
 def test_what_does_not_fit_is_refused(settings, said):
     noise = ExplorationConfig(kind=settings.pop("kind", "gaussian"))
     with pytest.raises(ValueError, match=said):
