@@ -40,7 +40,7 @@ class PPOConfig(BaseModel):
         False, description="mlp: shift and scale observations by their running statistics"
     )
     gamma: float = Field(0.95, ge=0, lt=1, description="discount factor")
-    trace: float = Field(
+    gae_lambda: float = Field(
         0.95, ge=0, le=1, description="lambda of the advantages: 0 one step, 1 the whole return"
     )
     actor_lr: float = Field(7e-4, gt=0, description="Adam's learning rate of the actor")

@@ -1,7 +1,7 @@
 """The learner of the PPO family. With V the critic and pi the policy, a rollout gives
 
-    A      = advantages(r, V(x), V(x'))                   learning/advantages.py
-    R      = A + V(x)
+    R      = lambda returns of r and V(x')                learning/returns.py
+    A      = R - V(x)                                     generalised advantages
     ratio  = pi(a | o) / pi_old(a | o)
     pi    <- maximise mean min(ratio A, clip(ratio) A) + entropy H(pi(o))
     V     <- minimise mean max((V(x) - R)^2, (V_old(x) + clip(V(x) - V_old(x)) - R)^2)
@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from marl.agents.core.learner import Learner, Logged, adam, follow, frozen, mean_of_present
 from marl.agents.ppo_config import PPOConfig, check
 from marl.agents.ppo_networks import Feedforward, GaussianActor, Recurrent
-from marl.learning.advantages import ValueNorm, advantages
 from marl.learning.augmentation import Symmetry
 from marl.learning.record import Batch, Column
+from marl.learning.returns import lambda_returns
+from marl.learning.value_norm import ValueNorm
 from marl.nn import NETWORKS
 from marl.nn.stochastic import StochasticHead
 from marl.worlds.spaces import Group, Part
@@ -221,17 +222,11 @@ class PPOLearner(Learner):
         value = self.value_norm.returns(output[..., 0])
         next_value = value.roll(-1, 1)
         next_value[:, ends] = self.value_norm.returns(final[:, 0])[..., 0]
-        # Advantages, [T, N, E] in the call
-        advantage = advantages(
-            batch.reward.transpose(1, 2),
-            value.transpose(0, 1),
-            next_value.transpose(0, 1),
-            batch.terminated.transpose(1, 2),
-            continues[:, None],
-            c.gamma,
-            c.trace,
-        ).transpose(0, 1)
-        returns = (advantage + value)[..., None]
+        # Generalised advantages are lambda returns minus values
+        discount = c.gamma * (1.0 - agents_first(batch.terminated))
+        reward = agents_first(batch.reward)
+        returns = lambda_returns(reward, discount, next_value, continues[None], c.gae_lambda)
+        advantage, returns = returns - value, returns[..., None]
         if c.normalise_values:
             self.value_norm.observe(*self._all_rows(returns, present))
         target = self.value_norm(returns[..., 0])[..., None]

@@ -19,7 +19,8 @@ def lambda_returns(
     `discount`: gamma, or 0.0 where the task ended. `next_value`: v_t, the value of the state after
     the step. `continues`: 1.0 where the next row is the next step, 0.0 where it is not (time ran
     out, or it is unknown); there v_t stands for all that follows. `share`: lambda; 0.0 is the
-    return of one step, 1.0 that of all steps.
+    return of one step, 1.0 that of all steps. Minus the values of the states before the steps, they
+    are generalised advantages (Schulman et al. 2016, equation 16).
     """
     returns = torch.empty_like(reward)
     longer = next_value[..., -1, :]

@@ -143,7 +143,7 @@ def by_hand(state, now, batch, g, c):
     for t in reversed(range(len(value))):
         alive = c.gamma * (1 - own["terminated"][t])
         delta = own["reward"][t] + alive * following[t] - value[t]
-        after = delta + alive * c.trace * own["continues"][t][:, None] * after
+        after = delta + alive * c.gae_lambda * own["continues"][t][:, None] * after
         advantage[t] = after
     returns = advantage + value
     each = (0, 1) if c.networks == "each" else (0, 1, 2)

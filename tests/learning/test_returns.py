@@ -56,3 +56,41 @@ def test_a_termination_ends_the_return_and_the_end_of_time_does_not():
         discount = torch.full_like(reward, gamma)
         returns = lambda_returns(reward, discount, value, continues, 1.0)
         assert float(returns[0, 0, 0]) == pytest.approx(expected)
+
+
+def advantages(reward, value, next_value, terminated, continues, share):
+    """Generalised advantages, [T, E, N]: the discounted sum of the errors of every step, until its
+    episode or the rollout ends."""
+    found = np.zeros_like(reward)
+    for index in np.ndindex(reward.shape):
+        (t, *rest), factor = index, 1.0
+        while True:
+            now = (t, *rest)
+            alive = 1.0 - terminated[now]
+            error = reward[now] + GAMMA * alive * next_value[now] - value[now]
+            found[index] += factor * error
+            if terminated[now] or not continues[t, rest[0]]:
+                break
+            factor *= GAMMA * share
+            t += 1
+    return found
+
+
+def test_minus_values_they_are_generalised_advantages():
+    """World 0 ends by termination, world 1 by time, world 2 never; of world 3 one agent leaves
+    earlier than the other."""
+    random, shape, share = np.random.default_rng(0), (6, 4, 2), 0.8
+    reward, value, next_value = random.normal(size=(3, *shape))
+    terminated, continues = np.zeros(shape), np.ones((6, 4))
+    continues[-1] = 0.0
+    terminated[2, 0], continues[2, 0] = 1.0, 0.0
+    continues[3, 1] = 0.0
+    terminated[1, 3, 0] = terminated[4, 3] = 1.0
+    continues[4, 3] = 0.0
+    next_value[:-1] = np.where(continues[:-1, :, None] > 0, value[1:], next_value[:-1])
+    expected = advantages(reward, value, next_value, terminated, continues, share)
+    columns = (reward, GAMMA * (1 - terminated), next_value)
+    agents_first = [torch.tensor(np.moveaxis(x, 2, 0)) for x in columns]
+    returns = lambda_returns(*agents_first, torch.tensor(continues)[None], share)
+    found = np.moveaxis(returns.numpy(), 0, 2) - value
+    np.testing.assert_allclose(found, expected, rtol=1e-9)

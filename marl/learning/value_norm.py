@@ -1,38 +1,10 @@
-"""Advantages of a rollout, and the running scale of its returns."""
+"""The running scale of returns."""
 
 import torch
 from torch import Tensor, nn
 
 DECAY = 0.99  # of the statistics of returns, at each rollout
 LEAST = 1e-3  # the smallest deviation by which returns are divided
-
-
-def advantages(
-    reward: Tensor,
-    value: Tensor,
-    next_value: Tensor,
-    terminated: Tensor,
-    continues: Tensor,
-    gamma: float,
-    trace: float,
-) -> Tensor:
-    """Generalised advantage estimates (Schulman et al. 2016, equation 16), [T, ...]:
-
-        delta_t = r_t + gamma (1 - terminated_t) V(o'_t) - V(o_t)
-        A_t     = delta_t + gamma trace (1 - terminated_t) continues_t A_(t+1)
-
-    `next_value` is the value of the true next observation, also where time ran out. `continues` is
-    0.0 where row t + 1 is no next step: at the end of an episode, and in the last row. All have the
-    shape [T, ...].
-    """
-    goes_on = gamma * (1.0 - terminated)
-    delta = reward + goes_on * next_value - value
-    share = trace * goes_on * continues
-    found = torch.empty_like(delta)
-    after = torch.zeros_like(delta[0])
-    for t in range(len(delta) - 1, -1, -1):
-        after = torch.addcmul(delta[t], share[t], after, out=found[t])
-    return found
 
 
 class ValueNorm(nn.Module):
