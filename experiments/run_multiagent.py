@@ -158,7 +158,9 @@ def parse() -> dict:
         help="of training, or of what --render and --gif show of a file",
     )
     add("--deserialize", metavar="FILE", help="load these weights")
-    add("--exploration", choices=["ou", "gaussian", "psne"], help="default: the config's")
+    add(
+        "--exploration", choices=["ou", "gaussian", "psne", "epsilon"], help="default: the config's"
+    )
     add(
         "--epsilon",
         type=float,

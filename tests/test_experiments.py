@@ -147,26 +147,37 @@ def test_the_kind_of_exploration_can_be_typed(data, tmp_path, monkeypatch, capsy
     assert read_checkpoint(Run("a").weights).config.resolve().exploration.kind == "psne"
 
 
-@pytest.mark.parametrize("agents", [4, 12])
-@pytest.mark.parametrize("kind", ["atoc", "ddpg", "global", "maddpg", "saddpg"])
-def test_batch_scripts_are_sweeps_of_five_seeds(data, tmp_path, kind, agents):
-    """With a `python` on the path that only notes how it was called."""
+def swept(script, file, tmp_path):
+    """The sweep of a script, which is called with a `python` on the path that only notes how."""
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho "$PWD" "$@"\n')
     python.chmod(0o755)
-    script = FOLDER / f"batch_run_{kind}_{agents}.sh"
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [script, "--workers", "9"], capture_output=True, text=True, check=True, env=environment
-    )
-    file = f"experiments/{kind}_{agents}.json"
+        [FOLDER / script, "--workers", "9"],
+        capture_output=True, text=True, check=True, env=environment,
+    )  # fmt: skip
     assert done.stdout == f"{FOLDER.parent} -m marl.cli sweep {file} --workers 9\n"
     sweep = load_sweep(FOLDER.parent / file)
     assert [job.seed for job in sweep.jobs] == [0, 1, 2, 3, 4]
-    for job in sweep.jobs:
+    return sweep
+
+
+@pytest.mark.parametrize("agents", [4, 12])
+@pytest.mark.parametrize("kind", ["atoc", "ddpg", "global", "maddpg", "saddpg"])
+def test_batch_scripts_are_sweeps_of_five_seeds(data, tmp_path, kind, agents):
+    name = f"{kind}_{agents}"
+    for job in swept(f"batch_run_{name}.sh", f"experiments/{name}.json", tmp_path).jobs:
         assert job.config.agent_name == kind
         assert job.config.world.num_agents == agents
         assert job.config.training.steps == {4: 2_000_000, 12: 350_000}[agents]
+
+
+@pytest.mark.parametrize("kind", ["iql", "vdn", "qmix", "isac", "masac", "ippo", "mappo"])
+def test_other_learners_have_batch_scripts(data, tmp_path, kind):
+    for job in swept(f"batch_run_{kind}.sh", f"experiments/{kind}.json", tmp_path).jobs:
+        assert job.config.agent_name == kind
+        assert (job.config.scenario, job.config.world.num_agents) == ("spread", 3)
 
 
 TENNIS = {

@@ -7,32 +7,40 @@ from pydantic import BaseModel
 from marl.agents.atoc import ATOC, ATOCConfig
 from marl.agents.auction import AuctionAgent, AuctionConfig
 from marl.agents.core.base import Agent, Needs, Policy, View
-from marl.agents.ddpg import DDPG, FAMILY, DDPGConfig
+from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.agents.messages import MessagesAgent, MessagesConfig
 from marl.agents.ppo import PPO
-from marl.agents.ppo_config import FAMILY as PPO_FAMILY
 from marl.agents.ppo_config import PPOConfig
-from marl.agents.q_learning import FAMILY as Q_LEARNERS
 from marl.agents.q_learning import QConfig, QLearning
-from marl.agents.sac import CRITICS, SAC, SACConfig
+from marl.agents.sac import SAC, SACConfig
 from marl.plugins import imported, loaded, offered
 
 
 class AgentKind(NamedTuple):
-    """The class of an agent and the model of its settings, which has the field `name`."""
+    """The class of an agent, the model of its settings, which has the field `name`, and a few words
+    on it for `marl list`."""
 
     agent: type[Agent]
     config: type[BaseModel]
+    about: str = ""
 
 
 REGISTRY: dict[str, AgentKind] = {
-    **{name: AgentKind(DDPG, DDPGConfig) for name in FAMILY},
-    **{name: AgentKind(QLearning, QConfig) for name in Q_LEARNERS},
-    "atoc_comm": AgentKind(ATOC, ATOCConfig),
-    "auction": AgentKind(AuctionAgent, AuctionConfig),
-    "messages": AgentKind(MessagesAgent, MessagesConfig),
-    **{name: AgentKind(SAC, SACConfig) for name in CRITICS},
-    **{name: AgentKind(PPO, PPOConfig) for name in PPO_FAMILY},
+    "ddpg": AgentKind(DDPG, DDPGConfig, "independent DDPG"),
+    "global": AgentKind(DDPG, DDPGConfig, "DDPG: one actor and critic for all agents together"),
+    "atoc": AgentKind(DDPG, DDPGConfig, "DDPG: one actor and critic that all agents share"),
+    "maddpg": AgentKind(DDPG, DDPGConfig, "DDPG: actors of their own, critics that see all"),
+    "saddpg": AgentKind(DDPG, DDPGConfig, "DDPG: a shared actor, a shared critic that sees all"),
+    "atoc_comm": AgentKind(ATOC, ATOCConfig, "atoc with attentional communication"),
+    "auction": AgentKind(AuctionAgent, AuctionConfig, "designed messages, learned control"),
+    "messages": AgentKind(MessagesAgent, MessagesConfig, "learned messages"),
+    "iql": AgentKind(QLearning, QConfig, "independent Q-learning; choices only"),
+    "vdn": AgentKind(QLearning, QConfig, "Q-learning: a team's value is a sum; choices only"),
+    "qmix": AgentKind(QLearning, QConfig, "Q-learning: a team's value is monotonic; choices only"),
+    "isac": AgentKind(SAC, SACConfig, "soft actor-critic, critics see their own"),
+    "masac": AgentKind(SAC, SACConfig, "soft actor-critic, critics see all"),
+    "ippo": AgentKind(PPO, PPOConfig, "proximal policy optimisation, critics see their own"),
+    "mappo": AgentKind(PPO, PPOConfig, "proximal policy optimisation, critics see all"),
 }
 
 

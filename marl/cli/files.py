@@ -61,14 +61,17 @@ def clean(yes: bool) -> None:
 
 def show_list() -> None:
     """Show the names for configs and commands."""
-    from marl.agents import agent_names
+    from marl.agents import REGISTRY, agent_names
     from marl.config.parsing import config_names
     from marl.policies.builtin import BUILTIN
     from marl.runs.paths import run_names
     from marl.worlds.registry import scenario_names
 
     for title, names in (
-        ("agents", [*agent_names()]),
+        (
+            "agents",
+            [f"{x:<10} {REGISTRY[x].about}" if x in REGISTRY else x for x in agent_names()],
+        ),
         ("scenarios", [*scenario_names()]),
         ("policies", [*BUILTIN]),
         ("configs", config_names()),

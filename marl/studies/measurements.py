@@ -90,7 +90,7 @@ class Task:
         kinds: set[type] = {type(parse_world(self.world, "world").world)}
         for run in {*self.runs} - {*BUILTIN}:
             names = read_header(find_weights(run))[0].agent_names
-            kinds |= {part for name in names for part in find_agent(name)}
+            kinds |= {part for name in names for part in find_agent(name)[:2]}
         own = [kind for kind in kinds if not kind.__module__.startswith("marl.")]
         own.sort(key=lambda kind: (kind.__module__, kind.__qualname__))
         return {"code": fingerprint(*own)} if own else {}

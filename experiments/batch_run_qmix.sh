@@ -1,0 +1,3 @@
+#!/bin/sh
+# MPE's cooperative navigation, five seeds; flags are handed on. Then: marl compare qmix
+cd "$(dirname "$0")/.." && exec python -m marl.cli sweep experiments/qmix.json "$@"
