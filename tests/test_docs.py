@@ -41,7 +41,7 @@ NOT_RUN |= {"python experiments/run_tennis.py -m SADDPG -t 2000"}
 NOT_RUN |= {"marl render tennis_saddpg --window --play player_0"}
 NOT_RUN |= {"python benchmarks/tennis.py learning --plot docs/tennis.png"}
 NOT_RUN |= {"python benchmarks/fresh.py spread --ship"}
-NOT_RUN |= {"python benchmarks/tennis.py cures"}
+NOT_RUN |= {"python benchmarks/tennis.py cures", "make bench-peers"}
 COMMANDS = make_parser()._subparsers._group_actions[0].choices
 
 TINY = {
