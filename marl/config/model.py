@@ -40,10 +40,17 @@ class TrainingConfig(BaseModel):
         '{"num_landmarks": [4, 5, 6]}: world e has the e-th value of each list; lists repeat',
     )
     staggered: bool = Field(True, description="the worlds' episodes do not all end at once")
-    batch_size: int = Field(256, ge=1, description="transitions of single agents in an update")
+    batch_size: int = Field(
+        256, ge=1, description="transitions of single agents in an update from replay"
+    )
     replay_size: int = Field(250_000, ge=1, description="steps of single worlds in replay")
     learning_starts: int = Field(2_000, ge=0, description="environment steps before updates")
-    update_every: int = Field(64, ge=1, description="environment steps between updates")
+    update_every: int = Field(
+        64,
+        ge=1,
+        description="environment steps between updates; agents without replay learn from all of "
+        "them, so it is a multiple of num_worlds",
+    )
     updates: int = Field(1, ge=0, description="updates at a time")
     log_every: int = Field(
         20_000, ge=0, description="environment steps between log lines; 0: never"

@@ -192,3 +192,15 @@ def test_somebody_has_to_learn(data):
 def test_a_policy_that_does_not_fit_the_world_is_refused(data):
     with pytest.raises(UserError, match="needs the world 'tennis'"):
         train(tag("agents.good=landing"), "x")
+
+
+@pytest.mark.parametrize(
+    ("agent", "other"),
+    [("ippo", "iql"), ("qmix", "maddpg"), ("masac", "mappo"), ("vdn", "isac")],
+)
+def test_families_learn_side_by_side(data, monkeypatch, agent, other):
+    """Each from its own way of drawing; stopped in the middle of a rollout, too."""
+    small = ["world.actions=discrete", "agent.hidden=[8]", "training.update_every=24"]
+    players = [f"agent.name={agent}", f'agents.good={{"name": "{other}", "hidden": [8]}}']
+    config = tag(*small, *players)
+    check_resumes(config, monkeypatch, 28)
