@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from marl.agents.core.learner import Learner, Logged, adam, follow, frozen, mean_of_present
+from marl.agents.core.learner import Learner, Logged, adam, average, frozen, mean_of_present
 from marl.agents.ppo_config import PPOConfig, check
 from marl.agents.ppo_networks import Feedforward, GaussianActor, Recurrent
 from marl.learning.augmentation import Symmetry
@@ -191,10 +191,7 @@ class PPOLearner(Learner):
                 # Actor
                 loss, result = self.actor_loss(part)
                 self.descend(self.actor, self.actor_optimiser, loss)
-                if self.config.average:
-                    # As in `ActorCritic.move_targets`: the first actors are soon forgotten.
-                    share = max(1.0 - self.config.average, 4 / (self.updates + 3))
-                    follow(self.greedy, self.actor, share)
+                average(self.greedy, self.actor, self.config.average, self.updates)
                 # Critic
                 loss, more = self.critic_loss(part)
                 self.descend(self.critic, self.critic_optimiser, loss)

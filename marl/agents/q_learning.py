@@ -28,6 +28,7 @@ from marl.agents.core.learner import (
     LearningAgent,
     Logged,
     adam,
+    average,
     below,
     follow,
     frozen,
@@ -361,11 +362,8 @@ class _Team(Learner):
             follow(self.target_networks, self.networks, c.tau)
         elif c.replay and self.updates % c.target_every == 0:
             follow(self.target_networks, self.networks, 1.0)
-        if c.average:
-            # At first, later networks have more weight, as in `ActorCritic.move_targets`.
-            rate = max(1.0 - c.average, 4 / (self.updates + 3))
-            for learner in self.learners.values():
-                follow(learner.greedy, learner.network, rate)
+        for learner in self.learners.values():
+            average(learner.greedy, learner.network, c.average, self.updates)
 
 
 def _mixed(

@@ -246,3 +246,11 @@ def adam(module: nn.Module, rate: float) -> torch.optim.Adam:
 def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
     """target <- target + rate (source - target)."""
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)
+
+
+def average(mean: nn.Module, network: nn.Module, decay: float, n: int) -> None:
+    """Move the running average of a network after its n-th update; `decay` 0: there is none."""
+    if decay:
+        # Until the decay takes over, the n-th network has the weight n (n + 1) (n + 2), so that the
+        # first ones are soon forgotten (Shamir & Zhang 2013, with eta = 3).
+        follow(mean, network, max(1.0 - decay, 4 / (n + 3)))

@@ -20,7 +20,7 @@ from marl.agents.core.learner import (
     LearningAgent,
     Logged,
     adam,
-    follow,
+    average,
     frozen,
     mean_of_present,
     piecewise,
@@ -206,10 +206,7 @@ class OffPolicyLearner(Learner):
 
     def move_average(self, n: int) -> None:
         """Move the actor's running average after the actor's n-th update."""
-        if self.config.average:
-            # Until the decay takes over, the n-th actor has the weight n (n + 1) (n + 2), so that
-            # the first actors are soon forgotten (Shamir & Zhang 2013, with eta = 3).
-            follow(self.greedy, self.actor, max(1.0 - self.config.average, 4 / (n + 3)))
+        average(self.greedy, self.actor, self.config.average, n)
 
 
 L = TypeVar("L", bound=OffPolicyLearner)
