@@ -170,9 +170,8 @@ class PPOLearner(Learner):
         """Forget the worlds of `mask` (bool[E]; None: all)."""
         if mask is None:
             self.hidden = self.critic_hidden = None
-        for hidden in (self.hidden, self.critic_hidden):
-            if hidden is not None:
-                hidden[:, :, torch.from_numpy(mask)] = 0.0
+        elif self.hidden is not None:
+            self.hidden[:, :, torch.from_numpy(mask)] = 0.0
 
     # ------------------------------------------------------------------------------------ learning
 
@@ -212,6 +211,9 @@ class PPOLearner(Learner):
             hidden = agents_first(batch.added["hidden"])[:, :1]
         # Values of all steps in one pass; then of the observations that no row shows
         critic_hidden = self._remembered(self.critic_hidden, critic_input)
+        if critic_hidden is not None and hidden is not None:
+            # Empty where the actor's is: there an episode begins.
+            critic_hidden = critic_hidden * hidden.bool().any(-1, keepdim=True)
         output, states = self.run(self.critic, critic_input, critic_hidden, keeps)
         at_end = None if states is None else states[:, ends][:, None]
         final, _ = self.run(self.critic, inputs.final[:, None], at_end)

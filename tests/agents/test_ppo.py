@@ -233,10 +233,33 @@ def test_a_rollout_begins_with_the_memory_of_the_last_one():
             assert state["team.hidden"].shape == state["team.critic_hidden"].shape == (3, 1, 16, 6)
     assert firsts[0] == 0.0 < min(firsts[1:])
     agent.reset(np.arange(16) < 4)
-    for name in ("hidden", "critic_hidden"):
-        left = agent.state_dict()[f"team.{name}"]
-        assert not left[:, :, :4].any()
-        assert left[:, :, 4:].all()
+    left = agent.state_dict()["team.hidden"]
+    assert not left[:, :, :4].any()
+    assert left[:, :, 4:].all()
+
+
+@NETWORKS
+def test_two_rollouts_are_judged_as_one_of_both(networks):
+    """Critics that hardly learn: their memory goes on from one rollout to the next, except where an
+    episode begins, and episodes begin within rollouts and between them."""
+
+    def judged(steps):
+        tiny = {"actor_lr": 1e-12, "critic_lr": 1e-12, "normalise_values": False}
+        agent = lively(agent_of(memory=6, networks=networks, minibatches=1, **tiny))
+        world = probes.Probe({"team": (3, 4, 2)}, lambda t, o, a: {"team": 0.0}, length=5)
+        rng = np.random.default_rng(0)
+        world.observe = lambda _, t: {"team": rng.normal(size=(16, 3, 4))}
+        sizes = SimpleNamespace(replay_size=1, update_every=16 * steps, num_worlds=16)
+        memory = Memory(world.groups, agent, sizes, torch.Generator())
+        values = []
+        for transition, _ in itertools.islice(collect(world, agent, True), 40):
+            memory.add(transition)
+            if batch := memory.sample(0):
+                values.append(float(agent.update(batch)["value"]))
+        return values
+
+    short, long = judged(4), judged(8)
+    np.testing.assert_allclose(np.mean(np.reshape(short, (-1, 2)), 1), long, rtol=1e-4)
 
 
 # ---------------------------------------------------------------------------- stacks, and who left

@@ -78,6 +78,16 @@ def test_continues_from_its_state(stop):
             assert torch.equal(getattr(first[g], name), getattr(second[g], name))
 
 
+def test_nothing_is_stored_of_a_rollout_that_was_taken():
+    one, other = rollout(), rollout()
+    filled(one, STEPS)
+    one.take()
+    other.load_state_dict(one.state_dict())
+    for memory in (one, other):
+        filled(memory, STEPS, STEPS)
+    assert torch.equal(one.take()["one"].next_observation, other.take()["one"].next_observation)
+
+
 def learner(draws, **more):
     return SimpleNamespace(
         columns=lambda groups: columns_of({g: groups[g] for g in draws}, **more),
