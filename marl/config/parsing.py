@@ -282,6 +282,13 @@ def _check_sizes(key: str, numbers: tuple[int, ...], world: WorldConfig) -> None
     for number in numbers:
         if number < 1:
             raise UserError(f"training.{key} holds {number}, but each should be at least 1")
+        for g, group in replace_parameters(world, {"num_agents": number}, "world").groups.items():
+            sees, here = group.observation_space.shape, world.groups[g].observation_space.shape
+            if sees != here:
+                raise UserError(
+                    f"training.{key} holds {number}, but then {g!r} observe {sees[0]} numbers and "
+                    f"not {here[0]}: here observations grow with the number of agents"
+                )
 
 
 def _check_window(agent: BaseModel, world: WorldConfig) -> None:

@@ -89,6 +89,18 @@ def test_training_is_stopped_and_resumed(data, monkeypatch, name):
             "evaluate_agents .*'global' is tied",
         ),
         (["training.num_agents=[4,0]"], "training.num_agents holds 0"),
+        (
+            ["training.num_agents=[3,4]", "world.num_agents=3", "world.observation=everything"],
+            "holds 4, but then 'agents' observe 24 numbers and not 18",
+        ),
+        (
+            [
+                "training.num_agents=[]",
+                "training.evaluate_agents=[12]",
+                "world.observation=everything",
+            ],
+            "training.evaluate_agents holds 12, but then 'agents' observe",
+        ),
         (["training.num_agents=4"], "training.num_agents is 4"),
     ],
 )
