@@ -28,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from marl.agents.core.critic_inputs import looks_of
-from marl.agents.core.learner import Logged, adam, follow, mean_of_present, of_all
+from marl.agents.core.learner import Logged, adam, average, follow, mean_of_present, of_all
 from marl.agents.core.off_policy import (
     CriticInputs,
     LearnerBatch,
@@ -209,7 +209,7 @@ class _Learner(OffPolicyLearner):
             )
         # Target networks
         follow(self.target_critics, self.critics, self.config.tau)
-        self.move_average(self.updates)
+        average(self.greedy, self.actor, self.config.average, self.updates)
         return result | {
             "actor_loss": loss.detach(),
             "entropy": mean_of_present(entropy, present),

@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from marl.agents.core.learner import Logged, follow, frozen, mean_of_present
+from marl.agents.core.learner import Logged, average, follow, frozen, mean_of_present
 from marl.agents.core.off_policy import OffPolicyConfig, OffPolicyLearner
 from marl.nn.heads import ActionHead
 from marl.worlds.spaces import Group
@@ -119,4 +119,4 @@ class ActorCritic(OffPolicyLearner):
         if not self.actors_turn:
             return
         follow(self.target_actor, self.actor, c.tau)
-        self.move_average(self.updates // c.actor_delay)
+        average(self.greedy, self.actor, c.average, self.updates // c.actor_delay)

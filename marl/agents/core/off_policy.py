@@ -20,7 +20,6 @@ from marl.agents.core.learner import (
     LearningAgent,
     Logged,
     adam,
-    average,
     frozen,
     mean_of_present,
     piecewise,
@@ -203,10 +202,6 @@ class OffPolicyLearner(Learner):
         loss = torch.stack(errors).sum(0)
         value = mean_of_present(estimates[0].detach(), present)
         return loss, {"critic_loss": loss.detach(), "value": value}
-
-    def move_average(self, n: int) -> None:
-        """Move the actor's running average after the actor's n-th update."""
-        average(self.greedy, self.actor, self.config.average, n)
 
 
 L = TypeVar("L", bound=OffPolicyLearner)
