@@ -22,13 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from marl.agents.core.learner import Learner, Logged, adam, average, frozen, mean_of_present
+from marl.agents.core.sequences import sequence_network
 from marl.agents.ppo_config import PPOConfig, check
-from marl.agents.ppo_networks import Feedforward, GaussianActor, Recurrent
 from marl.learning.augmentation import Symmetry
 from marl.learning.record import Batch, Column
 from marl.learning.returns import lambda_returns
 from marl.learning.value_norm import ValueNorm
-from marl.nn import NETWORKS
 from marl.nn.stochastic import StochasticHead
 from marl.worlds.spaces import Group, Part
 
@@ -64,6 +63,16 @@ class Rows(NamedTuple):
     def flat(self) -> "Rows":
         """The rows of all steps alike: [K, T rows, size]."""
         return self.map(lambda x: x.flatten(1, 2))
+
+
+class GaussianActor(nn.Module):
+    """A policy's network and the logarithm of its numbers' standard deviation, which does not
+    depend on what an agent sees."""
+
+    def __init__(self, network: nn.Module, stack: int, numbers: int, log_deviation: float) -> None:
+        super().__init__()
+        self.network = network
+        self.log_deviation = nn.Parameter(torch.full((stack, 1, numbers), log_deviation))
 
 
 class PPOLearner(Learner):
@@ -112,12 +121,8 @@ class PPOLearner(Learner):
         self.critic_hidden: Tensor | None = None  # the critics' after the last rollout
 
     def _network(self, of: str, parts: Sequence[Part], inputs: int, outputs: int) -> nn.Module:
-        c, norm = self.config, of in self.config.layer_norm
-        if c.memory:
-            return Recurrent(self.stack, inputs, outputs, c.hidden, c.memory, norm)
-        pool = of == "critic" or c.actor_pool
-        shape = (inputs, 0, outputs, c.hidden, c.width, norm, pool)
-        return Feedforward(NETWORKS[c.network](self.stack, parts, *shape))
+        norm, pool = of in self.config.layer_norm, of == "critic" or self.config.actor_pool
+        return sequence_network(self.stack, parts, inputs, outputs, self.config, norm, pool)
 
     # ------------------------------------------------------------------------------------- acting
 
@@ -146,7 +151,7 @@ class PPOLearner(Learner):
         self, network: nn.Module, x: Tensor, hidden: Tensor | None, keeps: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Outputs and hidden states, [N, T, E, size], for inputs [N, T, E, size]; see
-        `Recurrent`."""
+        `sequences`."""
         n, t, e = x.shape[:3]
         stacked = [None if v is None else self.sequences(v) for v in (x, hidden, keeps)]
         output, states = network(*stacked)

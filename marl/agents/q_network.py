@@ -5,53 +5,16 @@ choices.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from marl.agents.core.learner import Learner, frozen, piecewise
+from marl.agents.core.learner import Learner, frozen
+from marl.agents.core.sequences import sequence_network
 from marl.learning.record import Batch
-from marl.nn import NETWORKS
 from marl.nn.heads import FORBIDDEN, JointChoices
-from marl.nn.layers import Hidden, StackedLinear
-from marl.nn.recurrent import StackedGRU
 from marl.worlds.spaces import Group
-
-
-class QNetwork(nn.Module):
-    """K networks from observations to the values of all choices; with `memory`, a recurrent unit of
-    that size stands before the last layer."""
-
-    def __init__(self, stack: int, group: Group, choices: int, config: Any) -> None:
-        super().__init__()
-        (inputs,), parts = group.observation_space.shape, group.observation_parts
-        if config.memory:
-            self.layers: nn.Module = Hidden(stack, inputs, config.hidden, config.layer_norm)
-            self.recurrent = StackedGRU(stack, config.hidden[-1], config.memory)
-            self.output = StackedLinear(stack, config.memory, choices).small()
-        else:
-            shape = (config.hidden, config.width, config.layer_norm)
-            self.layers = NETWORKS[config.network](stack, parts, inputs, 0, choices, *shape)
-
-    def forward(self, x: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """One step: observations [K, B, O] and hidden states [K, B, H] (None without memory) ->
-        values [K, B, C] and the next hidden states."""
-        if hidden is None:
-            return self.layers(x), None
-        hidden = self.recurrent(self.layers(x), hidden)
-        return self.output(hidden), hidden
-
-    def sequence(
-        self, x: Tensor, hidden: Tensor | None, keeps: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """T steps: observations [K, T, B, O] and the hidden states before them, [K, B, H] -> values
-        [K, T, B, C] and the hidden states after each step. `keeps`: see `StackedGRU`."""
-        y = self.layers(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
-        if hidden is None:
-            return y, None
-        states = self.recurrent.sequence(y, hidden, keeps)
-        return self.output(states.flatten(1, 2)).unflatten(1, x.shape[1:3]), states
 
 
 def best(values: Tensor, legal: Tensor | None) -> Tensor:
@@ -145,47 +108,48 @@ class QLearner(Learner):
             )
         self.config = config
         self.stack = len(group) if config.networks == "each" else 1
-        self.network = self.actor = QNetwork(self.stack, group, len(self.choices), config)
-        self.target = self._copy() if config.replay else self.network
-        self.greedy = self._copy() if config.average else self.network
+        (inputs,), parts = group.observation_space.shape, group.observation_parts
+        sizes = (inputs, len(self.choices))
+        self.network = self.actor = sequence_network(
+            self.stack, parts, *sizes, config, config.layer_norm
+        )
+        self.target = frozen(self.network) if config.replay else self.network
+        self.greedy = frozen(self.network) if config.average else self.network
         more = {"target": config.replay, "greedy": config.average > 0}
         self.stored = ("network", *[name for name, is_copy in more.items() if is_copy])
         self.published = nn.ModuleDict({"network": self.greedy})
         if config.normalise:
             self.normalise(group)
 
-    def _copy(self) -> QNetwork:
-        return cast(QNetwork, frozen(self.network))
-
     def act(
         self, seen: Tensor, hidden: Tensor | None, explore: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Values [N, E, C] for observations [N, E, O], and the hidden states after them."""
+        """Values [N, E, C] for observations [N, E, O], and the hidden states after them, [N, E, H]
+        (None without memory)."""
         network, shape = self.network if explore else self.greedy, seen.shape[:2]
-        if hidden is None:
-            values = piecewise(lambda rows: network(rows, None)[0], self.stacked(seen))
-            return values.view(*shape, -1), None
-        values, after = network(self.stacked(seen), self.stacked(hidden))
-        return values.view(*shape, -1), after.view(*shape, -1)
+        rows = self.stacked(seen)[:, None]
+        values, after = network(rows, None if hidden is None else self.stacked(hidden)[:, None])
+        return values.view(*shape, -1), None if after is None else after.view(*shape, -1)
 
-    def values(self, network: QNetwork, steps: Steps) -> Tensor:
+    def values(self, network: nn.Module, steps: Steps) -> Tensor:
         """The values of all choices in all steps, [N, T, B, C]."""
         return apart(self._sequence(network, steps)[0], len(steps.choice))
 
-    def _sequence(self, network: QNetwork, steps: Steps) -> tuple[Tensor, Tensor | None]:
-        hidden, keeps = steps.hidden, steps.keeps
+    def _sequence(self, network: nn.Module, steps: Steps) -> tuple[Tensor, Tensor | None]:
+        hidden, keeps = steps.hidden, None
         if hidden is not None:
-            hidden = together(hidden, self.stack)[:, 0]
-            keeps = together(keeps.expand_as(steps.reward)[..., None], self.stack)
-        return network.sequence(together(steps.observation, self.stack), hidden, keeps)
+            hidden = together(hidden, self.stack)
+            keeps = together(steps.keeps.expand_as(steps.reward)[..., None], self.stack)
+        return network(together(steps.observation, self.stack), hidden, keeps)
 
-    def next_values(self, network: QNetwork, steps: Steps) -> Tensor:
+    def next_values(self, network: nn.Module, steps: Steps) -> Tensor:
         """The values of all choices after every step, [N, T, B, C]. A memory has then seen the
         episode so far through the same network."""
         states = None if steps.hidden is None else self._sequence(network, steps)[1]
-        hidden = None if states is None else states.flatten(1, 2)
         x = together(steps.next_observation, self.stack)
-        values = network(x.flatten(1, 2), hidden)[0].unflatten(1, x.shape[1:3])
+        # Each step is a row of its own.
+        hidden = None if states is None else states.flatten(1, 2)[:, None]
+        values = network(x.flatten(1, 2)[:, None], hidden)[0][:, 0].unflatten(1, x.shape[1:3])
         return apart(values, len(steps.choice))
 
     def next_value(self, steps: Steps) -> Tensor:

@@ -171,7 +171,7 @@ def test_only_the_mean_reward_of_the_team_counts(name):
 def ordinary(stacked, k):
     """Network k of a stack, made of torch's own layers."""
     layers = []
-    for layer in [*stacked.layers.layers, stacked.layers.output]:
+    for layer in [*stacked.network.layers, stacked.network.output]:
         linear = nn.Linear(*layer.weight.shape[1:], dtype=torch.float64)
         linear.weight.data, linear.bias.data = layer.weight[k].T.clone(), layer.bias[k, 0].clone()
         layers += [linear, nn.LeakyReLU()]
@@ -182,7 +182,7 @@ def test_the_stack_learns_what_separate_learners_do():
     agent = agent_of("iql", networks="each", tau=0.1, gradient_clip=0.05, lr=1e-3)
     learner = agent.learners["team"]
     learner.network.double()
-    learner.network.layers.output.weight.data *= 100.0
+    learner.network.network.output.weight.data *= 100.0
     learner.target.double().load_state_dict(learner.network.state_dict())
     plain = [[ordinary(learner.network, k) for _ in range(2)] for k in range(3)]
     optimisers = [torch.optim.Adam(network.parameters(), 1e-3) for network, _ in plain]

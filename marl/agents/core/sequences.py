@@ -1,11 +1,21 @@
-"""Networks of the PPO family: over steps in a row, with a memory or without."""
+"""Networks over steps in a row, with a memory or without.
+
+Shapes: K stacked networks, T steps in a row, [K, T, rows, size]. `hidden`, [K, 1, rows, memory], is
+the hidden state before the first step. `keeps`, [K, T, rows, 1], is 0.0 at the first step of an
+episode, which begins with an empty hidden state; None: no episode begins.
+"""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from marl.agents.core.learner import PIECE
+from marl.agents.core.learner import piecewise
+from marl.nn import NETWORKS
 from marl.nn.layers import Hidden, StackedLinear
 from marl.nn.recurrent import StackedGRU
+from marl.worlds.spaces import Part
 
 
 class Feedforward(nn.Module):
@@ -20,9 +30,8 @@ class Feedforward(nn.Module):
     ) -> tuple[Tensor, None]:
         """[K, T, rows, inputs] -> [K, T, rows, outputs]. There are no hidden states."""
         rows = x.flatten(1, 2)
-        pieces = (rows,) if torch.is_grad_enabled() else rows.split(PIECE, 1)
-        output = torch.cat([self.network(piece) for piece in pieces], 1)
-        return output.unflatten(1, x.shape[1:3]), None
+        y = self.network(rows) if torch.is_grad_enabled() else piecewise(self.network, rows)
+        return y.unflatten(1, x.shape[1:3]), None
 
 
 class Recurrent(nn.Module):
@@ -33,7 +42,7 @@ class Recurrent(nn.Module):
         stack: int,
         inputs: int,
         outputs: int,
-        hidden: tuple[int, ...],
+        hidden: Sequence[int],
         memory: int,
         layer_norm: bool = False,
     ) -> None:
@@ -46,19 +55,25 @@ class Recurrent(nn.Module):
         self, x: Tensor, hidden: Tensor, keeps: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """[K, T, rows, inputs] -> [K, T, rows, outputs], and the hidden states after each step,
-        [K, T, rows, memory]. `hidden`, [K, 1, rows, memory], is the one before the first step;
-        `keeps`, [K, T, rows, 1]: 0.0 at the first step of an episode; None: there is none."""
+        [K, T, rows, memory]."""
         entered = self.enter(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
         keeps = x.new_ones(1, x.shape[1], 1, 1) if keeps is None else keeps
         states = self.gru.sequence(entered, hidden[:, 0], keeps)
         return self.output(states.flatten(1, 2)).unflatten(1, x.shape[1:3]), states
 
 
-class GaussianActor(nn.Module):
-    """A policy's network and the logarithm of its numbers' standard deviation, which does not
-    depend on what an agent sees."""
-
-    def __init__(self, network: nn.Module, stack: int, numbers: int, log_deviation: float) -> None:
-        super().__init__()
-        self.network = network
-        self.log_deviation = nn.Parameter(torch.full((stack, 1, numbers), log_deviation))
+def sequence_network(
+    stack: int,
+    parts: Sequence[Part],
+    inputs: int,
+    outputs: int,
+    config: Any,
+    layer_norm: bool,
+    pool: bool = True,
+) -> nn.Module:
+    """K networks from `inputs` (which are `parts`) to `outputs` numbers, of the kind, size and
+    `memory` of a config."""
+    if config.memory:
+        return Recurrent(stack, inputs, outputs, config.hidden, config.memory, layer_norm)
+    shape = (inputs, 0, outputs, config.hidden, config.width, layer_norm, pool)
+    return Feedforward(NETWORKS[config.network](stack, parts, *shape))
