@@ -4,8 +4,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from marl.worlds.spaces import Group
-
 FAMILY: dict[str, Literal["own", "all"]] = {  # observations in the critic's input
     "ippo": "own",  # de Witt et al. 2020
     "mappo": "all",  # Yu et al. 2022
@@ -78,28 +76,3 @@ class PPOConfig(BaseModel):
     def joint(self) -> bool:
         """Do critics see everybody's observations?"""
         return FAMILY[self.name] == "all"
-
-
-def check(config: PPOConfig, group: Group) -> None:
-    """Raises ValueError if a setting does not fit the others, or the group."""
-    if config.network == "set":
-        if config.joint:
-            raise ValueError(
-                f"agent.network is 'set', but the critic of {config.name!r} sees everybody's "
-                "observations, which are no sets; use 'mlp'"
-            )
-        if config.memory:
-            raise ValueError("agent.memory is on, but a 'set' network has none; use 'mlp'")
-        if config.normalise:
-            raise ValueError(
-                "agent.normalise is on, but a 'set' network compares positions, which scaling "
-                "them one by one would distort; use 'mlp'"
-            )
-    if not config.augment:
-        return
-    if group.choices:
-        raise ValueError("agent.augment is on, but moves that are choices cannot be turned")
-    if config.memory:
-        raise ValueError("agent.augment is on, but the contents of a memory cannot be turned")
-    if not (group.observation_parts and group.action_parts):
-        raise ValueError("agent.augment is on, but the world does not say what its vectors are")

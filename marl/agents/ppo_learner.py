@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from marl.agents.core.checks import check_augment, check_network
 from marl.agents.core.learner import Learner, Logged, adam, average, frozen, mean_of_present
 from marl.agents.core.sequences import sequence_network
-from marl.agents.ppo_config import PPOConfig, check
+from marl.agents.ppo_config import PPOConfig
 from marl.learning.augmentation import Symmetry
 from marl.learning.record import Batch, Column
 from marl.learning.returns import lambda_returns
@@ -85,7 +86,8 @@ class PPOLearner(Learner):
     def __init__(self, g: str, groups: dict[str, Group], config: PPOConfig) -> None:
         """Raises ValueError if the config does not fit the groups."""
         group = groups[g]
-        check(config, group)
+        check_network(config, config.joint, config.memory)
+        check_augment(config, group, config.memory)
         self.config, self.group = config, group
         self.stack = len(group) if config.networks == "each" else 1
         self.head = StochasticHead(group)

@@ -98,6 +98,9 @@ class QConfig(BaseModel):
     epochs: int = Field(4, ge=1, description="without replay: passes over the steps")
     minibatches: int = Field(4, ge=1, description="without replay: updates in each pass")
     lr: float = Field(5e-4, gt=0, description="Adam's learning rate")
+    mixer_lr: float = Field(
+        5e-4, gt=0, description="qmix: Adam's learning rate of the mixer and its hypernetworks"
+    )
     final_lr: float = Field(
         1.0, gt=0, le=1, description="the learning rate falls linearly to this share of its start"
     )
@@ -110,8 +113,6 @@ class QConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.memory and self.network == "set":
-            raise ValueError("memory is not 0, but a network 'set' has none; use 'mlp'")
         if self.window > 1 and not self.replay:
             raise ValueError(
                 "window is of batches from replay, which is false; all steps of a rollout, "
@@ -271,9 +272,11 @@ class _Team(Learner):
     ) -> None:
         self.learners, self.config = learners, config
         own = [groups[g] for g in learners]
-        self.networks = nn.ModuleList(learner.network for learner in learners.values())
+        values = nn.ModuleList(learner.network for learner in learners.values())
+        self.networks = nn.ModuleList(values)  # and the mixer
         targets: list[nn.Module] = [learner.target for learner in learners.values()]
         self.mixer: nn.Module | None = None
+        mixers: list[tuple[nn.Module, float]] = []
         self.stored: tuple[str, ...] = ()
         if kind := FAMILY[config.name]:
             state = sum(len(x) * x.observation_space.shape[0] for x in own)
@@ -282,11 +285,12 @@ class _Team(Learner):
             self.target_mixer = frozen(self.mixer) if config.replay else self.mixer
             if [*self.mixer.parameters()]:
                 self.networks.append(self.mixer)
+                mixers.append((self.mixer, config.mixer_lr))
                 targets.append(self.target_mixer)
                 self.stored = ("mixer", "target_mixer") if config.replay else ("mixer",)
         self.target_networks = nn.ModuleList(targets)
         self.stack = 1 if self.mixer is not None else next(iter(learners.values())).stack
-        self.optimiser = adam(self.networks, config.lr)
+        self.optimiser = adam(values, config.lr, *mixers)
 
     def update(self, steps: dict[str, Steps], generator: torch.Generator) -> Logged:
         """The equations at the head of the file."""

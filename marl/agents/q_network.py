@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from marl.agents.core.checks import check_network
 from marl.agents.core.learner import Learner, frozen
 from marl.agents.core.sequences import sequence_network
 from marl.learning.record import Batch
@@ -101,11 +102,7 @@ class QLearner(Learner):
             self.choices = JointChoices(group)
         except ValueError as error:
             raise ValueError(f"{config.name!r} cannot play the group {g!r}: {error}") from error
-        if config.network == "set" and config.normalise:
-            raise ValueError(
-                "agent.normalise is on, but a 'set' network compares positions, which scaling "
-                "them one by one would distort; use 'mlp'"
-            )
+        check_network(config, memory=config.memory)
         self.config = config
         self.stack = len(group) if config.networks == "each" else 1
         (inputs,), parts = group.observation_space.shape, group.observation_parts

@@ -168,6 +168,22 @@ def test_only_the_mean_reward_of_the_team_counts(name):
 # ------------------------------------------------------------------------- learners made by hand
 
 
+@pytest.mark.parametrize(("progress", "share"), [(0.0, 1.0), (1.0, 0.1)])
+def test_the_mixer_has_a_learning_rate_of_its_own(progress, share):
+    agent = agent_of("qmix", lr=1e-2, mixer_lr=1e-3, final_lr=0.1, gradient_clip=0.0)
+    team = agent.teams["all"]
+    parts = {"network": agent.learners["team"].network, "mixer": team.mixer}
+    before = {k: [x.clone() for x in part.parameters()] for k, part in parts.items()}
+    agent.anneal(progress)
+    agent.update(batch_of(agent))
+    # Adam's first step is the learning rate, whatever the gradient is.
+    for name, rate in [("network", 1e-2), ("mixer", 1e-3)]:
+        steps = [x - y for x, y in zip(parts[name].parameters(), before[name], strict=True)]
+        assert max(float(x.detach().abs().max()) for x in steps) == pytest.approx(
+            rate * share, rel=1e-2
+        )
+
+
 def ordinary(stacked, k):
     """Network k of a stack, made of torch's own layers."""
     layers = []
@@ -468,7 +484,6 @@ def test_every_team_has_its_own_mixer():
     ("settings", "sentence"),
     [
         ({"memory": 8}, "memory is 8, but window is 1"),
-        ({"memory": 8, "window": 4, "network": "set"}, "memory is not 0, but a network 'set'"),
         ({"window": 4, "replay": False}, "window is of batches from replay"),
         ({"window": 11}, "agent.window is 11, but episodes have world.episode_length, 10 steps"),
     ],
@@ -507,6 +522,8 @@ def test_a_network_of_sets_fits_any_number_of_agents():
         QLearning(more, QConfig(name=name, network="set", width=8)).load_weights(agent.weights())
     with pytest.raises(ValueError, match=r"agent\.normalise is on"):
         agent_of("iql", groups, network="set", normalise=True)
+    with pytest.raises(ValueError, match=r"agent\.memory is on, but a 'set' network has none"):
+        agent_of("iql", groups, network="set", memory=8, window=4)
 
 
 def test_independent_networks_are_tied_to_their_number():

@@ -94,7 +94,7 @@ class Learner:
                 if key.startswith(f"{name}."):
                     _, index, moment = key.split(".")
                     moments.setdefault(int(index), {})[moment] = tensor.clone()
-            parameters = optimiser.param_groups[0]["params"]
+            parameters = [x for options in optimiser.param_groups for x in options["params"]]
             for number, found in moments.items():  # torch's optimiser does not check their shapes
                 like = parameters[number]
                 expected = {"step": torch.zeros(()), "exp_avg": like, "exp_avg_sq": like}
@@ -237,9 +237,13 @@ def piecewise(network: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     return torch.cat([network(piece) for piece in rows.split(PIECE, 1)], 1)
 
 
-def adam(module: nn.Module, rate: float) -> torch.optim.Adam:
-    options = {"params": list(module.parameters()), "initial_lr": rate}
-    return torch.optim.Adam([options], lr=rate, fused=True)
+def adam(module: nn.Module, rate: float, *more: tuple[nn.Module, float]) -> torch.optim.Adam:
+    """Adam for a module, and for `more` modules with learning rates of their own."""
+    groups = [
+        {"params": list(part.parameters()), "lr": lr, "initial_lr": lr}
+        for part, lr in [(module, rate), *more]
+    ]
+    return torch.optim.Adam(groups, fused=True)
 
 
 @torch.no_grad()

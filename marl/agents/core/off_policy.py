@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
+from marl.agents.core.checks import check_augment, check_network
 from marl.agents.core.critic_inputs import Look
 from marl.agents.core.learner import (
     Learner,
@@ -87,16 +88,7 @@ def make_networks(
 ) -> tuple[nn.Module, Callable[[], nn.Module]]:
     """The actor of a group and a maker of its critics. `joint`: the critics see everybody's
     observations and actions. Raises ValueError if the networks cannot be of this kind."""
-    if config.network == "set" and joint:
-        raise ValueError(
-            f"agent.network is 'set', but the critic of {config.name!r} sees everybody's "
-            "observations, which are no sets; use 'mlp'"
-        )
-    if config.network == "set" and config.normalise:
-        raise ValueError(
-            "agent.normalise is on, but a 'set' network compares positions, which scaling "
-            "them one by one would distort; use 'mlp'"
-        )
+    check_network(config, joint)
 
     def network(of: str, parts: tuple[Part, ...], o: int, a: int, outputs: int) -> nn.Module:
         shape = (config.hidden, config.width, of in config.layer_norm)
@@ -154,8 +146,7 @@ class OffPolicyLearner(Learner):
         critics: int,
     ) -> None:
         """`group`: the actor's spaces. Raises ValueError if the config does not fit them."""
-        if group.choices and config.augment:
-            raise ValueError("agent.augment is on, but moves that are choices cannot be turned")
+        check_augment(config, group)
         self.config = config
         self.stack = stack
         self.actor = actor
@@ -172,10 +163,6 @@ class OffPolicyLearner(Learner):
             self.normalise(group)
         self._symmetries: tuple[Symmetry, Symmetry] | None = None
         if config.augment:
-            if not (parts and group.action_parts):
-                raise ValueError(
-                    "agent.augment is on, but the world does not say what its vectors are"
-                )
             self._symmetries = Symmetry(parts), Symmetry(group.action_parts)
 
     def output(self, actor: nn.Module, seen: Tensor) -> Tensor:
