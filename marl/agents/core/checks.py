@@ -25,8 +25,8 @@ def check_network(config: Any, joint: bool = False, memory: int = 0) -> None:
 
 
 def check_augment(config: Any, group: Group, memory: int = 0) -> None:
-    """Raises ValueError if `augment` is on, but a group's vectors, or the contents of a `memory`, cannot
-    be turned."""
+    """Raises ValueError if `augment` is on, but cannot turn a group's vectors or the contents of a
+    recurrent layer of `memory` units."""
     if not config.augment:
         return
     if group.choices:
