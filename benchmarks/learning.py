@@ -5,13 +5,14 @@
     python benchmarks/learning.py --page           the tables of what is on record, in Markdown
 
 In `vmas` (VMAS's simple_spread) and `spread` (marl's, with MPE's settings) each row of ours has the
-settings of data/json/ROW.json, and BenchMARL's has its own. `jaxmarl` measures env-steps per
-CPU-second of whole training loops. `make bench-peers` builds the peers' environment.
+settings and the number of steps of data/json/ROW.json (at least `--frames`). BenchMARL's has its
+own settings and `--frames` steps. `jaxmarl` measures env-steps per CPU-second of whole training
+loops. `make bench-peers` builds the peers' environment.
 
 The hash of the measured commit gives our seeds, the peer's version gives the peer's; all are 1000
 or more. Finished runs stay in benchmarks/peers/WORLD_ROW.json, so the command continues where it
 stopped. A later commit of marl/ or of the config starts our runs of this row anew, another number
-of frames all of them. `--development` uses seeds 0, 1... and keeps its results in data/learning.
+of frames the peer's. `--development` uses seeds 0, 1... and keeps its results in data/learning.
 """
 
 import argparse
@@ -70,11 +71,14 @@ Q_LEARNERS = ("qmix", "vdn", "iql")  # choose among moves in any world
 
 
 def settings(world: str, row: str, config: str, frames: int, every: int) -> dict[str, Any]:
-    """Our config of a row in one of these worlds, as JSON. Raises UserError without a config."""
+    """Our config of a row in one of these worlds, as JSON, with at least `frames` steps. Raises
+    UserError without a config."""
     data = read_config(find_config(config))
     section = dict(WORLDS[world])
     section.setdefault("actions", "discrete" if row in Q_LEARNERS else "continuous")
-    schedule = {"steps": frames, "log_every": every, "evaluate_every": every}
+    steps = max(data.get("training", {}).get("steps", 0), frames)
+    steps = -(-steps // every) * every  # the last one is evaluated
+    schedule = {"steps": steps, "log_every": every, "evaluate_every": every}
     fixed = {"checkpoint_every": 0, "evaluate_agents": [], "vary": {}, "num_agents": []}
     training = {**data.get("training", {}), **schedule, **fixed}
     return {**data, "world": section, "training": training, "evaluation": {"world": {}}}
@@ -239,7 +243,9 @@ def parsed() -> argparse.Namespace:
     known = (*WORLDS, "jaxmarl")
     parser.add_argument("worlds", nargs="*", metavar="WORLD", help=f"of {', '.join(known)}")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW")
-    parser.add_argument("--frames", type=int, default=120_000, help="env-steps, of all worlds")
+    parser.add_argument(
+        "--frames", type=int, default=120_000, help="BenchMARL's env-steps, of all worlds"
+    )
     parser.add_argument("--every", type=int, default=12_000, help="frames between evaluations")
     parser.add_argument("--seeds", type=int, default=5, help="of ours")
     parser.add_argument("--peer-seeds", type=int, default=5, help="of BenchMARL's")

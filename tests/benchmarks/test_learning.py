@@ -13,7 +13,7 @@ import learning
 import learning_tables as tables
 import loops
 
-from marl.config.parsing import find_config, parse_config
+from marl.config.parsing import find_config, parse_config, read_config
 from marl.errors import UserError
 
 PEER_CURVE = [(6000, 30.0, -60.0), (12000, 60.0, -40.0)]
@@ -41,7 +41,12 @@ def test_our_configs_have_the_peers_world(world, row):
     assert group.action_space.shape == (moves,)
     assert group.observation_space.shape == ((18,) if world == "spread" else (14,))
     assert config.evaluation_world == config.world
-    assert config.training.steps == 12_000
+    assert config.training.steps % 6000 == 0
+    assert (
+        12_000
+        <= read_config(find_config("maddpg_tuned"))["training"]["steps"]
+        <= config.training.steps
+    )
     assert config.training.log_every == config.training.evaluate_every == 6000
 
 
@@ -103,7 +108,7 @@ def test_what_is_on_record_is_not_run_again(data, made, monkeypatch, capsys):
     learning.main()
     assert made == [("BenchMARL", "spread_ippo", 1)]
     made.clear()
-    options(monkeypatch, *TINY, "--frames", "18000")
+    options(monkeypatch, *TINY, "--frames", "60000000")
     learning.main()
     assert len(made) == 3
 
@@ -183,6 +188,14 @@ def test_equal_seconds_are_those_of_the_faster():
     assert cells[2].startswith("0.83")
     assert cells[3].startswith("1.25")  # after 40 s theirs was at -60
     assert cells[5] == "missed: return, time"
+
+
+def test_equal_frames_are_those_of_the_shorter_run():
+    ours = [[(6000, 1.0, -90.0), (12000, 2.0, -70.0), (60000, 9.0, -10.0)]]
+    cells = tables.ratios([ours, [PEER_CURVE]], -100.0)
+    assert cells[0].startswith("-10.0; -10.0, -10.0; 9 CPU-s")
+    assert cells[2].startswith("0.50")  # (-70 + 100) / (-40 + 100)
+    assert cells[5] == "met"
 
 
 def test_gains_need_somebody_who_learned():
