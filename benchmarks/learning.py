@@ -96,14 +96,14 @@ def steps_of(config: Config) -> int:
     return int(config.world.model_dump()["episode_length"])
 
 
-def curve_of(log: list[dict[str, Any]], steps: int) -> list[Point]:
+def curve_of(log: list[dict[str, Any]], metric: str = "reward", steps: int = 1) -> list[Point]:
     """The learning curve in a run's log: env-steps, CPU seconds of training without evaluations,
-    and the return of greedy play, mean over the agents, in episodes of so many steps. Before each
-    evaluation there is a line of the same step."""
+    and a metric of greedy play, summed over so many steps. Before each evaluation there is a line
+    of the same step."""
     points, before, left_out = [], 0.0, 0.0
     for line in log:
         if "evaluation" in line:
-            value = line["evaluation"]["reward"] * steps
+            value = line["evaluation"][metric] * steps
             points.append((line["step"], round(before - left_out, 3), value))
             left_out += line["cpu_seconds"] - before
         before = line["cpu_seconds"]
@@ -164,7 +164,7 @@ def our_jobs(record: Record, options: argparse.Namespace) -> list[Job]:
 
     def run(seed: int) -> dict[str, Any]:
         log = trained(f"{file.stem}-{seed}", file, seed, root=root)
-        return {"curve": curve_of(log, steps_of(config))}
+        return {"curve": curve_of(log, steps=steps_of(config))}
 
     return [(record, OURS, s, partial(run, s)) for s in record.missing(OURS, seeds)]
 

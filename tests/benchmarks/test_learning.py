@@ -27,7 +27,7 @@ LOG = [
 
 
 def test_a_curve_leaves_out_the_time_of_evaluations():
-    assert learning.curve_of(LOG, 25) == [(100, 2.0, -50.0), (200, 3.5, -25.0)]
+    assert learning.curve_of(LOG, steps=25) == [(100, 2.0, -50.0), (200, 3.5, -25.0)]
 
 
 @pytest.mark.parametrize("world", learning.WORLDS)

@@ -1,0 +1,112 @@
+"""Who covers the landmarks soonest, and what does each learner keep with many agents?
+
+    python benchmarks/race.py [ROW ...] [--seeds 5] [--development]
+    python benchmarks/race.py --page               the table of what is on record, in Markdown
+
+The main experiment: four agents in cooperative navigation, with the set network and the views of
+`spread.json`, which is the row `atoc`. Each row has a config in benchmarks/race. A run trains in a
+process of its own on one thread, and its last weights play greedily with other numbers of agents.
+CPU seconds are those of training without evaluations.
+
+The hash of the checked-out commit gives the seeds and the starts, as in fresh.py; `--development`
+uses the seeds 0, 1... and keeps its record in data/race. The command keeps what it measures,
+continues after an interruption, and writes benchmarks/fresh/race.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from commands import trained
+from fresh import FOLDER, METRIC, commit_of, drawn, play
+from learning import curve_of
+
+from marl.folders import data_root
+from marl.runs.files import write_json
+from marl.studies.tables import as_markdown
+
+CONFIGS = Path(__file__).parent / "race"
+ROWS = sorted(path.stem for path in CONFIGS.glob("*.json") if path.stem != "world")
+SPREAD = Path("data/json/spread.json")
+FINISH = 0.95  # coverage of four agents
+NUMBERS = (4, 12, 80)  # of agents
+
+
+def seconds_to(curve: Sequence[tuple[int, float, float]], coverage: float) -> float | None:
+    """CPU seconds until the first evaluation with this coverage; None if there is none."""
+    return next((seconds for _, seconds, value in curve if value >= coverage), None)
+
+
+def run(row: str, seed: int, starts: int, root: Path) -> dict[str, Any]:
+    """Train and play a run, unless it is on record."""
+    name = f"{row}-{seed}"
+    curve = curve_of(trained(name, CONFIGS / f"{row}.json", seed, root=root), METRIC)
+    played = {str(n): play(name, n, starts, root)[METRIC] for n in NUMBERS}
+    return {"seed": seed, "curve": curve, "played": played}
+
+
+def record(options: argparse.Namespace) -> dict[str, Any]:
+    """Train and play missing runs; all values of the table."""
+    commit, seeds, starts = "development", list(range(options.seeds)), 0
+    if not options.development:
+        commit = commit_of(CONFIGS)
+        seeds, starts = drawn(commit, "race", options.seeds)
+    root = data_root() / "race" / commit[:10]
+    root.mkdir(parents=True, exist_ok=True)
+    todo = [(row, seed) for seed in seeds for row in options.rows]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        done = list(pool.map(lambda one: run(one[0], one[1], starts, root), todo))
+    rows: dict[str, list[dict[str, Any]]] = {row: [] for row in options.rows}
+    for (row, _), found in zip(todo, done, strict=True):
+        rows[row].append(found)
+    packages = {package: version(package) for package in ("torch", "numpy", "numba")}
+    versions = {"python": platform.python_version(), **packages}
+    return {"commit": commit, "starts": starts, "seeds": seeds, "versions": versions, "rows": rows}
+
+
+def table(data: dict[str, Any]) -> str:
+    """The rows, and what they rest on."""
+    lines = []
+    for row, runs in data["rows"].items():
+        times = [seconds_to(run["curve"], FINISH) for run in runs]
+        cells = [f"`{row}`", ", ".join("-" if t is None else f"{t:.0f}" for t in times)]
+        cells.append(f"{np.median([run['curve'][-1][1] for run in runs]):.0f}")
+        for n in NUMBERS:
+            values = [run["played"][str(n)] for run in runs]
+            cells.append(f"{np.median(values):.3f} ({min(values):.3f})")
+        lines.append(cells)
+    head = ["row", f"CPU-s to {FINISH}, each seed", "CPU-s of training"]
+    head += [f"N={n}, median (worst)" for n in NUMBERS]
+    versions = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
+    seeds = ", ".join(map(str, data["seeds"]))
+    about = f"Seeds {seeds}; starts {data['starts']}; commit {data['commit'][:11]}; {versions}."
+    return f"{as_markdown((head, lines))}\n\n{about}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("rows", nargs="*", choices=[[], *ROWS], default=[], metavar="ROW")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
+    parser.add_argument("--development", action="store_true", help="seeds 0, 1..., data/race")
+    parser.add_argument("--page", action="store_true", help="of what is on record")
+    options = parser.parse_args()
+    options.rows = options.rows or ROWS
+    file = (data_root() / "race" if options.development else FOLDER) / "race.json"
+    if not options.page:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, record(options))
+    print(table(json.loads(file.read_text("utf-8"))))
+
+
+if __name__ == "__main__":
+    main()
