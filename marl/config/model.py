@@ -99,7 +99,8 @@ class EvaluationConfig(BaseModel):
     agents: tuple[int, ...] | None = Field(
         None,
         min_length=1,
-        description="numbers of agents; null: those of the scenario, in spread 4, 12, 80 and 1000",
+        description="numbers of agents; null: those of the scenario, in spread 4, 12, 80 and 1000, "
+        "or the world's own where observations grow with the number of agents",
     )
     episodes: int | None = Field(
         None, ge=1, description="null: about 20 000 agents' worth of episodes, 20 to 2000"

@@ -137,7 +137,7 @@ def parse_config(data: dict[str, Any]) -> Config:
         # Parameters of another scenario than the default one may lack `reward`.
         replaced = {k: v for k, v in replaced.items() if k in type(world).model_fields}
     evaluation_world = replace_parameters(world, replaced, "evaluation.world")
-    numbers = evaluation.agents or world.evaluated_with or (evaluation_world.agent_count,)
+    numbers = evaluation.agents or _evaluated_with(evaluation_world)
     return Config(
         scenario=scenario,
         world=world,
@@ -282,13 +282,30 @@ def _check_sizes(key: str, numbers: tuple[int, ...], world: WorldConfig) -> None
     for number in numbers:
         if number < 1:
             raise UserError(f"training.{key} holds {number}, but each should be at least 1")
-        for g, group in replace_parameters(world, {"num_agents": number}, "world").groups.items():
-            sees, here = group.observation_space.shape, world.groups[g].observation_space.shape
+        for g, (sees, here) in _seen_by(world, number).items():
             if sees != here:
                 raise UserError(
-                    f"training.{key} holds {number}, but then {g!r} observe {sees[0]} numbers and "
-                    f"not {here[0]}: here observations grow with the number of agents"
+                    f"training.{key} holds {number}, but then {g!r} observe {sees} numbers and "
+                    f"not {here}: here observations grow with the number of agents"
                 )
+
+
+def _seen_by(world: WorldConfig, number: int) -> dict[str, tuple[int, int]]:
+    """How many numbers each group observes with so many agents, and with the world's own."""
+    other = replace_parameters(world, {"num_agents": number}, "world").groups
+    return {
+        g: (other[g].observation_space.shape[0], group.observation_space.shape[0])
+        for g, group in world.groups.items()
+    }
+
+
+def _evaluated_with(world: WorldConfig) -> tuple[int, ...]:
+    """The default numbers of agents: the scenario's, or the world's own if there is none, or if
+    observations grow with the number of agents, so that a policy fits no other."""
+    numbers = world.evaluated_with
+    if all(a == b for number in numbers for a, b in _seen_by(world, number).values()):
+        return numbers or (world.agent_count,)
+    return (world.agent_count,)
 
 
 def _check_window(agent: BaseModel, world: WorldConfig) -> None:

@@ -222,6 +222,7 @@ def test_agents_of_ones_own_that_are_none():
     [
         ({}, (4, 12, 80, 1000)),
         ({"num_agents": 7}, (4, 12, 80, 1000)),
+        ({"num_agents": 7, "observation": "everything"}, (7,)),  # no policy of 7 fits others
         ({"scenario": "reference"}, (2,)),
         ({"scenario": "tag", "num_good": 2}, (5,)),
     ],
