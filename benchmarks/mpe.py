@@ -105,19 +105,25 @@ def _world(task: Task) -> dict[str, Any]:
     return {**task.world, "actions": "discrete"}
 
 
+def settings(row: str, name: str) -> dict[str, Any]:
+    """The config of a row in a world, as JSON."""
+    task, in_family = TASKS[name], row in ("ddpg", "maddpg")
+    data = read_config(find_config("mpe" if in_family else row))
+    agents = sum(map(len, _names(task).values()))
+    data = {**data, "world": _world(task), "evaluation": {"agents": [agents]}}
+    if in_family:
+        data["agent"] = {**data["agent"], "name": row}
+    if task.rival:
+        data["agents"] = {task.rival: {"frozen": f"rivals-{name}"}}
+    return data
+
+
 def score(row: str, name: str, seed: int, starts: int, root: Path) -> Score:
     """Train and play a run, unless it is on record."""
     task, run = TASKS[name], f"{row}-{name}-{seed}"
-    settings = read_config(find_config("mpe" if row in ("ddpg", "maddpg") else row))
     names = _names(task)
-    agents = sum(map(len, names.values()))
-    settings = {**settings, "world": _world(task), "evaluation": {"agents": [agents]}}
-    if row in ("ddpg", "maddpg"):
-        settings["agent"] = {**settings["agent"], "name": row}
-    if task.rival:
-        settings["agents"] = {task.rival: {"frozen": f"rivals-{name}"}}
     config = root / "configs" / f"{row}-{name}.json"
-    write_json(config, settings)
+    write_json(config, settings(row, name))
     log = trained(run, config, seed, root=root)
     file = root / "played" / f"{run}.json"
     if not file.exists():

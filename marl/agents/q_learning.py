@@ -235,7 +235,8 @@ class QLearning(LearningAgent["QLearner"]):
         super().load_state_dict(state)
         for name, team in self.teams.items():
             team.load_state_dict(below(f"team.{name}.", state))
-        self._hidden = {g: x.clone() for g, x in below("hidden.", state).items()}
+        found = {g: state.get(f"hidden.{g}") for g in self.groups}
+        self._hidden = {g: x.clone() for g, x in found.items() if x is not None}
 
 
 def _draw(config: QConfig) -> Draw:

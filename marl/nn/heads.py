@@ -1,6 +1,8 @@
 """From an actor's outputs to actions: numbers by tanh, choices by Gumbel-softmax (Jang, Gu & Poole
 2017, with the straight-through estimator of their section 2.2; temperature 1)."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -57,15 +59,22 @@ class ActionHead:
         return (torch.cat([numbers.tanh().abs(), *sure], -1) > 0.99).float()
 
 
+MOST_CHOICES = 4096  # joint ones; a network has an output for each
+
+
 class JointChoices:
     """All joint choices of an agent: every combination of what it can choose, numbered from 0. An
     agent that moves (one of 5) and says a letter (one of 10) has 50."""
 
     def __init__(self, group: Group) -> None:
-        """Raises ValueError if an action has numbers that are no choice."""
+        """Raises ValueError if an action has numbers that are no choice, or too many choices."""
         pieces, (size,) = group.choices, group.action_space.shape
         if sum(piece.stop - piece.start for piece in pieces) < size:
             raise ValueError("it acts with choices only; world.actions can be 'discrete' only")
+        if (count := math.prod(piece.stop - piece.start for piece in pieces)) > MOST_CHOICES:
+            raise ValueError(
+                f"an action is one of {count} joint choices, but at most {MOST_CHOICES} are allowed"
+            )
         each = torch.cartesian_prod(*[torch.arange(piece.start, piece.stop) for piece in pieces])
         self._columns = each.view(-1, len(pieces))  # [C, choices] of the action's ones
         self.table = torch.zeros(len(self._columns), size).scatter(1, self._columns, 1.0)

@@ -413,6 +413,18 @@ def test_a_rollout_forgets_at_the_end_of_an_episode():
     assert same.tolist() == [False, True, False, True]
 
 
+def test_a_group_may_be_called_hidden():
+    """Its networks are no hidden states."""
+    agent = agent_of("iql", {"hidden": choosers(2, 4, 3)}, **MEMORY)
+    observation = {"hidden": np.ones((4, 2, 4), np.float32)}
+    agent.act(observation)
+    other = agent_of("iql", {"hidden": choosers(2, 4, 3)}, seed=1, **MEMORY)
+    other.load_state_dict(agent.state_dict())
+    agent.reset(np.arange(4) == 1)
+    other.reset(np.arange(4) == 1)
+    np.testing.assert_array_equal(agent.act(observation)["hidden"], other.act(observation)["hidden"])
+
+
 def test_what_agents_remember_ends_with_their_episode():
     agent = trained(agent_of("vdn", **MEMORY))
     observation = {"team": np.random.default_rng(0).normal(size=(4, 3, 4)).astype(np.float32)}

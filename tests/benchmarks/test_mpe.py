@@ -10,6 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import mpe
 
+from marl.config.parsing import parse_config
+
 PLAYED = {
     "tag": {"reward": -1.0, "reward_adversaries": 0.4, "reward_good": -5.0, "touches": 0.04},
     "spread": {"reward": -4.0, "coverage": 0.6},
@@ -34,6 +36,18 @@ def asked(data, monkeypatch):
     monkeypatch.setattr(mpe, "marl", marl)
     monkeypatch.setattr(mpe, "commit_of", lambda path: "0" * 40)
     return asked
+
+
+@pytest.mark.parametrize("name", mpe.TASKS)
+@pytest.mark.parametrize("row", mpe.ROWS)
+def test_every_row_fits_every_world(row, name):
+    settings = mpe.settings(row, name)
+    if "agents" in settings:  # a rival that needs no training
+        settings["agents"] = dict.fromkeys(settings["agents"], "random")
+    config = parse_config(settings)
+    agent = config.make_agent(config.world.groups, 0, config.world)
+    world = config.make_world(1, 0)
+    assert agent.act(world.reset()).keys() == world.groups.keys()
 
 
 def recorded(worlds, rows=("maddpg", "ddpg"), seeds=2):

@@ -157,3 +157,9 @@ def test_joint_choices_are_all_combinations():
 def test_joint_choices_of_numbers_are_refused():
     with pytest.raises(ValueError, match=r"choices only; world\.actions"):
         JointChoices(group_of(1, 1, 2))
+
+
+def test_too_many_joint_choices_are_refused():
+    many = tuple(Part(f"dial {i}", scalars=10, choice=True) for i in range(4))
+    with pytest.raises(ValueError, match="one of 10000 joint choices, but at most 4096"):
+        JointChoices(group_of(1, 1, 40, action_parts=many))
