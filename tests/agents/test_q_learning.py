@@ -422,7 +422,9 @@ def test_a_group_may_be_called_hidden():
     other.load_state_dict(agent.state_dict())
     agent.reset(np.arange(4) == 1)
     other.reset(np.arange(4) == 1)
-    np.testing.assert_array_equal(agent.act(observation)["hidden"], other.act(observation)["hidden"])
+    np.testing.assert_array_equal(
+        agent.act(observation)["hidden"], other.act(observation)["hidden"]
+    )
 
 
 def test_what_agents_remember_ends_with_their_episode():
