@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from marl.config.parsing import load_config
+from marl.config.parsing import config_names, load_config
 from marl.folders import data_root
 from marl.runs.log import read_log
 
@@ -19,6 +19,12 @@ def marl(*arguments: str, root: Path | None = None) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"marl {' '.join(arguments)} failed: {done.stderr.strip()}")
+
+
+def config_name(row: str, discrete: bool) -> str:
+    """The config of a row of the agents' table: one for choices of their own, if there is one."""
+    choosing = f"{row}_discrete"
+    return choosing if discrete and choosing in config_names() else row
 
 
 def trained(

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import loops
-from commands import trained
+from commands import config_name, trained
 from fresh import commit_of, drawn
 from learning_tables import Point, page
 from simulator import ROOT
@@ -147,7 +147,7 @@ Job = tuple[Record, str, int, Callable[[], dict[str, Any]]]
 def our_jobs(record: Record, options: argparse.Namespace) -> list[Job]:
     """Our missing runs of a row. Raises UserError if there is no such config, or a bad one."""
     world, row = record.data["world"], record.data["row"]
-    name = options.config or row
+    name = options.config or config_name(row, WORLDS[world].get("actions") == "discrete")
     data = settings(world, row, name, options.frames, options.every)
     config = parse_config(data)
     commit, seeds = "development", list(range(options.seeds))

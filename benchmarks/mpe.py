@@ -3,12 +3,12 @@
     python benchmarks/mpe.py [--rows iql qmix ...] [--worlds spread ...] [--seeds 5]
     python benchmarks/mpe.py --page                     docs/learners.md from what is on record
 
-A row is a config in data/json; its settings were chosen on spread with development seeds, and serve
-all five worlds. The seeds and the starts come from the hash of the checked-out commit, as in
-fresh.py. In tag and adversary the rivals are trained before (MADDPG against MADDPG, seed 0) and do
-not learn. Each run trains in a process of its own on one thread, and plays greedily with its last
-weights. The command keeps what it measures, continues after an interruption, and writes
-benchmarks/fresh/mpe.json.
+A row is a config in data/json: of SAC that for choices, for DDPG and MADDPG mpe.json. Its settings
+were chosen on spread with development seeds, and serve all five worlds. The seeds and the starts
+come from the hash of the checked-out commit, as in fresh.py. In tag and adversary the rivals are
+trained before (MADDPG against MADDPG, seed 0) and do not learn. Each run trains in a process of its
+own on one thread, and plays greedily with its last weights. The command keeps what it measures,
+continues after an interruption, and writes benchmarks/fresh/mpe.json.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import marl, trained
+from commands import config_name, marl, trained
 from fresh import FOLDER, commit_of, drawn
 
 from marl.config.parsing import find_config, parse_world, read_config
@@ -108,7 +108,7 @@ def _world(task: Task) -> dict[str, Any]:
 def settings(row: str, name: str) -> dict[str, Any]:
     """The config of a row in a world, as JSON."""
     task, in_family = TASKS[name], row in ("ddpg", "maddpg")
-    data = read_config(find_config("mpe" if in_family else row))
+    data = read_config(find_config("mpe" if in_family else config_name(row, discrete=True)))
     agents = sum(map(len, _names(task).values()))
     data = {**data, "world": _world(task), "evaluation": {"agents": [agents]}}
     if in_family:
