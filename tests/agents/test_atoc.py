@@ -491,13 +491,17 @@ def test_parameter_noise_disturbs_the_channel_too():
         np.testing.assert_allclose(explored[e], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "ou", "psne"])
-@pytest.mark.parametrize("communication", ["attention", "forced", "off"])
-def test_check_agent(kind, communication):
-    groups = TEAM | {"pair": group_of(2, 4, 1), "one": group_of(1, 2, 1)}
-    for period in (2, 15):
-        settings = {"communication": communication, "period": period, "gradient_clip": 0.5}
-        check_agent(lambda s=settings: agent_of(groups, kind=kind, **s), groups)
+@pytest.mark.parametrize(
+    ("communication", "kind", "period"),
+    [
+        ("attention", "gaussian", 15), ("attention", "ou", 2), ("attention", "psne", 2),
+        ("forced", "psne", 15), ("off", "psne", 2),
+    ],
+)  # fmt: skip
+def test_check_agent(communication, kind, period):
+    groups = {"trio": group_of(3, 3, 2), "one": group_of(1, 2, 1)}
+    settings = {"communication": communication, "period": period, "gradient_clip": 0.5}
+    check_agent(lambda: agent_of(groups, kind=kind, **settings), groups)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "psne"])
@@ -606,7 +610,7 @@ class Judge(nn.Module):
         return value + 0.0 * self.nothing
 
 
-def error_after(communication, judge, updates=300):
+def error_after(communication, judge, updates=100):
     """Mean squared error of agent 1 once it has learnt; 0.213 for one who hears nothing."""
     world = Whisper()
     config = {"hidden": (32,), "thought": 16, "gamma": 0.0, "actor_lr": 3e-3, "critic_lr": 5e-3}

@@ -432,7 +432,7 @@ def test_the_stack_learns_what_separate_learners_do(name, networks):
 # ----------------------------------------------------------------------------- probe environments
 
 
-def learn(world, updates=400, **settings):
+def learn(world, updates=200, **settings):
     quick = {"hidden": (32, 32), "gamma": 0.5, "tau": 0.05, "actor_lr": 3e-3, "critic_lr": 5e-3}
     agent = SAC(world.groups, SACConfig(**quick | {"temperature": 0.02} | settings))
     return agent, trained_in(world, agent, updates)
