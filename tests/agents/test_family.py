@@ -358,7 +358,7 @@ def test_probe_a_reward_that_hangs_on_another_agents_action(name):
         lambda t, o, a: {"pair": a["pair"][:, [1, 1], 0] * [2.0, 0.0]},
         lambda rng, t: {"pair": WHO},
     )
-    agent, memory = learn(world, 400, name=name, hidden=(16, 16))
+    agent, memory = learn(world, 200, name=name, hidden=(16, 16))
     batch = memory.sample(1000, draw="steps")
     variance = float(batch["pair"].reward[:, 0].var())
     loss = float(agent.update(batch)["critic_loss"]) * (2 if name == "saddpg" else 1)
@@ -392,7 +392,7 @@ def test_probe_two_unlike_groups_follow_what_they_see(name):
             "two": rng.uniform(-0.7, 0.7, (probes.WORLDS, 1, 1)),
         },
     )
-    agent, _ = learn(world, 300, name=name, hidden=(16, 16))
+    agent, _ = learn(world, 200, name=name, hidden=(16, 16))
     observation = world.reset()
     acts, right = agent.act(observation), answers(observation)
     for g, act in acts.items():
@@ -433,8 +433,9 @@ def test_with_parameter_noise_greedy_actions_are_the_actors_own(name):
     assert changed.tolist() == [False, False, True, False, False]
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "ou", "psne"])
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize(
+    ("name", "kind"), [*((name, "psne") for name in FAMILY), ("maddpg", "gaussian"), ("atoc", "ou")]
+)
 def test_every_row_passes_the_check(name, kind, monkeypatch):
     monkeypatch.setattr("marl.agents.core.learner.ADAPT_EVERY", 2)
     check_agent(lambda: agent_of(name, UNLIKE, kind=kind), UNLIKE)

@@ -22,14 +22,16 @@ from marl.sweeps.runner import run_sweep
 from marl.sweeps.sweep import load_sweep, runs_of, sweep_names
 from marl.training.loop import train, train_together
 
+SHORT = {"training.steps": 160}
+
 
 def uninterrupted():
-    """The same four runs, trained alone."""
+    """The same four runs, short, trained alone."""
     names = []
     for hidden in ("[8]", "[4,8]"):
         for seed in (0, 1):
             names.append(f"alone-{len(names)}")
-            settings = [f"agent.hidden={hidden}", f"training.seed={seed}"]
+            settings = [f"agent.hidden={hidden}", f"training.seed={seed}", "training.steps=160"]
             train(parse_config(with_settings(TINY, settings)), names[-1])
     return weights(names)
 
@@ -104,7 +106,7 @@ def test_a_bad_sweep_is_refused_before_anything_is_trained(data, tmp_path, chang
 
 
 def test_runs_are_what_they_are_alone_and_are_not_trained_twice(data, tmp_path, capsys):
-    path = str(write_sweep(tmp_path))
+    path = str(write_sweep(tmp_path, settings=SHORT))
     status, out, _ = run(capsys, "sweep", path, "--workers", "2")
     assert status == 0
     assert out.splitlines()[0] == "sweep nets: 4 runs, 0 of them finished"
@@ -121,7 +123,7 @@ def test_runs_are_what_they_are_alone_and_are_not_trained_twice(data, tmp_path, 
     assert "4 of them finished" in out
     assert [Run(name).weights.stat().st_mtime_ns for name in NAMES] == before
     # more seeds: only these are trained
-    list(run_sweep(load_sweep(write_sweep(tmp_path, seeds=3)), 2))
+    list(run_sweep(load_sweep(write_sweep(tmp_path, seeds=3, settings=SHORT)), 2))
     assert [Run(name).weights.stat().st_mtime_ns for name in NAMES] == before
     assert run_state("nets-8-2").state == "finished"
 
@@ -172,7 +174,7 @@ def test_a_process_that_dies_takes_only_its_run_with_it(data, tmp_path):
 
 def test_seeds_side_by_side(data, tmp_path, capsys):
     """Three to a process, but only those of one point in the grid; a failure is one run's."""
-    path = write_sweep(tmp_path, seeds=4, seeds_per_process=3)
+    path = write_sweep(tmp_path, seeds=4, seeds_per_process=3, settings=SHORT)
     sweep = load_sweep(path)
     batches = [[job.name for job in batch] for batch in sweep.batches(sweep.jobs)]
     assert batches == [
@@ -302,7 +304,7 @@ def test_a_process_that_is_to_stop_while_it_ends_a_run_stops(data, tmp_path):
 @pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.long)])
 def test_killed_at_random_moments_it_continues_and_nothing_is_lost(data, tmp_path, kills):
     """The sweep's own process; its runs notice, save and stop, so that the next can have them."""
-    path = write_sweep(tmp_path)
+    path = write_sweep(tmp_path, settings=SHORT)
     dice = random.Random(time.time_ns())
     for _ in range(kills):
         process = start("sweep", str(path), "--workers", "2")
