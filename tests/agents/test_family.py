@@ -1,4 +1,4 @@
-"""The family of DDPG: known answers, exploring, checks, refusals. (Losses: test_family_losses.py.)"""
+"""The DDPG family: known answers, exploring, checks, refusals. (Losses: test_family_losses.py.)"""
 
 from dataclasses import replace
 
