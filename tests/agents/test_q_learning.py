@@ -1,4 +1,4 @@
-"""Q-learners: losses, targets, options and refusals, against numbers made by hand."""
+"""Q-learners: masks, memory, options and refusals. (Losses: test_q_losses.py.)"""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Q-learning: losses, targets and updates against those made by hand."""
+"""Q-learners: losses, targets and updates against those made by hand."""
 
 from dataclasses import replace
 
