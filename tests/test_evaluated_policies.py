@@ -18,6 +18,7 @@ from marl.runs.loading import find_policy, load_policy
 from marl.runs.log import read_log
 from marl.runs.run import Run
 from marl.training.loop import train
+from marl.worlds.particles.scenarios.spread import Spread
 
 WORLD = Spread(episode_length=20)
 
