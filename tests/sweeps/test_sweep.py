@@ -22,7 +22,7 @@ from marl.sweeps.runner import run_sweep
 from marl.sweeps.sweep import load_sweep, runs_of, sweep_names
 from marl.training.loop import train, train_together
 
-SHORT = {"training.steps": 160}
+SHORT = {"training.steps": 240}
 
 
 def uninterrupted():
@@ -31,7 +31,7 @@ def uninterrupted():
     for hidden in ("[8]", "[4,8]"):
         for seed in (0, 1):
             names.append(f"alone-{len(names)}")
-            settings = [f"agent.hidden={hidden}", f"training.seed={seed}", "training.steps=160"]
+            settings = [f"agent.hidden={hidden}", f"training.seed={seed}", "training.steps=240"]
             train(parse_config(with_settings(TINY, settings)), names[-1])
     return weights(names)
 
@@ -308,8 +308,9 @@ def test_killed_at_random_moments_it_continues_and_nothing_is_lost(data, tmp_pat
     dice = random.Random(time.time_ns())
     for _ in range(kills):
         process = start("sweep", str(path), "--workers", "2")
+        wait_until(lambda: Run(NAMES[0]).weights.exists())
         with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=dice.uniform(0.1, 1.0))
+            process.communicate(timeout=dice.uniform(0.0, 0.5))
         finished = {name for name in NAMES if run_state(name).state == "finished"}
         process.kill()
         process.communicate()
