@@ -11,6 +11,9 @@ FILES := pyproject.toml setup.py constraints.txt
 demo: .venv/with-marl
 	$(BIN)/marl demo
 
+# Compiled modules are kept, or every process would compile all of them anew.
+test test-all: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/with-tests
 	$(BIN)/pytest -n auto
 

@@ -3,6 +3,7 @@ workers side by side would only wait for each other. Neither the imports of new 
 drawing of learning curves take time (see `forks.use`)."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import forks
 
 from marl.runs import curves
+from marl.studies import comparison, measurements, scale
+from marl.studies.statistics import interval
 from marl.training import loop
 
 torch.set_num_threads(1)
@@ -37,3 +40,14 @@ def _quick():
 def drawn(monkeypatch):
     """Runs end with a drawing of their curve."""
     monkeypatch.setattr(loop, "plot_run", curves.plot_run)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Measurements are made in this process: others take seconds to start. Their intervals come
+    from few resamples."""
+    monkeypatch.setattr(
+        measurements, "in_processes", lambda f, tasks, workers, fresh: ((t, f(t)) for t in tasks)
+    )
+    for module in (comparison, scale):
+        monkeypatch.setattr(module, "interval", partial(interval, resamples=50))

@@ -75,7 +75,7 @@ def test_sweeps_go_on(data, tmp_path, capsys):
         ("export-stats a --out a.csv", "a.csv"),
     ],
 )
-def test_whatever_was_to_be_written_is_written(trained, tmp_path, monkeypatch, line, file):
+def test_whatever_was_to_be_written_is_written(trained, here, tmp_path, monkeypatch, line, file):
     monkeypatch.chdir(tmp_path)
     with unread():
         assert status(*line.split()) == 0

@@ -4,10 +4,11 @@ import itertools
 from dataclasses import replace
 from typing import NamedTuple
 
+import pytest
 import torch
 from agents.probes import group_of
 
-from marl.agents.q_learning import QConfig, QLearning
+from marl.agents.q_learning import FAMILY, QConfig, QLearning
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.memory import Memory
 from marl.learning.record import Batch
@@ -26,6 +27,7 @@ TWO = {"movers": choosers(2, 3, 3), "speakers": choosers(1, 2, 2, 2)}
 EVERYTHING = {"layer_norm": True, "normalise": True, "average": 0.9, "reward_scale": 0.5}
 MEMORY = {"memory": 5, "window": 3}
 ROLLOUT = {"replay": False, "td_lambda": 0.6, "epochs": 2, "minibatches": 2}
+rows = pytest.mark.parametrize("name", FAMILY)
 
 
 def agent_of(name, groups=TEAM, seed=0, **settings):

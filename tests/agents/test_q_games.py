@@ -5,12 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from agents.q_learners import Sizes, learn, score
+from agents.q_learners import Sizes, learn, rows, score
 
-from marl.agents.q_learning import FAMILY
 from marl.testing.games import CLIMBING, TwoStepGame, matrix_game, remembered_cue
-
-rows = pytest.mark.parametrize("name", FAMILY)
 
 
 def values_of(agent, groups_choices):

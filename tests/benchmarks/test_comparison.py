@@ -12,16 +12,18 @@ import comparison
 
 from marl.config.parsing import parse_config, with_settings
 from marl.runs.files import write_json
+from marl.training import session
 from marl.training.loop import train
 
 
 @pytest.fixture
-def finished(data, tmp_path, monkeypatch):
+def finished(data, here, tmp_path, monkeypatch):
     """A sweep of two rows: one run of the first is finished, and that of the second, which is tied
     to its number of agents; one of the first was never begun."""
     monkeypatch.setattr(commands, "marl", lambda *a, **k: pytest.fail("nothing is to be run"))
     monkeypatch.setattr(comparison, "marl", commands.marl)
     monkeypatch.setattr(comparison, "AGENTS", {4: [4, 5]})
+    monkeypatch.setattr(session, "EVALUATION_EPISODES", 4)
     runs = []
     for called, agent in (("shared", "atoc"), ("tied", "maddpg")):
         settings = ["evaluation.episodes=8", "training.evaluate_every=100", f"agent.name={agent}"]

@@ -13,8 +13,8 @@ import scaling
 
 from marl.config.parsing import parse_config, with_settings
 from marl.runs.files import write_json
-from marl.studies import measurements
 from marl.sweeps.sweep import load_sweep
+from marl.training import session
 from marl.training.loop import train
 
 FOLDER = Path(__file__).parents[2]
@@ -35,20 +35,15 @@ Less far:
 """
 
 
-def here(function, tasks, workers, fresh):
-    """Without processes, which take seconds to start."""
-    return ((task, function(task)) for task in tasks)
-
-
 @pytest.fixture
-def finished(data, monkeypatch):
+def finished(data, here, monkeypatch):
     """A sweep of two seeds, with evaluations at another number of agents."""
     monkeypatch.setattr(scaling, "marl", lambda *a, **k: pytest.fail("nothing is to be run"))
     monkeypatch.setattr(commands, "marl", scaling.marl)
+    monkeypatch.setattr(session, "EVALUATION_EPISODES", 4)
     monkeypatch.setattr(scaling, "AGENTS_WORTH", 8)
     monkeypatch.setattr(scaling, "MEMORY_FROM", 6)
     monkeypatch.setattr(scaling, "AT_LENGTH", (3, 4))
-    monkeypatch.setattr(measurements, "in_processes", here)
     settings = ["training.evaluate_every=200", "training.evaluate_agents=[6]", "agent.network=set"]
     runs = []
     for seed in (0, 1):

@@ -13,6 +13,7 @@ from marl.config.parsing import find_config, load_config, parse_config
 from marl.errors import UserError
 from marl.runs.checkpoint import read_checkpoint
 from marl.runs.run import Run
+from marl.studies import scale
 from marl.studies.measurements import Task, measure
 from marl.training.loop import train, train_together
 
@@ -193,8 +194,11 @@ def test_policies_where_they_cannot_play(data, capsys):
     assert "only steers" in refused(capsys, "evaluate", "assignment", *line.split())
 
 
-def test_dollars_in_names_are_no_formulas(trained, data, tmp_path, capsys):
-    bases = {name: {"config": "tiny.json"} for name in ("$x^{", "a$b$c")}
+def test_dollars_in_names_are_no_formulas(data, here, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scale, "REFERENCES", ())
+    settings = {"training.steps": 80, "evaluation.episodes": 2, "world.episode_length": 3}
+    bases = {name: {"config": "tiny.json", "settings": settings} for name in ("$x^{", "a$b$c")}
     (tmp_path / "tiny.json").write_text(json.dumps(TINY))
     (tmp_path / "s.json").write_text(json.dumps({"base": bases}))
     assert run(capsys, "sweep", "s.json", "--workers", "1")[0] == 0
@@ -202,4 +206,4 @@ def test_dollars_in_names_are_no_formulas(trained, data, tmp_path, capsys):
         line = [command, "s", "--agents", "4", "--workers", "1", "--out", str(tmp_path / command)]
         status, _, errors = run(capsys, *line, *(["--episodes", "1"] * (command == "scale")))
         assert status == 0, errors
-    assert read_checkpoint(Run("s-x-0").weights).step == 400
+    assert read_checkpoint(Run("s-x-0").weights).step == 80

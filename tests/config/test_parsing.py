@@ -192,7 +192,7 @@ SETTINGS = st.dictionaries(
 
 
 @given(SETTINGS)
-@how(max_examples=1000, deadline=None)
+@how(max_examples=300, deadline=None)
 def test_whatever_a_config_holds_it_is_read_or_refused_in_one_sentence(values):
     data: dict = {}
     for dotted, value in values.items():

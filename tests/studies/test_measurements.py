@@ -11,7 +11,6 @@ from tiny import TINY
 from marl.config.parsing import parse_config, with_settings
 from marl.folders import data_root
 from marl.runs.run import Run
-from marl.studies import measurements
 from marl.studies.comparison import measure as compare
 from marl.studies.entries import gather
 from marl.studies.measurements import Task, measure, plan
@@ -22,12 +21,7 @@ from marl.training.loop import train
 WORLD = {"scenario": "spread", "episode_length": 3}
 
 
-@pytest.fixture(autouse=True)
-def here(data, monkeypatch):
-    """Measure in this process, which is faster."""
-    monkeypatch.setattr(
-        measurements, "in_processes", lambda f, tasks, workers, fresh: ((t, f(t)) for t in tasks)
-    )
+pytestmark = pytest.mark.usefixtures("data", "here")
 
 
 def said(task, **options):

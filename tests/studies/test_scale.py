@@ -15,7 +15,7 @@ from marl.runs.files import write_json
 from marl.runs.loading import find_policy
 from marl.runs.run import Run
 from marl.studies import entries as gathering
-from marl.studies import measurements, scale
+from marl.studies import scale
 from marl.studies import scale_page as scale_pages
 from marl.studies.entries import Entry
 from marl.studies.scale import default_episodes, measure, summarise, with_yardsticks
@@ -48,14 +48,6 @@ def root(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def data(root, monkeypatch):
     monkeypatch.setenv("MARL_DATA", str(root))
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Measure in this process, which is faster."""
-    monkeypatch.setattr(
-        measurements, "in_processes", lambda f, tasks, workers, fresh: ((t, f(t)) for t in tasks)
-    )
 
 
 def labels(entries):
@@ -221,7 +213,7 @@ def test_gaps():
 def test_the_command_writes_tables_plots_movies_and_numbers(here, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(scale_pages, "FILMED", (5,))
     monkeypatch.setattr(scale_pages, "PICTURED", 6)
-    options = f"--agents 6 4 5 --episodes 3 --seed 2 --json {tmp_path}/numbers.json"
+    options = f"--agents 6 4 5 --episodes 2 --seed 2 --json {tmp_path}/numbers.json"
     status, output, errors = run(capsys, "scale", "many", "greedy", *options.split())
     assert status == 0, errors
     folder = data_root() / "scales" / "many-greedy"
@@ -236,7 +228,7 @@ def test_the_command_writes_tables_plots_movies_and_numbers(here, tmp_path, caps
     assert [line for line in text.splitlines() if line.startswith("## ")][:3] == [
         "## 4 agents", "## 5 agents", "## 6 agents"
     ]  # fmt: skip
-    assert "| many: gamma 0.9 | 2 x 3 | " in text
+    assert "| many: gamma 0.9 | 2 x 2 | " in text
     assert "| step 2 [95 %] | step 5 [95 %] | step 8 [95 %] | step 10 [95 %] |" in text
 
     numbers = json.loads((tmp_path / "numbers.json").read_text())
@@ -244,7 +236,7 @@ def test_the_command_writes_tables_plots_movies_and_numbers(here, tmp_path, caps
     assert [x["policy"] for x in numbers if x["agents"] == 5][:4] == ["many"] * 3 + ["greedy"]
     (found,) = [x for x in numbers if x["run"] == "b" and x["agents"] == 5]
     subject = find_policy("b")
-    expected = evaluation.evaluate(subject.policy, subject.world_for(5), 5, 3, 2)
+    expected = evaluation.evaluate(subject.policy, subject.world_for(5), 5, 2, 2)
     assert {key: found[key] for key in expected} == expected
     assert found.keys() - expected.keys() == {
         *("policy", "run", "cpu_seconds", "policy_cpu_us", "world_cpu_us", "peak_mb")

@@ -22,14 +22,16 @@ from marl.sweeps.runner import run_sweep
 from marl.sweeps.sweep import load_sweep, runs_of, sweep_names
 from marl.training.loop import train, train_together
 
+SHORT = {"training.steps": 240}
+
 
 def uninterrupted():
-    """The same four runs, trained alone."""
+    """The same four runs, short, trained alone."""
     names = []
     for hidden in ("[8]", "[4,8]"):
         for seed in (0, 1):
             names.append(f"alone-{len(names)}")
-            settings = [f"agent.hidden={hidden}", f"training.seed={seed}"]
+            settings = [f"agent.hidden={hidden}", f"training.seed={seed}", "training.steps=240"]
             train(parse_config(with_settings(TINY, settings)), names[-1])
     return weights(names)
 
@@ -104,7 +106,7 @@ def test_a_bad_sweep_is_refused_before_anything_is_trained(data, tmp_path, chang
 
 
 def test_runs_are_what_they_are_alone_and_are_not_trained_twice(data, tmp_path, capsys):
-    path = str(write_sweep(tmp_path))
+    path = str(write_sweep(tmp_path, settings=SHORT))
     status, out, _ = run(capsys, "sweep", path, "--workers", "2")
     assert status == 0
     assert out.splitlines()[0] == "sweep nets: 4 runs, 0 of them finished"
@@ -121,7 +123,7 @@ def test_runs_are_what_they_are_alone_and_are_not_trained_twice(data, tmp_path, 
     assert "4 of them finished" in out
     assert [Run(name).weights.stat().st_mtime_ns for name in NAMES] == before
     # more seeds: only these are trained
-    list(run_sweep(load_sweep(write_sweep(tmp_path, seeds=3)), 2))
+    list(run_sweep(load_sweep(write_sweep(tmp_path, seeds=3, settings=SHORT)), 2))
     assert [Run(name).weights.stat().st_mtime_ns for name in NAMES] == before
     assert run_state("nets-8-2").state == "finished"
 
@@ -156,23 +158,23 @@ def test_a_run_that_fails_says_why_and_the_others_go_on(data, tmp_path, capsys):
 
 
 def test_a_process_that_dies_takes_only_its_run_with_it(data, tmp_path):
-    path = write_sweep(tmp_path, grid={"training.steps": [4000, 400]}, seeds=1)
+    path = write_sweep(tmp_path, grid={"training.steps": [2000, 80]}, seeds=1)
     sweep = load_sweep(path)
     killed = False
     for _ in run_sweep(sweep, 1):
-        if not killed and Run("nets-4000-0").weights.exists():
+        if not killed and Run("nets-2000-0").weights.exists():
             (process,) = forks.running()
             process.kill()
             killed = True
-    assert sweep.failures == {"nets-4000-0": "its process was killed by SIGKILL"}
-    assert run_state("nets-400-0").state == "finished"
+    assert sweep.failures == {"nets-2000-0": "its process was killed by SIGKILL"}
+    assert run_state("nets-80-0").state == "finished"
     list(run_sweep(sweep, 1))
-    assert run_state("nets-4000-0").state == "finished"
+    assert run_state("nets-2000-0").state == "finished"
 
 
 def test_seeds_side_by_side(data, tmp_path, capsys):
     """Three to a process, but only those of one point in the grid; a failure is one run's."""
-    path = write_sweep(tmp_path, seeds=4, seeds_per_process=3)
+    path = write_sweep(tmp_path, seeds=4, seeds_per_process=3, settings=SHORT)
     sweep = load_sweep(path)
     batches = [[job.name for job in batch] for batch in sweep.batches(sweep.jobs)]
     assert batches == [
@@ -254,18 +256,22 @@ def test_a_damaged_list_of_runs(data, content, capsys):
     assert "cannot be the name of a run" in refused(capsys, "compare", "nets")
 
 
-def test_ctrl_c_saves_and_the_same_command_continues(data, tmp_path):
-    """With all processes as users have them: none is a fork."""
-    path = write_sweep(tmp_path, settings={"training.steps": 2000}, seeds=1)
-    process = start("sweep", str(path), "--workers", "1", popen=subprocess.Popen)
-    wait_until(lambda: Run("nets-8-0").weights.exists())
+@pytest.mark.parametrize(
+    "popen",
+    [forks.Popen, pytest.param(subprocess.Popen, marks=pytest.mark.long)],
+    ids=["forks", "processes as users have them"],
+)
+def test_ctrl_c_saves_and_the_same_command_continues(data, tmp_path, popen):
+    path = write_sweep(tmp_path, grid={"training.steps": [2000, 80]}, seeds=1)
+    process = start("sweep", str(path), "--workers", "1", popen=popen)
+    wait_until(lambda: Run("nets-2000-0").weights.exists())
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error.startswith("Stopped; all runs are saved: the same command continues the sweep")
-    assert [run_state(f"nets-{x}-0").state for x in ("8", "4_8")] == ["stopped", "new"]
+    assert [run_state(f"nets-{x}-0").state for x in (2000, 80)] == ["stopped", "new"]
     list(run_sweep(load_sweep(path), 1))
-    assert [run_state(f"nets-{x}-0").state for x in ("8", "4_8")] == ["finished", "finished"]
+    assert [run_state(f"nets-{x}-0").state for x in (2000, 80)] == ["finished", "finished"]
 
 
 def test_a_process_that_is_to_stop_while_it_ends_a_run_stops(data, tmp_path):
@@ -295,14 +301,16 @@ def test_a_process_that_is_to_stop_while_it_ends_a_run_stops(data, tmp_path):
     assert run_state("a").state == "finished"
 
 
-def test_killed_at_random_moments_it_continues_and_nothing_is_lost(data, tmp_path):
+@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.long)])
+def test_killed_at_random_moments_it_continues_and_nothing_is_lost(data, tmp_path, kills):
     """The sweep's own process; its runs notice, save and stop, so that the next can have them."""
-    path = write_sweep(tmp_path)
+    path = write_sweep(tmp_path, settings=SHORT)
     dice = random.Random(time.time_ns())
-    for _ in range(3):
+    for _ in range(kills):
         process = start("sweep", str(path), "--workers", "2")
+        wait_until(lambda: Run(NAMES[0]).weights.exists())
         with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=dice.uniform(0.1, 1.0))
+            process.communicate(timeout=dice.uniform(0.0, 0.5))
         finished = {name for name in NAMES if run_state(name).state == "finished"}
         process.kill()
         process.communicate()

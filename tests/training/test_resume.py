@@ -67,7 +67,7 @@ KINDS = {
     ),
     "tennis": ("world={}", "world.scenario=tennis", "world.episode_length=4", "agent.name=maddpg"),
     "PettingZoo": (*FOREIGN, "world.processes=0"),
-    "PettingZoo in processes": (*FOREIGN, "world.processes=2", "training.steps=12"),
+    "PettingZoo in processes": (*FOREIGN, "world.processes=2", "training.steps=9"),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from marl.worlds.compiled.cache import kernel
 from marl.worlds.particles.lane_arrays import element, load, put_element, store
 from marl.worlds.particles.lanes import width
 
@@ -101,7 +102,7 @@ def match(agents, landmarks):
     return landmark
 
 
-@njit
+@kernel
 def matched(agents, landmarks):
     """i64[E, n]: `match` in each of E worlds."""
     landmark = np.empty(agents.shape[:2], np.int64)

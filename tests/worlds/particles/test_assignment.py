@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from marl.worlds.particles.assignment import assign
+from marl.worlds.particles.assignment import assign, matched
 
 
 @settings(max_examples=200, deadline=None)
@@ -55,3 +55,8 @@ def test_the_nearest_is_not_always_ones_own():
 
 def test_nothing_to_assign():
     assert assign(np.zeros((0, 3))).tolist() == []
+
+
+def test_the_matching_of_many_worlds_is_compiled_once_and_kept():
+    """The oracle and the learned messages call it, in every process."""
+    assert matched.stats.cache_path

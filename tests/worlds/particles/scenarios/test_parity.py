@@ -160,7 +160,7 @@ def differences(name, discrete, episodes, **change):
     return observation, reward
 
 
-@pytest.mark.parametrize("episodes", [40, pytest.param(250, marks=pytest.mark.learning)])
+@pytest.mark.parametrize("episodes", [20, pytest.param(250, marks=pytest.mark.learning)])
 @pytest.mark.parametrize("name", PAIRS)
 def test_observations_and_rewards_are_mpe2s(name, episodes):
     """So many with continuous actions and as many with discrete ones."""
@@ -172,6 +172,6 @@ def test_observations_and_rewards_are_mpe2s(name, episodes):
 
 def test_the_comparison_can_fail():
     """A prey that is a hundredth slower is noticed."""
-    observation, reward = differences("tag", False, 40, good_speed=1.287)
+    observation, reward = differences("tag", False, 20, good_speed=1.287)
     assert observation > 1e-3
     assert reward > 1e-3
