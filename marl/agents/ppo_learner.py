@@ -42,7 +42,8 @@ class Inputs(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The rows of a rollout to learn from, [N, T, E, size], or stacked, [K, T, rows, size]."""
+    """The rows of a rollout to learn from, [K, T, E, n, size] with the n agents of each network; in
+    a minibatch [K, T, rows, size]."""
 
     observation: Tensor
     critic_input: Tensor
@@ -187,10 +188,10 @@ class PPOLearner(Learner):
         # Values, advantages, returns
         rows = self.judged(batch, inputs)
         if not self.config.memory:
-            rows = rows.map(lambda x: x.flatten(1, 2)[:, None])
+            rows = rows.map(lambda x: x.flatten(1, 2)[:, None].contiguous())
         logged: list[Logged] = []
         for _ in range(self.config.epochs):
-            order = torch.randperm(rows.observation.shape[2], generator=generator)
+            order = torch.randperm(rows.value.shape[2], generator=generator)
             for index in order.tensor_split(self.config.minibatches):
                 part = self.part(rows, index)
                 self.updates += 1
@@ -253,7 +254,11 @@ class PPOLearner(Learner):
             keeps,
             hidden,
             critic_hidden,
-        )
+        ).map(self._by_network)
+
+    def _by_network(self, x: Tensor) -> Tensor:
+        """[N, T, E, size] -> [K, T, E, n, size]."""
+        return x[:, :, :, None] if self.stack == len(x) else x.movedim(0, 2)[None]
 
     def _all_rows(self, x: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[N, T, E, 1] or [N, T, E] -> [K, rows, 1], of both."""
@@ -268,7 +273,7 @@ class PPOLearner(Learner):
         if self._symmetries:
             turned = {k: _turned(s, getattr(part, k)) for k, s in self._symmetries.items()}
             part = part._replace(**turned)
-        return part.map(self.sequences)
+        return part.map(lambda x: x.flatten(2, 3))
 
     def actor_loss(self, x: Rows) -> tuple[Tensor, Logged]:
         """The clipped loss of the policy minus its entropy, [K], and values to log."""
@@ -335,6 +340,6 @@ def _standardised(x: Tensor, present: Tensor | None) -> Tensor:
 
 
 def _turned(symmetry: Symmetry, x: Tensor) -> Tensor:
-    """[N, T, E, size] with another symmetry for each E."""
+    """[K, T, E, n, size] with another symmetry for each E."""
     rows = x.movedim(2, 0)
-    return symmetry(rows.flatten(1, 2)).view_as(rows).movedim(0, 2)
+    return symmetry(rows.flatten(1, 3)).view_as(rows).movedim(0, 2)

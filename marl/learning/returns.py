@@ -22,10 +22,10 @@ def lambda_returns(
     return of one step, 1.0 that of all steps. Minus the values of the states before the steps, they
     are generalised advantages (Schulman et al. 2016, equation 16).
     """
-    returns = torch.empty_like(reward)
-    longer = next_value[..., -1, :]
-    for t in reversed(range(reward.shape[-2])):
-        value = next_value[..., t, :]
-        tail = value + share * continues[..., t, :] * (longer - value)
-        longer = returns[..., t, :] = reward[..., t, :] + discount[..., t, :] * tail
-    return returns
+    carry = discount * share * continues  # how much of G_t+1 there is in G_t
+    rest = reward + (discount - carry) * next_value
+    rest[..., -1, :] += carry[..., -1, :] * next_value[..., -1, :]
+    returns, shares = rest.numpy(), carry.numpy()  # a loop over small arrays costs numpy less
+    for t in reversed(range(reward.shape[-2] - 1)):
+        returns[..., t, :] += shares[..., t, :] * returns[..., t + 1, :]
+    return rest

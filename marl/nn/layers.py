@@ -53,8 +53,9 @@ class StackedLinear(nn.Module):
 def product(bias: Tensor | None, x: Tensor, weight: Tensor) -> Tensor:
     """bias + x weight, for each network of the stack."""
     if len(weight) == 1:  # the same sum, without the overhead of a batched product
-        y = x[0] @ weight[0] if bias is None else torch.addmm(bias[0], x[0], weight[0])
-        return y[None]
+        x, weight = x.squeeze(0), weight.squeeze(0)  # x[0] would cost its gradient a copy
+        y = x @ weight if bias is None else torch.addmm(bias.squeeze(0), x, weight)
+        return y.unsqueeze(0)
     return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
 
 
@@ -67,6 +68,8 @@ class StackedLayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(stack, 1, size))
 
     def forward(self, x: Tensor) -> Tensor:
+        if len(self.weight) == 1:  # the same, in one pass
+            return F.layer_norm(x, x.shape[-1:], self.weight.flatten(), self.bias.flatten())
         return F.layer_norm(x, x.shape[-1:]) * self.weight + self.bias
 
 
@@ -81,11 +84,13 @@ class Hidden(nn.Module):
         sizes = itertools.pairwise([inputs, *hidden])
         self.layers = nn.ModuleList(StackedLinear(stack, a, b) for a, b in sizes)
         self.norms = nn.ModuleList(StackedLayerNorm(stack, b) for b in hidden if layer_norm)
+        # Changing a view in place, as a stack of one gives, would cost its gradient two copies.
+        self.inplace = stack > 1 or layer_norm
 
     def forward(self, x: Tensor, extra: Tensor | None = None) -> Tensor:
         for i, layer in enumerate(self.layers):
             x = layer(x, extra if i == 0 else None)
-            x = F.leaky_relu(self.norms[i](x) if self.norms else x, inplace=True)
+            x = F.leaky_relu(self.norms[i](x) if self.norms else x, inplace=self.inplace)
         return x
 
 

@@ -130,7 +130,8 @@ def clip(module: nn.Module, limit: float) -> None:
     if limit:
         for part in module if isinstance(module, nn.ModuleList) else [module]:
             gradients = [p.grad for p in part.parameters() if p.grad is not None]
-            norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+            norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
+            norm = torch.linalg.vector_norm(norms, dim=0)
             scale = (limit / (norm + 1e-6)).clamp(max=1.0)
             for g in gradients:
                 g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
