@@ -110,6 +110,9 @@ class QConfig(BaseModel):
     gradient_clip: float = Field(
         10.0, ge=0, description="largest norm of a network's gradient; 0: no limit"
     )
+    augment: bool = Field(
+        False, description="turn and reflect updates' rows by the square's symmetries"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -300,6 +303,7 @@ class _Team(Learner):
         for part, goal in self.parts(steps, y, generator):
             self.updates += 1
             # Values
+            part = {g: learner.turned(part[g]) for g, learner in self.learners.items()}
             loss, result = self.loss(part, goal)
             self.descend(self.networks, self.optimiser, loss)
             # Target networks

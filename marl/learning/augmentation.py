@@ -8,7 +8,7 @@ from torch import Tensor
 
 from marl.worlds.spaces import Part
 
-_ELEMENTS = 8  # symmetries of the square: four rotations, each with or without a reflection
+SYMMETRIES = 8  # of the square: four rotations, each with or without a reflection
 
 
 def _vector_columns(parts: Sequence[Part]) -> list[int]:
@@ -22,28 +22,53 @@ def _vector_columns(parts: Sequence[Part]) -> list[int]:
     return columns
 
 
+Way = tuple[int, int, int]
+"""The direction (x, y) of a choice, and how many choices before it lead there, too."""
+
+
+def _choice_columns(parts: Sequence[Part]) -> list[dict[Way, int]]:
+    """For each item that is a choice among directions: the column of every way."""
+    found, start = [], 0
+    for part in parts:
+        if ways := part.directions:
+            for item in range(part.count):
+                first = start + item * part.item_size + 2 * part.vectors
+                found.append({(*w, ways[:k].count(w)): first + k for k, w in enumerate(ways)})
+        start += part.size
+    return found
+
+
 class Symmetry:
-    """Turns and reflects plane vectors: row i of a batch by the (i mod 8)th symmetry of the square.
+    """Turns and reflects plane vectors, and choices among directions: row i of a batch by the (i
+    mod 8)th symmetry of the square.
 
     The rows of a batch are independent, so random symmetries would do no more. All agents of a row
     get the same symmetry.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
+        """Raises ValueError if the turned directions of a choice are not among its directions."""
         size = sum(part.size for part in parts)
-        self._order = torch.arange(size).repeat(_ELEMENTS, 1)
-        self._sign = torch.ones(_ELEMENTS, size)
-        for element in range(_ELEMENTS):
+        self._order = torch.arange(size).repeat(SYMMETRIES, 1)
+        self._sign = torch.ones(SYMMETRIES, size)
+        for element in range(SYMMETRIES):
             swap, flip_x, flip_y = element & 1, element & 2, element & 4
             for x in _vector_columns(parts):
                 if swap:
                     self._order[element, x], self._order[element, x + 1] = x + 1, x
                 self._sign[element, x] = -1.0 if flip_x else 1.0
                 self._sign[element, x + 1] = -1.0 if flip_y else 1.0
+            for columns in _choice_columns(parts):
+                for (right, up, rank), column in columns.items():
+                    right, up = (up, right) if swap else (right, up)
+                    way = (-right if flip_x else right, -up if flip_y else up, rank)
+                    if way not in columns:
+                        raise ValueError(f"there is no choice that leads to {way[:2]}")
+                    self._order[element, columns[way]] = column
 
     def __call__(self, rows: Tensor) -> Tensor:
         """[B, N, size] -> [B, N, size]."""
-        repeat = -(-len(rows) // _ELEMENTS)
+        repeat = -(-len(rows) // SYMMETRIES)
         order = self._order.repeat(repeat, 1)[: len(rows), None]
         sign = self._sign.repeat(repeat, 1)[: len(rows), None]
         return rows.gather(2, order.expand(-1, rows.shape[1], -1)) * sign

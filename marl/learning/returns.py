@@ -1,6 +1,5 @@
 """Returns of several steps."""
 
-import torch
 from torch import Tensor
 
 

@@ -245,7 +245,7 @@ SETS = {"team": PLANE["team"]}
         (SETS, {"network": "set", "normalise": True}, "agent.normalise is on, but a 'set' network"),
         (TEAM, {"network": "set"}, "agent.network is 'set', but the world's observations hold no"),
         (TEAM, {"augment": True}, "agent.augment is on, but the world does not say what its vect"),
-        (MIXED, {"augment": True}, "agent.augment is on, but moves that are choices cannot be"),
+        (MIXED, {"augment": True}, "agent.augment is on, but the world does not say where"),
         (PLANE, {"augment": True, "memory": 4}, "agent.augment is on, but the contents of a memo"),
     ],
 )

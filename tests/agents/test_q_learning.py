@@ -271,6 +271,30 @@ def test_noise_that_does_not_fit_is_refused(name, noise, sentence):
         config.make_agent(config.world.groups, 0)
 
 
+@pytest.mark.parametrize("how", [{}, {"replay": False}, {"window": 4}])
+def test_observations_and_choices_are_turned_alike(how):
+    """A choice that leads where an agent looks still does, and the letter beside it stays."""
+    ways = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+    parts = (
+        Part("move", scalars=5, choice=True, directions=ways),
+        Part("letter", scalars=2, choice=True, directions=((0, 0),) * 2),
+    )
+    look = (Part("goal", vectors=1),)
+    team = replace(group_of(2, 2, 7, action_parts=parts), observation_parts=look, team="all")
+    agent = agent_of("vdn", {"team": team}, augment=True, **how)
+    learner, batch = agent.learners["team"], batch_of(agent, rows=24)["team"]
+    move = batch.action[..., :5].argmax(-1)
+    batch.observation.copy_(torch.tensor(ways, dtype=torch.float32)[move])
+    steps = agent.prepare("team", batch)
+    turned = learner.turned(steps)
+    done = learner.choices.action(turned.choice)
+    goals = done[..., :5] @ torch.tensor(ways, dtype=torch.float32)
+    torch.testing.assert_close(goals, turned.observation)
+    assert not torch.equal(turned.observation, steps.observation)
+    assert torch.equal(done[..., 5:], learner.choices.action(steps.choice)[..., 5:])
+    check_agent(lambda: agent_of("vdn", {"team": team}, augment=True, **how), {"team": team})
+
+
 def test_a_network_of_sets_fits_any_number_of_agents():
     others = Part("others", 2, vectors=1, scalars=1, masked=True)
     parts = (Part("velocity", vectors=1), others)
@@ -285,6 +309,8 @@ def test_a_network_of_sets_fits_any_number_of_agents():
         QLearning(more, QConfig(name=name, network="set", width=8)).load_weights(agent.weights())
     with pytest.raises(ValueError, match=r"agent\.normalise is on"):
         agent_of("iql", groups, network="set", normalise=True)
+    with pytest.raises(ValueError, match=r"agent\.augment is on, but the world does not say"):
+        agent_of("iql", groups, network="set", augment=True)
     with pytest.raises(ValueError, match=r"agent\.memory is on, but a 'set' network has none"):
         agent_of("iql", groups, network="set", memory=8, window=4)
 

@@ -312,7 +312,7 @@ BOTH = group_of(2, 3, 4, action_parts=(Part("go", scalars=1), Part("say", scalar
         (TEAM, {"target_entropy": -1.0}, r"agent\.target_entropy is -1\.0, but .* share"),
         (TEAM, {"target_entropy": 1.0}, r"agent\.target_entropy is 1\.0, but .* share"),
         (PLANE, {"target_entropy": 0.7}, r"agent\.target_entropy is 0\.7, but .* below log 2"),
-        (TEAM, {"augment": True}, r"agent\.augment is on, but moves that are choices"),
+        (TEAM, {"augment": True}, r"agent\.augment is on, but the world does not say where"),
         (PLANE, {"name": "masac", "network": "set"}, "'set', but the critic of 'masac'"),
         (PLANE, {"network": "set", "normalise": True}, r"agent\.normalise is on, but a 'set'"),
     ],

@@ -39,16 +39,21 @@ def test_each_has_an_inverse_among_them():
         assert sum(np.array_equal(matrix @ other, np.eye(2)) for other in matrices) == 1
 
 
-def test_a_turned_world_looks_like_a_turned_observation_and_moves_alike():
+@pytest.mark.parametrize("moves", ["continuous", "discrete"])
+def test_a_turned_world_looks_like_a_turned_observation_and_moves_alike(moves):
     """Eight worlds, each turned by one symmetry: what agents see there is what the symmetry makes
     of the observation, before and after a step with turned actions."""
     rng = np.random.default_rng(0)
     agents, velocities, landmarks, actions = (
         rng.uniform(-size, size, (n, 2)) for n, size in [(4, 0.3), (4, 0.5), (3, 1.0), (4, 1.0)]
     )
-    world = ParticleWorld(Spread(num_agents=4, num_landmarks=3), ELEMENTS, seed=0)
+    world = ParticleWorld(Spread(num_agents=4, num_landmarks=3, actions=moves), ELEMENTS, seed=0)
     seen = [world.set_state(turned(agents), turned(velocities), turned(landmarks))["agents"]]
-    step = world.step({"agents": turned(actions)})
+    actions = turned(actions)
+    if moves == "discrete":
+        each = torch.eye(5)[[1, 2, 3, 4]].expand(ELEMENTS, -1, -1)
+        actions = Symmetry(world.groups["agents"].action_parts)(each).numpy()
+    step = world.step({"agents": actions})
     seen.append(step.observation["agents"])
     assert step.metrics["collisions"].min() > 0
     symmetry = Symmetry(world.groups["agents"].observation_parts)
@@ -57,6 +62,21 @@ def test_a_turned_world_looks_like_a_turned_observation_and_moves_alike():
             original = torch.from_numpy(rows[0, i]).expand(ELEMENTS, 1, -1)
             np.testing.assert_allclose(symmetry(original)[:, 0], rows[:, i], atol=1e-5)
     np.testing.assert_allclose(step.reward["agents"], step.reward["agents"][:1].repeat(8, 0), 1e-5)
+
+
+def test_letters_stay_and_choices_that_lead_alike_keep_their_order():
+    ways = ((0, 0), (1, 0), (1, 0), (0, 0), (-1, 0), (-1, 0), (0, 1), (0, 1), (0, -1), (0, -1))
+    symmetry = Symmetry((Part("move", scalars=10, choice=True, directions=ways),))
+    turned = symmetry(torch.eye(10).expand(ELEMENTS, -1, -1)).argmax(-1)
+    assert turned[:, [0, 3]].tolist() == [[0, 3]] * ELEMENTS
+    assert {tuple(row.tolist()) for row in turned[:, [1, 2]]} == {(1, 2), (4, 5), (6, 7), (8, 9)}
+    assert all(sorted(row.tolist()) == list(range(10)) for row in turned)
+
+
+def test_directions_that_do_not_turn_into_each_other_are_refused():
+    lane = Part("move", scalars=2, choice=True, directions=((0, 0), (1, 0)))
+    with pytest.raises(ValueError, match=r"there is no choice that leads to \(0, 1\)"):
+        Symmetry((lane,))
 
 
 def test_only_vectors_are_changed_and_rows_take_turns():

@@ -123,7 +123,7 @@ def test_what_cannot_choose_says_so():
     groups = {"mixed": MIXED}
     with pytest.raises(ValueError, match=r"exploration\.kind is 'psne'"):
         DDPG(groups, DDPGConfig(hidden=(8,)), ExplorationConfig(kind="psne"))
-    with pytest.raises(ValueError, match=r"agent\.augment is on, but moves that are choices"):
+    with pytest.raises(ValueError, match=r"agent\.augment is on, but the world does not say where"):
         DDPG(groups, DDPGConfig(hidden=(8,), augment=True))
     with pytest.raises(ValueError, match=r"world\.actions can be 'continuous' only"):
         ATOC(groups, ATOCConfig(hidden=(8,)))

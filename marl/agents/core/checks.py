@@ -29,8 +29,10 @@ def check_augment(config: Any, group: Group, memory: int = 0) -> None:
     recurrent layer of `memory` units."""
     if not config.augment:
         return
-    if group.choices:
-        raise ValueError("agent.augment is on, but moves that are choices cannot be turned")
+    if any(part.choice and part.directions is None for part in group.action_parts):
+        raise ValueError("agent.augment is on, but the world does not say where its choices lead")
+    if group.legal_from is not None:
+        raise ValueError("agent.augment is on, but the world says which choices are allowed")
     if memory:
         raise ValueError("agent.augment is on, but the contents of a memory cannot be turned")
     if not (group.observation_parts and group.action_parts):

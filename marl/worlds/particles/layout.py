@@ -23,7 +23,14 @@ each cell begins in `order` (i32[n], body numbers) and in `position` [n, 2]; fou
 """
 
 
-MOVES = 5  # discrete actions: stay, left, right, down, up
+DIRECTIONS = (
+    (0, 0),
+    (-1, 0),
+    (1, 0),
+    (0, -1),
+    (0, 1),
+)  # discrete actions: stay, left, right, down, up
+MOVES = len(DIRECTIONS)
 
 
 Square = namedtuple("Square", "agents landmarks messages goals near half_size")

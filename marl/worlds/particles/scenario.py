@@ -37,7 +37,7 @@ from marl.worlds.base import World, WorldConfig
 from marl.worlds.compiled.random import uniform
 from marl.worlds.particles.lane_arrays import store
 from marl.worlds.particles.lanes import BARE
-from marl.worlds.particles.layout import MOVES, Body
+from marl.worlds.particles.layout import DIRECTIONS, MOVES, Body
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.spaces import Group, Part
 
@@ -120,8 +120,10 @@ class Scenario(WorldConfig):
         """
         discrete = self.actions == "discrete"
         if discrete:
-            parts = [Part("move", scalars=MOVES, choice=True)] * moves
-            parts += [Part("message", scalars=self.message_size, choice=True)] * speaks
+            move = Part("move", scalars=MOVES, choice=True, directions=DIRECTIONS)
+            letters = ((0, 0),) * self.message_size
+            message = Part("message", scalars=len(letters), choice=True, directions=letters)
+            parts = [move] * moves + [message] * speaks
         else:
             parts = [Part("force", vectors=1)] * moves
             parts += [Part("message", scalars=self.message_size)] * speaks
