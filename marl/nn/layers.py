@@ -68,8 +68,9 @@ class StackedLayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(stack, 1, size))
 
     def forward(self, x: Tensor) -> Tensor:
-        if len(self.weight) == 1:  # the same, in one pass
-            return F.layer_norm(x, x.shape[-1:], self.weight.flatten(), self.bias.flatten())
+        if len(self.weight) == 1:  # the same, in one pass; after products of 16 bits, too
+            weight, bias = self.weight.flatten(), self.bias.flatten()
+            return F.layer_norm(x.to(weight.dtype), x.shape[-1:], weight, bias)
         return F.layer_norm(x, x.shape[-1:]) * self.weight + self.bias
 
 

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from loop_runs import tiny, weights
 from tiny import TINY, check_resumes, start, stop_at, write_tiny
-from training.loop_runs import tiny, weights
 
 from marl import evaluation
 from marl.agents.ddpg import DDPG
@@ -260,7 +260,7 @@ def test_a_state_with_damaged_counters_is_refused(data, counters):
     [
         ("training.replay_size=1000000000000000", r"training\.replay_size is"),
         ("agent.network=set", r"agent\.network is 'set'"),
-        ("world.actions=discrete", r"agent\.augment is on, but moves"),
+        ("exploration.kind=epsilon", r"exploration\.kind is 'epsilon'; 'maddpg' has"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_and_leaves_the_name_free(data, setting, sentence):

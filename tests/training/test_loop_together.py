@@ -8,8 +8,8 @@ import signal
 
 import numpy as np
 import pytest
+from loop_runs import tiny, weights
 from tiny import TINY, stop_at
-from training.loop_runs import tiny, weights
 
 from marl.config.parsing import parse_config
 from marl.errors import UserError
