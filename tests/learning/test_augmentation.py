@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from marl.config.parsing import parse_config
 from marl.learning.augmentation import RandomViews, Symmetry
+from marl.testing.check_agent import check_agent
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.spaces import Part
@@ -71,6 +73,18 @@ def test_letters_stay_and_choices_that_lead_alike_keep_their_order():
     assert turned[:, [0, 3]].tolist() == [[0, 3]] * ELEMENTS
     assert {tuple(row.tolist()) for row in turned[:, [1, 2]]} == {(1, 2), (4, 5), (6, 7), (8, 9)}
     assert all(sorted(row.tolist()) == list(range(10)) for row in turned)
+
+
+@pytest.mark.parametrize(
+    "agent", [{"name": "maddpg"}, {"name": "atoc"}, {"name": "isac"}, {"name": "masac"},
+              {"name": "ippo"}, {"name": "qmix"}],
+)  # fmt: skip
+def test_every_family_turns_choices(agent):
+    config = parse_config(
+        {"world": {"actions": "discrete"}, "agent": {**agent, "hidden": [8], "augment": True}}
+    )
+    groups = config.world.groups
+    check_agent(lambda: config.make_agent(groups, 0), groups)
 
 
 def test_directions_that_do_not_turn_into_each_other_are_refused():
