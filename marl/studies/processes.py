@@ -2,7 +2,14 @@
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import (
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
 from typing import TypeVar
@@ -24,24 +31,31 @@ def in_processes(
         yield from ((task, function(task)) for task in tasks)
         return
     executor: Executor = ThreadPoolExecutor(workers) if fresh else _processes(workers)
+    futures: dict[Future[Result], Task] = {}
     with safe_path(), executor as pool:
         try:
-            futures = {
-                (pool.submit(_alone, function, x) if fresh else pool.submit(function, x)): x
-                for x in tasks
-            }
+            for x in tasks:
+                one = pool.submit(_alone, function, x) if fresh else pool.submit(function, x)
+                futures[one] = x
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
             raise UserError("a process that measured was killed; what is done is kept") from error
         except KeyboardInterrupt:  # SIGTERM, unlike Ctrl-C, reaches this process only
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in active_children():
-                process.terminate()
-                process.join()
+            _end_processes()
+            while not all(future.done() for future in futures):  # some may only be starting
+                wait(futures, timeout=0.1)
+                _end_processes()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_processes() -> None:
+    for process in active_children():
+        process.terminate()
+        process.join()
 
 
 def _processes(workers: int) -> ProcessPoolExecutor:
