@@ -3,11 +3,11 @@
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
+    FIRST_COMPLETED,
     Executor,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
-    as_completed,
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
@@ -37,8 +37,12 @@ def in_processes(
             for x in tasks:
                 one = pool.submit(_alone, function, x) if fresh else pool.submit(function, x)
                 futures[one] = x
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            pending = {*futures}
+            while pending:
+                # A signal that comes just before a wait begins does not end it: so none is endless.
+                done, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield futures[future], future.result()
         except BrokenProcessPool as error:
             raise UserError("a process that measured was killed; what is done is kept") from error
         except KeyboardInterrupt:  # SIGTERM, unlike Ctrl-C, reaches this process only
