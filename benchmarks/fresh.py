@@ -5,10 +5,10 @@
 
 The hash of the checked-out commit gives the training seeds (1000 and more; 0 to 99 are for
 development) and the seed of the starts, so the author of a recipe cannot know them. The command
-refuses uncommitted changes in marl/ or in the config. Each seed trains in a process of its own on
-one thread, and plays greedily with its last weights. CPU seconds are those of training with its
-evaluations. The command keeps measurements, continues after an interruption, and writes
-benchmarks/fresh/NAME.json, from which `--page` prints the table again.
+refuses uncommitted changes in marl/, in the config and in its bases. Each seed trains in a process
+of its own on one thread, and plays greedily with its last weights. CPU seconds are those of
+training with its evaluations. The command keeps measurements, continues after an interruption,
+and writes benchmarks/fresh/NAME.json, from which `--page` prints the table again.
 
 The shipped model (`--ship`) is the median run by mean coverage over all these N: the lower of the
 two middle ones if the number of runs is even.
@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from commands import marl, trained
 
-from marl.config.parsing import load_config
+from marl.config.parsing import files_of, load_config
 from marl.folders import data_root
 from marl.runs.files import whole_file, write_json
 from marl.studies.statistics import iqm
@@ -59,9 +59,10 @@ def episodes(agents: int) -> int:
     return max(-(-worth // agents), 20)
 
 
-def commit_of(config: Path) -> str:
-    """The hash of the checked-out commit. Stops if the code or the config differs from it."""
-    watched = ["marl", str(config)]
+def commit_of(*configs: Path) -> str:
+    """The hash of the last commit of the code and of these configs, with their bases. Stops if one
+    of them differs from the checked-out commit."""
+    watched = ["marl", *(str(file) for config in configs for file in files_of(config))]
     changed = _git("status", "--porcelain", "--", *watched)
     if changed:
         raise SystemExit(f"Commit first: seeds are drawn from the commit, but\n{changed}\ndiffers")

@@ -147,7 +147,7 @@ def _names(task: Task) -> dict[str, tuple[str, ...]]:
 
 def record(options: argparse.Namespace) -> dict[str, Any]:
     """Train and play missing runs; all values of the tables."""
-    commit = commit_of(Path("data/json"))
+    commit = commit_of(*sorted(Path("data/json").glob("*.json")))
     seeds, starts = drawn(commit, "mpe", options.seeds)
     root = data_root() / "fresh" / f"mpe-{commit[:10]}"
     (root / "configs").mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ def record(options: argparse.Namespace) -> dict[str, Any]:
     """Train and play missing runs; all values of the table."""
     commit, seeds, starts = "development", list(range(options.seeds)), 0
     if not options.development:
-        commit = commit_of(CONFIGS)
+        commit = commit_of(*(CONFIGS / f"{row}.json" for row in ROWS))
         seeds, starts = drawn(commit, "race", options.seeds)
     root = data_root() / "race" / commit[:10]
     root.mkdir(parents=True, exist_ok=True)
@@ -94,13 +94,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("rows", nargs="*", choices=[[], *ROWS], default=[], metavar="ROW")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     parser.add_argument("--development", action="store_true", help="seeds 0, 1..., data/race")
     parser.add_argument("--page", action="store_true", help="of what is on record")
     options = parser.parse_args()
     options.rows = options.rows or ROWS
+    if unknown := [row for row in options.rows if row not in ROWS]:
+        parser.error(f"{unknown[0]!r} has no config; choose from {', '.join(ROWS)}")
     file = (data_root() / "race" if options.development else FOLDER) / "race.json"
     if not options.page:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ with one sentence that names the dotted field, its value and the allowed values.
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,22 +38,36 @@ def load_config(path: str | Path, settings: Sequence[str] = ()) -> Config:
     return parse_config(with_settings(read_config(Path(path)), settings))
 
 
-def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The JSON of a config, on top of its base if it names one. `above` are the files that led to
-    this one. Raises UserError if a file cannot be read, or is its own base."""
-    data = read_settings(path)
-    if not isinstance(data, dict):
-        raise UserError(f"{path} holds no JSON object with the sections {', '.join(SECTIONS)}")
-    if BASE not in data:
-        return data
-    base = data.pop(BASE)
-    if not isinstance(base, str):
-        raise UserError(f"{BASE} is {shown(base)}, but should be a file or the name of a config")
-    beside = (path.parent / base, path.parent / f"{base}.json")
-    found = next((file for file in beside if file.is_file()), None) or find_config(base)
-    if found.resolve() in (x.resolve() for x in (path, *above)):
-        raise UserError(f"{path} is its own {BASE}, by way of {found}")
-    return merged(read_config(found, (path, *above)), data)
+def read_config(path: Path) -> dict[str, Any]:
+    """The JSON of a config, on top of its base if it names one.
+
+    Raises UserError if a file cannot be read, or is its own base.
+    """
+    return reduce(merged, reversed(_with_bases(path).values()))
+
+
+def files_of(path: Path) -> list[Path]:
+    """A config's file, its base's, and so on."""
+    return list(_with_bases(path))
+
+
+def _with_bases(path: Path) -> dict[Path, dict[str, Any]]:
+    """What a config and its bases say, each by itself and before its base."""
+    found: dict[Path, dict[str, Any]] = {}
+    while True:
+        data = read_settings(path)
+        if not isinstance(data, dict):
+            raise UserError(f"{path} holds no JSON object with the sections {', '.join(SECTIONS)}")
+        found[path] = {key: value for key, value in data.items() if key != BASE}
+        if BASE not in data:
+            return found
+        base = data[BASE]
+        if not isinstance(base, str):
+            raise UserError(f"{BASE} is {shown(base)}, but should be a file or the name of a config")
+        last, beside = path, (path.parent / base, path.parent / f"{base}.json")
+        path = next((file for file in beside if file.is_file()), None) or find_config(base)
+        if path.resolve() in (file.resolve() for file in found):
+            raise UserError(f"{last} is its own {BASE}, by way of {path}")
 
 
 def merged(base: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:

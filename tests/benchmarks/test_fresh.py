@@ -80,7 +80,8 @@ def test_a_table_is_made_kept_and_shipped(data, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "checkout"
     (folder / "data" / "json").mkdir(parents=True)
     config = {**TINY, "evaluation": {"world": {"reward": "shared"}}}
-    (folder / "data" / "json" / "small.json").write_text(json.dumps(config))
+    (folder / "data" / "json" / "large.json").write_text(json.dumps(config))
+    (folder / "data" / "json" / "small.json").write_text(json.dumps({"base": "large"}))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(fresh, "FOLDER", tmp_path / "records")
     monkeypatch.setattr(fresh, "episodes", lambda agents: 5)
@@ -88,10 +89,11 @@ def test_a_table_is_made_kept_and_shipped(data, tmp_path, monkeypatch, capsys):
     fresh._git("init", "--quiet")
     command = ["fresh.py", "small", "--seeds", "2", "--agents", "6", "--ship"]
     monkeypatch.setattr(sys, "argv", [*command, "--references", "random"])
-    with pytest.raises(SystemExit, match="Commit first"):
-        fresh.main()
-    fresh._git("add", "data")
-    fresh._git(*git, "commit", "--quiet", "--message", "a config")
+    for file in ("small", "large"):  # the config, and then its base, are not committed
+        with pytest.raises(SystemExit, match=f"Commit first(?s:.*){file}.json"):
+            fresh.main()
+        fresh._git("add", f"data/json/{file}.json")
+        fresh._git(*git, "commit", "--quiet", "--message", file)
     fresh.main()
     said = capsys.readouterr().out
     record = json.loads((tmp_path / "records" / "small.json").read_text())

@@ -34,7 +34,7 @@ def asked(data, monkeypatch):
 
     monkeypatch.setattr(mpe, "trained", trained)
     monkeypatch.setattr(mpe, "marl", marl)
-    monkeypatch.setattr(mpe, "commit_of", lambda path: "0" * 40)
+    monkeypatch.setattr(mpe, "commit_of", lambda *configs: "0" * 40)
     return asked
 
 
