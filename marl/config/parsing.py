@@ -63,7 +63,8 @@ def _with_bases(path: Path) -> dict[Path, dict[str, Any]]:
             return found
         base = data[BASE]
         if not isinstance(base, str):
-            raise UserError(f"{BASE} is {shown(base)}, but should be a file or the name of a config")
+            wanted = "a file or the name of a config"
+            raise UserError(f"{BASE} is {shown(base)}, but should be {wanted}")
         last, beside = path, (path.parent / base, path.parent / f"{base}.json")
         path = next((file for file in beside if file.is_file()), None) or find_config(base)
         if path.resolve() in (file.resolve() for file in found):

@@ -16,11 +16,10 @@ class Part:
 
     With `masked`, the last scalar of an item is 1.0 if the item is there. If it is padding, all its
     numbers are 0.0. With `choice`, the scalars of an item are one-hot: 1.0 at the chosen number.
-    `directions` says for each number where in the plane the choice leads, (0, 0) for nowhere; None:
-    unknown.
-    `sizes` are the typical sizes of an item's numbers, if the world knows them. Networks learn from
-    the parts which numbers belong together, symmetry augmentation which numbers rotate with the
-    plane, and normalisation how large the numbers are.
+    `sizes` are the typical sizes of an item's numbers, if the world knows them. `directions` say
+    where in the plane each number of a choice leads, (0, 0) for nowhere; None if that is unknown.
+    Networks learn from the parts which numbers belong together, symmetry augmentation which numbers
+    rotate with the plane, and normalisation how large the numbers are.
     """
 
     name: str
@@ -29,8 +28,8 @@ class Part:
     scalars: int = 0
     masked: bool = False
     choice: bool = False
-    directions: tuple[tuple[int, int], ...] | None = None
     sizes: tuple[float, ...] = ()
+    directions: tuple[tuple[int, int], ...] | None = None
 
     @property
     def item_size(self) -> int:

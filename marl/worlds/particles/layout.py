@@ -23,13 +23,8 @@ each cell begins in `order` (i32[n], body numbers) and in `position` [n, 2]; fou
 """
 
 
-DIRECTIONS = (
-    (0, 0),
-    (-1, 0),
-    (1, 0),
-    (0, -1),
-    (0, 1),
-)  # discrete actions: stay, left, right, down, up
+# Of the discrete moves: stay, left, right, down, up.
+DIRECTIONS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 MOVES = len(DIRECTIONS)
 
 
