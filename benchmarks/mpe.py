@@ -17,7 +17,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,15 @@ import numpy as np
 from commands import config_name, marl, trained
 from fresh import FOLDER, commit_of, drawn
 
-from marl.config.parsing import find_config, parse_world, read_config
+from marl.agents import Policy
+from marl.config.parsing import find_config, parse_config, parse_world, read_config, with_settings
+from marl.evaluation import evaluate
 from marl.folders import data_root
 from marl.runs.files import whole_file, write_json
+from marl.runs.frozen import freeze, resolve_frozen
+from marl.runs.paths import WEIGHTS
 from marl.studies.tables import as_markdown
+from marl.worlds.base import World
 
 EPISODES = 1000
 STEPS = 25  # of an episode
@@ -44,7 +49,7 @@ class Task:
     world: dict[str, Any]  # the section of a config
     team: tuple[str, ...]  # the groups that learn
     metric: str
-    published: Mapping[str, float]  # EPyMARL's returns by row
+    published: Mapping[str, float] = field(default_factory=dict)  # EPyMARL's returns by row
     played: tuple[str, ...] = ()  # settings of the evaluation, where returns are defined otherwise
     rival: str = ""  # the group that was trained before
     common: bool = False  # the reward is the team's already, the same for each
@@ -58,7 +63,7 @@ class Score:
     cpu_seconds: float
     steps: int
     team_return: float
-    own_return: float
+    own_return: float  # of each agent, their mean
     metric: float
 
 
@@ -75,19 +80,11 @@ TASKS = {
     ),
     "speaker_listener": Task(
         {"scenario": "speaker_listener"}, ("speakers", "listeners"), "reached",
-        {"qmix": -11.6, "vdn": -16.0, "iql": -18.4, "mappo": -10.7, "ippo": -13.1,
-         "maddpg": -13.6},
     ),
-    "reference": Task({"scenario": "reference"}, ("agents",), "reached", {}),
-    "tag": Task(
-        {"scenario": "tag"}, ("adversaries",), "touches",
-        {"qmix": 31.2, "vdn": 24.5, "iql": 22.2, "mappo": 18.5, "ippo": 19.4, "maddpg": 12.5},
-        rival="good",
-    ),
+    "reference": Task({"scenario": "reference"}, ("agents",), "reached"),
+    "tag": Task({"scenario": "tag"}, ("adversaries",), "touches", rival="good"),
     "adversary": Task(
-        {"scenario": "adversary"}, ("good",), "good_reached",
-        {"qmix": 9.7, "vdn": 9.3, "iql": 9.4, "mappo": 11.3, "ippo": 12.2, "maddpg": 9.0},
-        rival="adversaries",
+        {"scenario": "adversary"}, ("good",), "good_reached", rival="adversaries",
     ),
 }  # fmt: skip
 
@@ -121,7 +118,6 @@ def settings(row: str, name: str) -> dict[str, Any]:
 def score(row: str, name: str, seed: int, starts: int, root: Path) -> Score:
     """Train and play a run, unless it is on record."""
     task, run = TASKS[name], f"{row}-{name}-{seed}"
-    names = _names(task)
     config = root / "configs" / f"{row}-{name}.json"
     write_json(config, settings(row, name))
     log = trained(run, config, seed, root=root)
@@ -132,11 +128,34 @@ def score(row: str, name: str, seed: int, starts: int, root: Path) -> Score:
         options += [x for setting in task.played for x in ("--set", setting)]
         marl("evaluate", run, *options, root=root)
     result = json.loads(file.read_text())[0]
-    groups = {g: result.get(f"reward_{g}", result["reward"]) for g in task.team}
-    sizes = {g: len(names[g]) for g in task.team}
-    own = STEPS * float(np.average(list(groups.values()), weights=list(sizes.values())))
-    team = own if task.common else own * sum(sizes.values())
-    return Score(seed, log[-1]["cpu_seconds"], log[-1]["step"], team, own, result[task.metric])
+    return Score(seed, log[-1]["cpu_seconds"], log[-1]["step"], *outcome(name, result))
+
+
+def random_play(name: str, starts: int, root: Path) -> Score:
+    """What the learning side gets when it chooses at random."""
+    task, data = TASKS[name], settings("iql", name)
+    players: dict[str, Any] = dict.fromkeys(task.team, "random")
+    if task.rival:
+        players[task.rival] = {"frozen": str(root / "models" / rival(name, root) / WEIGHTS)}
+    data = with_settings({**data, "agents": players}, task.played)
+    config = resolve_frozen(parse_config(data))
+
+    def policy(worlds: World, seed: int) -> Policy:
+        agent = config.make_agent(worlds.groups, seed, worlds)
+        freeze(agent, config)
+        return agent
+
+    result = evaluate(policy, config.world, config.world.agent_count, EPISODES, starts)
+    return Score(0, 0.0, 0, *outcome(name, result))
+
+
+def outcome(name: str, result: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Of the learning side in an evaluation: the team's return, the own return, the metric."""
+    task = TASKS[name]
+    sizes = {g: len(names) for g, names in _names(task).items() if g in task.team}
+    rewards = [result.get(f"reward_{g}", result["reward"]) for g in sizes]
+    own = STEPS * float(np.average(rewards, weights=list(sizes.values())))
+    return own if task.common else own * sum(sizes.values()), own, result[task.metric]
 
 
 def _names(task: Task) -> dict[str, tuple[str, ...]]:
@@ -165,6 +184,8 @@ def record(options: argparse.Namespace) -> dict[str, Any]:
     tables: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for (row, name, _), found in zip(todo, scores, strict=True):
         tables.setdefault(name, {}).setdefault(row, []).append(vars(found))
+    for name in options.worlds:
+        tables[name]["random"] = [vars(random_play(name, starts, root))]
     packages = {package: version(package) for package in ("torch", "numpy", "numba")}
     versions = {"python": platform.python_version(), **packages}
     return {"commit": commit, "starts": starts, "seeds": seeds, "versions": versions,

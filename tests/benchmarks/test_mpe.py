@@ -34,6 +34,7 @@ def asked(data, monkeypatch):
 
     monkeypatch.setattr(mpe, "trained", trained)
     monkeypatch.setattr(mpe, "marl", marl)
+    monkeypatch.setattr(mpe, "random_play", lambda *of: mpe.Score(0, 0.0, 0, -9.0, -3.0, 0.1))
     monkeypatch.setattr(mpe, "commit_of", lambda *configs: "0" * 40)
     return asked
 
@@ -73,6 +74,18 @@ def test_a_common_reward_is_not_summed_again(asked):
     score = data["worlds"]["spread"]["maddpg"][0]
     assert score["team_return"] == score["own_return"] == pytest.approx(25 * -4.0)
     assert any("world.reward=original" in x[2] for x in asked if x[0] == "evaluate")
+
+
+@pytest.mark.parametrize("name", ["spread", "tag"])
+def test_random_play_against_the_rival_is_the_last_line(name, data, monkeypatch):
+    monkeypatch.setattr(mpe, "EPISODES", 10)
+    steps = ["training.steps=40", "training.learning_starts=40"]
+    read = mpe.read_config
+    monkeypatch.setattr(mpe, "read_config", lambda path: mpe.with_settings(read(path), steps))
+    score = mpe.random_play(name, 0, data)
+    assert score.team_return == pytest.approx({"spread": 1, "tag": 3}[name] * score.own_return)
+    assert score.own_return != 0.0
+    assert (data / "models" / "rivals-tag").exists() == (name == "tag")
 
 
 def test_what_was_played_is_not_played_again(asked):
