@@ -149,7 +149,7 @@ class Actor(nn.Module):
     def __init__(self, stack: int, inputs: int, actions: int, config: ATOCConfig) -> None:
         super().__init__()
         thought, norm = config.thought, "actor" in config.layer_norm
-        self.first = Hidden(stack, inputs, (*config.hidden, thought), norm)
+        self.first = Hidden(stack, (), inputs, 0, (*config.hidden, thought), norm)
         self.channel = StackedLSTM(stack, thought, thought)
         self.second = MLP(stack, (), 2 * thought, 0, actions, (thought,), 0, norm)
 
@@ -317,7 +317,7 @@ class _Learner(ActorCritic):
     """The learner of one group: one actor, critic and attention unit."""
 
     def __init__(self, group: Group, config: ATOCConfig) -> None:
-        (inputs,), (actions,) = group.observation_space.shape, group.action_space.shape
+        inputs, (actions,) = group.observation_size, group.action_space.shape
         thought = config.thought
         layers = (*config.hidden, thought, thought)  # as many as the actor has
 
@@ -339,7 +339,7 @@ class _Learner(ActorCritic):
         observations and rounds."""
         actor = cast(Actor, self.actor)
         # Prepare
-        o, a, o2 = self.augment(batch.observation, batch.action, batch.next_observation)
+        o, a, o2 = self.augment(batch.observation, batch.action, batch.next_observation, generator)
         o, o2 = self.normalised(o), self.normalised(o2)
         o, a, o2 = (x.flatten(0, 1)[None] for x in (o, a, o2))  # [1, B N, size]
         reward, terminated = (x.reshape(1, -1, 1) for x in (batch.reward, batch.terminated))

@@ -222,7 +222,7 @@ class _Learner(ActorCritic):
         """One update from B steps of N agents."""
         actor = cast(Actor, self.actor)
         # Prepare
-        o, a, o2 = self.augment(batch.observation, batch.action, batch.next_observation)
+        o, a, o2 = self.augment(batch.observation, batch.action, batch.next_observation, generator)
         now, then = percept(self.layout, o), percept(self.layout, o2)
         s, s2 = self.critic_inputs(now), self.critic_inputs(then)
         a = a.flatten(0, 1)[None]

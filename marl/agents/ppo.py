@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from marl.agents.core.critic_inputs import one_table, own, own_first
-from marl.agents.core.learner import LearningAgent, Logged
+from marl.agents.core.learner import LearningAgent, Logged, rows_of
 from marl.agents.ppo_config import PPOConfig
 from marl.agents.ppo_learner import Inputs, PPOLearner, agents_first
 from marl.learning.exploration import ExplorationConfig
@@ -52,7 +52,7 @@ class PPO(LearningAgent[PPOLearner]):
         self._recorded = {}
         with torch.no_grad():
             for g, learner in self.learners.items():
-                observation = torch.as_tensor(perceived[g], dtype=torch.float32).transpose(0, 1)
+                observation = rows_of(perceived[g]).transpose(0, 1)
                 generator = self.exploration.generator if explore else None
                 values = learner.act(observation, self.groups[g].legal(observation), generator)
                 actions[g] = values["drawn"].clamp(-1.0, 1.0).transpose(0, 1).numpy()
@@ -91,8 +91,9 @@ class PPO(LearningAgent[PPOLearner]):
             final[g] = self.learners[g].normalised(following)
             if rollout.present is not None:  # others see zeros of agents that have left
                 stays = rollout.present * (1.0 - rollout.terminated)
-                now[g] = now[g] * agents_first(rollout.present).flatten(1)[..., None]
-                final[g] = final[g] * stays[ends].T[..., None]
+                there = agents_first(rollout.present).flatten(1)[..., None]
+                now[g] = now[g] * there.to(now[g].dtype)
+                final[g] = final[g] * stays[ends].T[..., None].to(final[g].dtype)
         look = own
         if self.config.joint:
             # Separate critics can learn any order of the agents, so all of them share one table.

@@ -28,6 +28,9 @@ class PPOConfig(BaseModel):
         True,
         description="set: the actor also gets the maximum over all targets, which grows with them",
     )
+    encoder: Literal["nature", "residual"] = Field(
+        "nature", description="pictures: the convolutions before the hidden layers"
+    )
     memory: int = Field(
         0, ge=0, description="mlp: units of a gated recurrent unit in actor and critic; 0: none"
     )
@@ -70,7 +73,10 @@ class PPOConfig(BaseModel):
     gradient_clip: float = Field(
         0.5, ge=0, description="largest norm of a network's gradient; 0: no limit"
     )
-    augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
+    augment: bool = Field(
+        False,
+        description="turn and reflect batches by the square's symmetries; shift pictures at random",
+    )
 
     @property
     def joint(self) -> bool:

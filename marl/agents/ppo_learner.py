@@ -25,7 +25,7 @@ from marl.agents.core.checks import check_augment, check_network
 from marl.agents.core.learner import Learner, Logged, adam, average, frozen, mean_of_present
 from marl.agents.core.sequences import sequence_network
 from marl.agents.ppo_config import PPOConfig
-from marl.learning.augmentation import Symmetry
+from marl.learning.augmentation import Change, Symmetry, changes_of
 from marl.learning.record import Batch, Column
 from marl.learning.returns import lambda_returns
 from marl.learning.value_norm import ValueNorm
@@ -87,19 +87,19 @@ class PPOLearner(Learner):
     def __init__(self, g: str, groups: dict[str, Group], config: PPOConfig) -> None:
         """Raises ValueError if the config does not fit the groups."""
         group = groups[g]
-        check_network(config, config.joint, config.memory)
+        check_network(config, groups, config.joint, config.memory)
         check_augment(config, group, config.memory)
         self.config, self.group = config, group
         self.stack = len(group) if config.networks == "each" else 1
         self.head = StochasticHead(group)
         seen = [group, *[x for h, x in groups.items() if h != g]] if config.joint else []
         joint = [part for x in seen for part in x.observation_parts * len(x)]
-        (o,), (a,) = group.observation_space.shape, group.action_space.shape
+        o, (a,) = group.observation_size, group.action_space.shape
         parts = group.observation_parts
         actor = self._network("actor", parts, o, a)
         self.actor = GaussianActor(actor, self.stack, self.head.numbers, log(config.deviation))
         if config.joint:
-            parts, o = tuple(joint), sum(len(x) * x.observation_space.shape[0] for x in seen)
+            parts, o = tuple(joint), sum(len(x) * x.observation_size for x in seen)
         self.critic = self._network("critic", parts, o, 1)
         self.greedy = cast(GaussianActor, frozen(self.actor)) if config.average else self.actor
         self.actor_optimiser = adam(self.actor, config.actor_lr)
@@ -108,12 +108,13 @@ class PPOLearner(Learner):
         self.published = nn.ModuleDict({"actor": self.greedy.network})
         if config.normalise:
             self.normalise(group)
-        self._symmetries = {}
+        self._changes: dict[str, Change] = {}
         if config.augment:
-            self._symmetries = {
-                "observation": Symmetry(group.observation_parts),
-                "critic_input": Symmetry(parts),
-                "drawn": Symmetry(group.action_parts),
+            of_observations, of_actions = changes_of(group)
+            self._changes = {
+                "observation": of_observations,
+                "critic_input": Symmetry(parts) if config.joint else of_observations,
+                "drawn": of_actions,
             }
         self.added = {"log_probability": Column()}  # columns
         if self.head.numbers:
@@ -172,7 +173,7 @@ class PPOLearner(Learner):
         size = self.config.memory
         if not size or hidden is not None:
             return hidden
-        return rows.new_zeros(len(rows), 1, rows.shape[2], size)
+        return torch.zeros(len(rows), 1, rows.shape[2], size)
 
     def reset(self, mask: np.ndarray | None) -> None:
         """Forget the worlds of `mask` (bool[E]; None: all)."""
@@ -193,7 +194,7 @@ class PPOLearner(Learner):
         for _ in range(self.config.epochs):
             order = torch.randperm(rows.value.shape[2], generator=generator)
             for index in order.tensor_split(self.config.minibatches):
-                part = self.part(rows, index)
+                part = self.part(rows, index, generator)
                 self.updates += 1
                 # Actor
                 loss, result = self.actor_loss(part)
@@ -267,12 +268,15 @@ class PPOLearner(Learner):
             None if present is None else present.reshape(self.stack, -1, 1),
         )
 
-    def part(self, rows: Rows, index: Tensor) -> Rows:
-        """A minibatch, [K, T, rows, size], turned and reflected with `augment`."""
+    def part(self, rows: Rows, index: Tensor, generator: torch.Generator) -> Rows:
+        """A minibatch, [K, T, rows, size], with `augment` turned, reflected or shifted."""
         part = rows.map(lambda x: x[:, :, index])
-        if self._symmetries:
-            turned = {k: _turned(s, getattr(part, k)) for k, s in self._symmetries.items()}
-            part = part._replace(**turned)
+        if self._changes:
+            changed = {
+                name: _changed(change, getattr(part, name), generator)
+                for name, change in self._changes.items()
+            }
+            part = part._replace(**changed)
         return part.map(lambda x: x.flatten(2, 3))
 
     def actor_loss(self, x: Rows) -> tuple[Tensor, Logged]:
@@ -339,7 +343,7 @@ def _standardised(x: Tensor, present: Tensor | None) -> Tensor:
     return x / (mean_of_present(x.square(), present).sqrt().view(-1, 1, 1) + 1e-5)
 
 
-def _turned(symmetry: Symmetry, x: Tensor) -> Tensor:
-    """[K, T, E, n, size] with another symmetry for each E."""
+def _changed(change: Change, x: Tensor, generator: torch.Generator) -> Tensor:
+    """[K, T, E, n, size] with another change for each E."""
     rows = x.movedim(2, 0)
-    return symmetry(rows.flatten(1, 3)).view_as(rows).movedim(0, 2)
+    return change(rows.flatten(1, 3), generator).view_as(rows).movedim(0, 2)

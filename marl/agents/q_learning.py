@@ -22,6 +22,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from marl.agents.core.checks import check_pictures
 from marl.agents.core.critic_inputs import one_table
 from marl.agents.core.learner import (
     Learner,
@@ -34,6 +35,7 @@ from marl.agents.core.learner import (
     frozen,
     mean_of_present,
     of_all,
+    rows_of,
 )
 from marl.agents.q_network import QLearner, Steps, best, in_order, inside_and_continues
 from marl.learning.exploration import ExplorationConfig
@@ -65,6 +67,9 @@ class QConfig(BaseModel):
         (128, 128), min_length=1, description="mlp: units of each hidden layer"
     )
     width: int = Field(64, ge=1, description="set: units of each layer")
+    encoder: Literal["nature", "residual"] = Field(
+        "nature", description="pictures: the convolutions before the hidden layers"
+    )
     layer_norm: bool = Field(False, description="hidden layers have layer normalisation")
     memory: int = Field(
         0, ge=0, description="mlp: units of a recurrent layer (GRU) after the hidden ones; 0: none"
@@ -111,7 +116,9 @@ class QConfig(BaseModel):
         10.0, ge=0, description="largest norm of a network's gradient; 0: no limit"
     )
     augment: bool = Field(
-        False, description="turn and reflect updates' rows by the square's symmetries"
+        False,
+        description="turn and reflect updates' rows by the square's symmetries; shift pictures at "
+        "random",
     )
 
     @model_validator(mode="after")
@@ -160,10 +167,10 @@ class QLearning(LearningAgent["QLearner"]):
         actions, before = {}, {}
         with torch.no_grad():
             for g, learner in self.learners.items():
-                observation = torch.as_tensor(perceived[g], dtype=torch.float32).transpose(0, 1)
+                observation = rows_of(perceived[g]).transpose(0, 1)
                 seen, hidden = learner.normalised(observation, learn=explore), None
                 if self.config.memory:
-                    empty = observation.new_zeros(*observation.shape[:2], self.config.memory)
+                    empty = torch.zeros(*observation.shape[:2], self.config.memory)
                     hidden = self._hidden.get(g, empty)
                     before[g] = hidden.transpose(0, 1).numpy()
                 values, hidden = learner.act(seen, hidden, explore)
@@ -283,10 +290,12 @@ class _Team(Learner):
         mixers: list[tuple[nn.Module, float]] = []
         self.stored: tuple[str, ...] = ()
         if kind := FAMILY[config.name]:
-            state = sum(len(x) * x.observation_space.shape[0] for x in own)
+            state = sum(len(x) * x.observation_size for x in own)
             agents = sum(map(len, own))
             self.mixer = MIXERS[kind](agents, state, config.mixing, config.hypernet)
             self.target_mixer = frozen(self.mixer) if config.replay else self.mixer
+            if self.mixer.needs_state:
+                check_pictures(config, {g: groups[g] for g in learners}, joint=True)
             if [*self.mixer.parameters()]:
                 self.networks.append(self.mixer)
                 mixers.append((self.mixer, config.mixer_lr))
@@ -303,7 +312,7 @@ class _Team(Learner):
         for part, goal in self.parts(steps, y, generator):
             self.updates += 1
             # Values
-            part = {g: learner.turned(part[g]) for g, learner in self.learners.items()}
+            part = {g: x.augment(part[g], generator) for g, x in self.learners.items()}
             loss, result = self.loss(part, goal)
             self.descend(self.networks, self.optimiser, loss)
             # Target networks
@@ -380,7 +389,8 @@ def _mixed(
 ) -> Tensor:
     """The value of a team, [1, T, B], from those of its agents, {g: [N, T, B]}, and what they see,
     {g: [N, T, B, O]}. Agents that are not present, [N, T, B], have no value and see zeros."""
-    rows = {g: (x * present[g][..., None]).flatten(1, 2) for g, x in seen.items()}
-    state = one_table(rows, next(iter(rows)))[0]
-    values = torch.cat([x * present[g] for g, x in value.items()])
+    values, state = torch.cat([x * present[g] for g, x in value.items()]), None
+    if mixer.needs_state:
+        rows = {g: (x * present[g][..., None]).flatten(1, 2) for g, x in seen.items()}
+        state = one_table(rows, next(iter(rows)))[0]
     return mixer(values.flatten(1), state).view_as(values[:1])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from marl.agents.core.checks import check_augment, check_network
 from marl.agents.core.learner import Learner, frozen
 from marl.agents.core.sequences import sequence_network
-from marl.learning.augmentation import SYMMETRIES, Symmetry
+from marl.learning.augmentation import SYMMETRIES, Change, changes_of
 from marl.learning.record import Batch
 from marl.nn.heads import FORBIDDEN, JointChoices
 from marl.worlds.spaces import Group
@@ -103,11 +103,11 @@ class QLearner(Learner):
             self.choices = JointChoices(group)
         except ValueError as error:
             raise ValueError(f"{config.name!r} cannot play the group {g!r}: {error}") from error
-        check_network(config, memory=config.memory)
+        check_network(config, groups, memory=config.memory)
         check_augment(config, group, config.memory)
         self.config = config
         self.stack = len(group) if config.networks == "each" else 1
-        (inputs,), parts = group.observation_space.shape, group.observation_parts
+        inputs, parts = group.observation_size, group.observation_parts
         sizes = (inputs, len(self.choices))
         self.network = self.actor = sequence_network(
             self.stack, parts, *sizes, config, config.layer_norm
@@ -119,11 +119,11 @@ class QLearner(Learner):
         self.published = nn.ModuleDict({"network": self.greedy})
         if config.normalise:
             self.normalise(group)
-        self._symmetry: Symmetry | None = None
+        self._change: Change | None = None
         if config.augment:
-            self._symmetry = Symmetry(group.observation_parts)
+            self._change, of_actions = changes_of(group)
             every = self.choices.table[:, None].expand(-1, SYMMETRIES, -1)  # [C, 8, A]
-            turned = Symmetry(group.action_parts)(every.transpose(0, 1))
+            turned = of_actions(every.transpose(0, 1), None)
             self._turned = self.choices.number(turned)  # i64[8, C]
 
     def act(
@@ -136,12 +136,13 @@ class QLearner(Learner):
         values, after = network(rows, None if hidden is None else self.stacked(hidden)[:, None])
         return values.view(*shape, -1), None if after is None else after.view(*shape, -1)
 
-    def turned(self, steps: Steps) -> Steps:
-        """With `augment`, the observations and choices of row b under its symmetry."""
-        if self._symmetry is None:
+    def augment(self, steps: Steps, generator: torch.Generator) -> Steps:
+        """With `augment`, the observations and choices of row b under its symmetry; pictures
+        shifted."""
+        if self._change is None:
             return steps
         rows = steps.observation.movedim(2, 0)
-        seen = self._symmetry(rows.flatten(1, 2)).view_as(rows).movedim(0, 2)
+        seen = self._change(rows.flatten(1, 2), generator).view_as(rows).movedim(0, 2)
         element = torch.arange(len(rows)) % SYMMETRIES
         return steps._replace(observation=seen, choice=self._turned[element, steps.choice])
 

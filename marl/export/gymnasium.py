@@ -36,10 +36,10 @@ class Team:
         groups = self._groups = world.groups
         spaces = [(len(group), group.observation_space) for group in groups.values()]
         low, high = (
-            np.concatenate([np.tile(getattr(space, end), n) for n, space in spaces])
+            np.concatenate([np.tile(getattr(space, end).ravel(), n) for n, space in spaces])
             for end in ("low", "high")
         )
-        self.observation_space = Box(low, high, dtype=np.float32)
+        self.observation_space = Box(low, high, dtype=low.dtype.type)
         choices = [p.stop - p.start for x in groups.values() for p in x.choices * len(x)]
         size = sum(len(x) * x.action_space.shape[0] for x in groups.values())
         if choices and sum(choices) != size:
@@ -49,7 +49,7 @@ class Team:
             self.action_space = MultiDiscrete(choices)
 
     def observation(self, observation: Arrays) -> np.ndarray:
-        """{g: f32[E, N, O]} as f32[E, O']."""
+        """{g: [E, N, *O]} as [E, O']."""
         return np.concatenate([x.reshape(len(x), -1) for x in observation.values()], 1)
 
     def actions(self, actions: np.ndarray) -> Arrays:

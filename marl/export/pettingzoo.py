@@ -208,7 +208,7 @@ class WorldEnv(ParallelEnv[str, np.ndarray, Any]):
 
 def _copy(space: Box) -> Box:
     """A copy of a space, which can be seeded separately."""
-    return Box(space.low, space.high, dtype=np.float32)
+    return Box(space.low, space.high, dtype=space.low.dtype.type)
 
 
 def _action_space(group: Group, continuous: bool) -> Space:

@@ -1,12 +1,16 @@
-"""Changes of observations that keep the task: turns and reflections, and hidden items."""
+"""Changes of observations that keep the task: turns and reflections, shifts of pictures, and
+hidden items."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from marl.worlds.spaces import Part
+from marl.worlds.spaces import Group, Part
+
+Change = Callable[[Tensor, torch.Generator | None], Tensor]
+"""Of rows [B, N, size]; the generator is for random ones."""
 
 SYMMETRIES = 8  # of the square: four rotations, each with or without a reflection
 
@@ -66,12 +70,42 @@ class Symmetry:
                         raise ValueError(f"there is no choice that leads to {way[:2]}")
                     self._order[element, columns[way]] = column
 
-    def __call__(self, rows: Tensor) -> Tensor:
+    def __call__(self, rows: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """[B, N, size] -> [B, N, size]."""
         repeat = -(-len(rows) // SYMMETRIES)
         order = self._order.repeat(repeat, 1)[: len(rows), None]
         sign = self._sign.repeat(repeat, 1)[: len(rows), None]
         return rows.gather(2, order.expand(-1, rows.shape[1], -1)) * sign
+
+
+class RandomShift:
+    """Moves each picture by up to 4 pixels along either axis. Its edge is repeated where nothing
+    was (Kostrikov et al. 2020, 2004.13649). The channels of a picture move together."""
+
+    PIXELS = 4
+
+    def __init__(self, picture: Part) -> None:
+        """`picture`: the part that describes the pictures."""
+        _, height, width = picture.picture or (0, 0, 0)
+        steps = torch.arange(-self.PIXELS, self.PIXELS + 1)
+        rows = (torch.arange(height) + steps[:, None]).clamp(0, height - 1)
+        columns = (torch.arange(width) + steps[:, None]).clamp(0, width - 1)
+        pixels = rows[:, None, :, None] * width + columns[None, :, None, :]
+        self._source = pixels.flatten(2).flatten(0, 1)  # i64[81, H W]: of each pixel, for each move
+
+    def __call__(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
+        """[B, N, size] -> [B, N, size]."""
+        drawn = torch.randint(len(self._source), rows.shape[:2], generator=generator)
+        pictures = rows.unflatten(-1, (-1, self._source.shape[1]))
+        source = self._source[drawn][..., None, :].expand_as(pictures)
+        return pictures.gather(-1, source).flatten(-2)
+
+
+def changes_of(group: Group) -> tuple[Change, Change]:
+    """What `augment` does to a group's observations and to its actions."""
+    if group.picture:
+        return RandomShift(group.picture), lambda rows, _: rows
+    return Symmetry(group.observation_parts), Symmetry(group.action_parts)
 
 
 class RandomViews:

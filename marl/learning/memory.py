@@ -1,6 +1,7 @@
 """Memory: everything that a run learns from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -49,6 +50,8 @@ class Memory:
             on_policy = sampling.draw == "rollout"
             kind, key = (Rollout, "update_every") if on_policy else (Replay, "replay_size")
             size = getattr(sizes, key)
+            if on_policy:  # what comes before a rollout is not there: it stores all frames
+                own = {g: {k: replace(x, frames=1) for k, x in c.items()} for g, c in own.items()}
             if on_policy and size % sizes.num_worlds:
                 raise ValueError(
                     f"training.update_every is {size}, but should be a multiple of "

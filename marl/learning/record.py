@@ -33,6 +33,13 @@ class Column:
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
     next: bool = False  # batches also have its value after the step, as `next_NAME`
+    frames: int = 1  # the value is so many in a row, oldest first: of the last steps, and zeros
+    # before an episode's first one; each is stored once
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape of what is stored of each step: of several frames the newest one."""
+        return self.shape if self.frames == 1 else (self.shape[0] // self.frames,)
 
 
 Columns = dict[str, dict[str, Column]]
@@ -44,8 +51,11 @@ def columns_of(groups: Mapping[str, Group], **more: Column) -> Columns:
 
     def columns(group: Group) -> dict[str, Column]:
         observations, actions = group.observation_space, group.action_space
+        frames = group.picture.count if group.picture else 1
         return {
-            "observation": Column(observations.shape, str(observations.dtype), next=True),
+            "observation": Column(
+                (group.observation_size,), str(observations.dtype), next=True, frames=frames
+            ),
             "action": Column(actions.shape),
             "reward": Column(),
             "terminated": Column(dtype="bool"),

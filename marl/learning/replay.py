@@ -18,7 +18,7 @@ FIELDS = [field.name for field in fields(Batch)]
 def needed_bytes(groups: Mapping[str, Group], capacity: int, columns: Columns) -> int:
     """The memory of a full replay, at least."""
     return capacity * sum(
-        len(groups[g]) * prod(column.shape) * np.dtype(column.dtype).itemsize
+        len(groups[g]) * prod(column.stored) * np.dtype(column.dtype).itemsize
         for g, own in columns.items()
         for column in own.values()
     )
@@ -28,7 +28,9 @@ class Replay:
     """The last `capacity` steps of single worlds: a ring, with one table for each group.
 
     Each column is stored once: a step's next value is in the slot of the world's next step. Only
-    the next values of final and newest steps are kept apart.
+    the next values of final and newest steps are kept apart. Of a column of several frames the
+    newest is stored; the others are in the slots of the steps before, so steps whose frames have
+    been overwritten are not drawn.
     """
 
     def __init__(
@@ -51,12 +53,20 @@ class Replay:
         for g, own in columns.items():
             self._tables[g] = {
                 name: torch.zeros(
-                    capacity, self._agents[g], *column.shape, dtype=getattr(torch, column.dtype)
+                    capacity, self._agents[g], *column.stored, dtype=getattr(torch, column.dtype)
                 )
                 for name, column in own.items()
             }
             table = self._tables[g]
             self._apart[g] = {name: table[name][:0].clone() for name in own if own[name].next}
+        every = [column for own in columns.values() for column in own.values()]
+        self._history = max((column.frames for column in every), default=1) - 1
+        self._frames = {
+            g: {name: column.frames for name, column in own.items() if column.frames > 1}
+            for g, own in columns.items()
+        }
+        self._before = torch.full((capacity if self._history else 0,), -1)  # slots of the steps
+        # before; -1: there is none in the episode
         self._after = torch.zeros(capacity, dtype=torch.int64)  # the next slot; -1 - p: place p
         # of the values kept apart
         self._free: list[int] = []  # free places of values kept apart
@@ -79,7 +89,7 @@ class Replay:
                 everybody = torch.ones(1, self._agents[g], dtype=torch.bool)
                 table.setdefault("present", everybody.repeat(self.capacity, 1))
             for name, column in table.items():
-                values, rows = _values(transition, name, g), column.numpy()
+                values, rows = _values(transition, name, g, column), column.numpy()
                 rows[self._next : self._next + first] = values[:first]
                 if first < worlds:
                     rows[: worlds - first] = values[first:]
@@ -90,6 +100,10 @@ class Replay:
     def _link(self, slots: np.ndarray, transition: Transition) -> None:
         """Keep the next values of these steps apart; free those of the steps before."""
         after, last = self._after.numpy(), self._newest
+        if self._history:
+            before, orphans = self._before.numpy(), after[slots]
+            before[orphans[orphans >= 0]] = -1
+            before[slots] = last if len(last) == len(slots) else -1
         self._free.extend(-1 - after[slots][after[slots] < 0])
         after[slots] = 0
         if len(last) == len(slots):  # otherwise the number of worlds has changed
@@ -103,7 +117,7 @@ class Replay:
         after[slots] = -1 - places
         for g, table in self._apart.items():
             for name, column in table.items():
-                column.numpy()[places] = _values(transition, f"next_{name}", g)
+                column.numpy()[places] = _values(transition, f"next_{name}", g, column)
         self._newest = np.where(transition.done, -1, slots)
 
     def _make_room(self, least: int) -> None:
@@ -121,8 +135,7 @@ class Replay:
     def sample(self, batch_size: int, draw: Draw = "agents", window: int = 1) -> dict[str, Batch]:
         """Draw uniformly with replacement: steps of single agents, steps of all agents (the same
         for all groups), or windows that begin with such a step."""
-        slots = torch.randint(self.size, (batch_size,), generator=self._generator)
-        inside = None
+        slots, inside = self._drawn(batch_size), None
         if draw == "windows":
             slots, inside = self._windows(slots, window)
         after = self._after[slots]
@@ -134,12 +147,25 @@ class Replay:
             batch[g] = self._batch(g, slots, after, agents, inside=inside)
         return batch
 
+    def _drawn(self, count: int) -> Tensor:
+        """Slots of steps all of whose frames are there."""
+        lost = self._history * len(self._newest) if self.size == self.capacity else 0
+        usable = max(self.size - lost, 1)
+        slots = torch.randint(usable, (count,), generator=self._generator)
+        return (self._next - usable + slots) % self.capacity if lost else slots
+
     def _batch(
         self, g: str, slots: Tensor, after: Tensor, agents: Tensor | None, **more: Any
     ) -> Batch:
         """The rows of a group at these slots; `after`: what follows them, as in `_after`."""
         rows = {name: _rows(x, slots, agents) for name, x in self._tables[g].items()}
-        rows |= {f"next_{name}": self._following(g, name, after, agents) for name in self._apart[g]}
+        following = {name: self._following(g, name, after, agents) for name in self._apart[g]}
+        for name, frames in self._frames[g].items():
+            size = rows[name].shape[-1]
+            rows[name] = self._with_history(self._tables[g][name], slots, agents, frames)
+            if name in following:
+                following[name] = torch.cat([rows[name][..., size:], following[name]], -1)
+        rows |= {f"next_{name}": values for name, values in following.items()}
         for name in rows.keys() & {"terminated", "present"}:
             rows[name] = rows[name].float()
         common = {field: rows.pop(field) for field in FIELDS if field in rows}
@@ -154,6 +180,18 @@ class Replay:
             inside.append(inside[-1] * (after >= 0))
             steps.append(torch.where(after < 0, steps[-1], after))
         return torch.stack(steps, 1), torch.stack(inside, 1)
+
+    def _with_history(
+        self, column: Tensor, slots: Tensor, agents: Tensor | None, frames: int
+    ) -> Tensor:
+        """The values at these slots after those of the steps before, zeros where there is none."""
+        found = [_rows(column, slots, agents)]
+        for _ in range(frames - 1):
+            slots = torch.where(slots < 0, slots, self._before[slots])
+            values = _rows(column, slots.clamp(min=0), agents)
+            values[slots < 0] = 0
+            found.insert(0, values)
+        return torch.cat(found, -1)
 
     def _following(self, g: str, name: str, after: Tensor, agents: Tensor | None) -> Tensor:
         """The next values of a column; `after`: of the steps, as in `_after`."""
@@ -175,6 +213,8 @@ class Replay:
             "after": after.clamp(min=-1),
             "newest": torch.from_numpy(self._newest.copy()),
         }
+        if self._history:
+            state["before"] = self._before[: self.size].clone()
         for g, table in self._tables.items():
             state |= {f"{g}.{name}": column[: self.size].clone() for name, column in table.items()}
             for name, column in self._apart[g].items():
@@ -192,13 +232,16 @@ class Replay:
                 f"training.replay_size is {self.capacity}, but a full replay of {len(after)} steps "
                 "continues with that size only"
             )
-        for name, slots in (("after", after), ("newest", newest)):
+        before = state["before"] if self._history else self._before
+        for name, slots in (("after", after), ("newest", newest), ("before", before)):
             if ((slots < -1) | (slots >= len(after))).any():
                 raise ValueError(f"{name} has slots beyond the {len(after)} that there are")
         self.size, self._newest, self._free = len(after), newest, []
         after[apart] = -1 - torch.arange(int(apart.sum()))
         self._after.zero_()[: self.size] = after
         self._generator.set_state(state["generator"])
+        if self._history:
+            self._before.fill_(-1)[: self.size] = before
         for g, table in self._tables.items():
             table.pop("present", None)
             if f"{g}.present" in state:
@@ -212,12 +255,15 @@ class Replay:
                 self._apart[g][name] = stored.to(column.dtype).clone()
 
 
-def _values(transition: Transition, name: str, g: str) -> np.ndarray:
-    """[E, N, ...]: the values of a column in this transition."""
+def _values(transition: Transition, name: str, g: str, column: Tensor) -> np.ndarray:
+    """[E, N, ...]: the values of a column in this transition, as they are stored."""
     of: Any = getattr(transition, name) if name in Transition._fields else transition.added[name]
     if name == "present" and g not in of:
         return np.ones_like(transition.terminated[g], bool)
-    return np.asarray(of[g])
+    values = np.asarray(of[g])
+    if values.shape[2:] == column.shape[2:]:
+        return values
+    return values.reshape(*values.shape[:2], -1)[..., -column.shape[2] :]  # the newest picture
 
 
 def _rows(column: Tensor, slots: Tensor, agents: Tensor | None) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from marl.memory import shortage
+from marl.nn.encoders import encoder_of
 from marl.worlds.spaces import Part
 
 COPIES = 5  # of a weight in training: itself, its target, its gradient, two moments of Adam's
@@ -75,13 +76,22 @@ class StackedLayerNorm(nn.Module):
 
 
 class Hidden(nn.Module):
-    """Layers with LeakyReLU, optionally after a layer normalisation. `extra` numbers (an action)
-    are appended to the input."""
+    """Layers with LeakyReLU, optionally after a layer normalisation. Pictures among the `parts` of
+    the input go through an encoder first. `extra` numbers (an action) are appended to the input."""
 
     def __init__(
-        self, stack: int, inputs: int, hidden: Sequence[int], layer_norm: bool = False
+        self,
+        stack: int,
+        parts: Sequence[Part],
+        inputs: int,
+        extra: int,
+        hidden: Sequence[int],
+        layer_norm: bool = False,
+        encoder: str = "nature",
     ) -> None:
         super().__init__()
+        self.encoder = encoder_of(stack, parts, encoder)
+        inputs = extra + (self.encoder.outputs if self.encoder else inputs)
         sizes = itertools.pairwise([inputs, *hidden])
         self.layers = nn.ModuleList(StackedLinear(stack, a, b) for a, b in sizes)
         self.norms = nn.ModuleList(StackedLayerNorm(stack, b) for b in hidden if layer_norm)
@@ -89,6 +99,8 @@ class Hidden(nn.Module):
         self.inplace = stack > 1 or layer_norm
 
     def forward(self, x: Tensor, extra: Tensor | None = None) -> Tensor:
+        if self.encoder is not None:
+            x = self.encoder(x)
         for i, layer in enumerate(self.layers):
             x = layer(x, extra if i == 0 else None)
             x = F.leaky_relu(self.norms[i](x) if self.norms else x, inplace=self.inplace)
@@ -109,8 +121,9 @@ class MLP(Hidden):
         width: int,
         layer_norm: bool = False,
         pool: bool = True,
+        encoder: str = "nature",
     ) -> None:
-        super().__init__(stack, inputs + extra, hidden, layer_norm)
+        super().__init__(stack, parts, inputs, extra, hidden, layer_norm, encoder)
         self.output = StackedLinear(stack, hidden[-1], outputs).small()
 
     def forward(self, x: Tensor, extra: Tensor | None = None) -> Tensor:

@@ -16,11 +16,13 @@ from marl.nn.layers import StackedLinear
 class SumMixer(nn.Module):
     """The sum of the values (VDN: Sunehag et al. 2017)."""
 
+    needs_state = False
+
     def __init__(self, agents: int, state: int, size: int, hidden: int) -> None:
         super().__init__()
 
-    def forward(self, values: Tensor, state: Tensor) -> Tensor:
-        """Values [N, R] and states [R, S] -> [R]."""
+    def forward(self, values: Tensor, state: Tensor | None = None) -> Tensor:
+        """Values [N, R] -> [R]."""
         return values.sum(0)
 
 
@@ -33,6 +35,8 @@ class MonotonicMixer(nn.Module):
     W1 and w2 are networks of the state with a hidden layer (hypernetworks), b1 is linear, and b2
     has a hidden layer, too.
     """
+
+    needs_state = True
 
     def __init__(self, agents: int, state: int, size: int, hidden: int) -> None:
         """`size`: units between the agents' values and the team's; `hidden`: units of the

@@ -50,6 +50,7 @@ class SetNetwork(nn.Module):
         width: int,
         layer_norm: bool = False,
         pool: bool = True,
+        encoder: str = "",
     ) -> None:
         super().__init__()
         sets = [part for part in parts if part.masked and part.vectors]

@@ -47,7 +47,7 @@ class CheckedPolicy(WrappedPolicy):
         self._policy.load_state_dict(state)
 
     def _checked(self, given: Any, shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
-        """Observations as arrays of floats, {g: [E, N, *shape]}."""
+        """Observations as arrays of floats, or of bytes for pictures, {g: [E, N, *shape]}."""
         known = ", ".join(self._groups)
         if not isinstance(given, Mapping):
             kind = type(given).__name__
@@ -79,7 +79,10 @@ class CheckedPolicy(WrappedPolicy):
         if not fits or (self._tied and rows.shape[1] != count):
             wanted = ", ".join(map(str, ("E", count, *shape)))
             raise ValueError(f"{name} has shape {rows.shape}; ({wanted}) is needed")
-        if rows.dtype.kind != "f":
+        picture = self._groups[g].picture is not None
+        if picture and rows.dtype != np.uint8:
+            raise ValueError(f"{name} is {rows.dtype}; pictures are uint8")
+        if rows.dtype.kind != "f" and not picture:
             rows = rows.astype(np.float32)
         if not np.isfinite(rows).all():
             world, agent, *_ = np.argwhere(~np.isfinite(rows))[0]

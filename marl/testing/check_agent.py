@@ -249,7 +249,7 @@ def _observation(groups: dict[str, Group], seed: int = 1) -> Arrays:
     """Random observations: small numbers, all masked items present."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        g: _rows(group, WORLDS * len(group), generator).view(WORLDS, len(group), -1).numpy()
+        g: _rows(group, WORLDS * len(group), generator).unflatten(0, (WORLDS, -1)).numpy()
         for g, group in groups.items()
     }
 
@@ -289,7 +289,10 @@ def _batches(agent: Agent, groups: dict[str, Group]) -> list[dict[str, Batch]]:
 
 
 def _rows(group: Group, rows: int, generator: torch.Generator) -> Tensor:
+    """[rows, *O]."""
     numbers = torch.rand(rows, *group.observation_space.shape, generator=generator) - 0.5
+    if group.picture:
+        return (256 * (numbers + 0.5)).to(torch.uint8)
     start = 0
     for part in group.observation_parts:
         if part.masked:

@@ -2,13 +2,14 @@
 
 import copy
 import math
+from collections.abc import Sequence
 
 import gymnasium
 import numpy as np
 
 from marl.rendering.frames import draw
 from marl.worlds.base import Arrays, Step, World
-from marl.worlds.spaces import Group
+from marl.worlds.spaces import Group, Part
 
 STEPS = 25
 
@@ -51,10 +52,16 @@ def _check_group(g: str, group: Group) -> None:
         ("action", group.action_space, group.action_parts),
     ):
         box = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
-        _require(box, f"the {name}_space of group {g!r} must be a Box of one axis; it is {space}")
+        if name == "observation" and group.picture:
+            box = isinstance(space, gymnasium.spaces.Box) and _shows(space, parts)
+        _require(
+            box,
+            f"the {name}_space of group {g!r} must be a Box of one axis, or u8[C, H, W] for a part "
+            f"with that picture; it is {space}",
+        )
         size = sum(part.size for part in parts)
         _require(
-            not parts or size == space.shape[0],
+            not parts or size == math.prod(space.shape),
             f"the {name}_parts of group {g!r} add up to {size}, but its space has {space.shape}",
         )
         for part in parts:
@@ -70,6 +77,13 @@ def _check_group(g: str, group: Group) -> None:
     _require(unit, f"the action_space of group {g!r} must reach from -1 to 1 (choices: from 0)")
 
 
+def _shows(space: gymnasium.spaces.Box, parts: Sequence[Part]) -> bool:
+    """Whether the space is that of the pictures of a single part."""
+    channels, height, width = parts[0].picture or (0, 0, 0)
+    shape = (parts[0].count * channels, height, width)
+    return len(parts) == 1 and space.shape == shape and space.dtype == np.uint8
+
+
 def _check_array(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: type) -> None:
     _require(isinstance(array, np.ndarray), f"{what} is a {type(array).__name__}, not an array")
     _require(array.shape == shape, f"{what} has shape {array.shape}; {shape} is needed")
@@ -78,9 +92,9 @@ def _check_array(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: ty
 
 
 def _check_groups_arrays(
-    world: World, what: str, arrays: Arrays, dtype: type, space: str | None = None
+    world: World, what: str, arrays: Arrays, dtype: type | None, space: str | None = None
 ) -> None:
-    """One array [E, N, ...] for every group."""
+    """One array [E, N, ...] for every group; `dtype` None: that of the space."""
     _require(isinstance(arrays, dict), f"{what} is a {type(arrays).__name__}, not a dictionary")
     _require(
         list(arrays) == list(world.groups),
@@ -89,11 +103,12 @@ def _check_groups_arrays(
     for g, group in world.groups.items():
         last = getattr(group, space).shape if space else ()
         shape = (world.num_worlds, len(group), *last)
-        _check_array(f"{what}[{g!r}]", arrays[g], shape, dtype)
+        of = dtype or getattr(group, space or "").dtype
+        _check_array(f"{what}[{g!r}]", arrays[g], shape, of)
 
 
 def _check_observation(world: World, observation: Arrays, what: str) -> None:
-    _check_groups_arrays(world, what, observation, np.float32, "observation_space")
+    _check_groups_arrays(world, what, observation, None, "observation_space")
     for g, group in world.groups.items():
         start = 0
         for part in group.observation_parts:

@@ -3,6 +3,7 @@ vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import gymnasium
@@ -18,6 +19,8 @@ class Part:
     numbers are 0.0. With `choice`, the scalars of an item are one-hot: 1.0 at the chosen number.
     `sizes` are the typical sizes of an item's numbers, if the world knows them. `directions` say
     where in the plane each number of a choice leads, (0, 0) for nowhere; None if that is unknown.
+    With `picture` (channels, height, width), the scalars of an item are the bytes of a picture, and
+    the items are the last pictures, oldest first, all zeros before an episode's first one.
     Networks learn from the parts which numbers belong together, symmetry augmentation which numbers
     rotate with the plane, and normalisation how large the numbers are.
     """
@@ -30,6 +33,7 @@ class Part:
     choice: bool = False
     sizes: tuple[float, ...] = ()
     directions: tuple[tuple[int, int], ...] | None = None
+    picture: tuple[int, int, int] | None = None
 
     @property
     def item_size(self) -> int:
@@ -45,7 +49,8 @@ class Group:
     """Agents with the same spaces and role.
 
     `observation_parts` and `action_parts` describe the layout of the vectors. They are empty if the
-    layout is unknown; then set networks and symmetry augmentation are not possible.
+    layout is unknown; then set networks and symmetry augmentation are not possible. Pictures are
+    u8[C, H, W], with one part.
     """
 
     names: tuple[str, ...]
@@ -59,6 +64,16 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def observation_size(self) -> int:
+        """How many numbers an agent observes."""
+        return prod(self.observation_space.shape)
+
+    @property
+    def picture(self) -> Part | None:
+        """What describes the pictures that agents observe; None if they observe vectors."""
+        return next((part for part in self.observation_parts if part.picture), None)
 
     @property
     def choices(self) -> list[slice]:

@@ -177,7 +177,7 @@ def test_observations_and_samples_are_turned_alike(name):
     rows = learner.judged(batch["team"], agent.inputs(batch)["team"])
     rows = rows.map(lambda x: x.flatten(1, 2)[:, None])
     order = torch.arange(20)
-    part, plain = learner.part(rows, order), rows.map(lambda x: x.flatten(2, 3))
+    part, plain = learner.part(rows, order, torch.Generator()), rows.map(lambda x: x.flatten(2, 3))
     assert torch.equal(part.drawn, part.observation[..., :2])
     assert not torch.equal(part.drawn, plain.drawn)
     torch.testing.assert_close(part.drawn.norm(dim=-1), plain.drawn.norm(dim=-1))

@@ -286,7 +286,7 @@ def test_observations_and_choices_are_turned_alike(how):
     move = batch.action[..., :5].argmax(-1)
     batch.observation.copy_(torch.tensor(ways, dtype=torch.float32)[move])
     steps = agent.prepare("team", batch)
-    turned = learner.turned(steps)
+    turned = learner.augment(steps, torch.Generator())
     done = learner.choices.action(turned.choice)
     goals = done[..., :5] @ torch.tensor(ways, dtype=torch.float32)
     torch.testing.assert_close(goals, turned.observation)

@@ -1,13 +1,18 @@
 """Settings that several families have, and that must fit each other or a group of agents."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from marl.worlds.spaces import Group
 
 
-def check_network(config: Any, joint: bool = False, memory: int = 0) -> None:
-    """Raises ValueError if a config's `network` is a set, which its other settings cannot have.
-    `joint`: critics see everybody's observations; `memory`: units of a recurrent layer."""
+def check_network(
+    config: Any, groups: Mapping[str, Group], joint: bool = False, memory: int = 0
+) -> None:
+    """Raises ValueError if a config's `network` is a set, or what the groups observe are pictures,
+    with which its other settings do not go. `joint`: critics see everybody's observations;
+    `memory`: units of a recurrent layer."""
+    check_pictures(config, groups, joint)
     if config.network != "set":
         return
     if joint:
@@ -24,10 +29,24 @@ def check_network(config: Any, joint: bool = False, memory: int = 0) -> None:
         )
 
 
+def check_pictures(config: Any, groups: Mapping[str, Group], joint: bool) -> None:
+    """Raises ValueError if what the groups observe are pictures, which do not go with a config."""
+    pictures = [sum(bool(x.picture) for x in group.observation_parts) for group in groups.values()]
+    if not any(pictures):
+        return
+    if joint or max(pictures) > 1:
+        raise ValueError(
+            f"{config.name!r} learns from everybody's observations together, which cannot be "
+            "pictures"
+        )
+    if config.normalise:
+        raise ValueError("agent.normalise is on, but pictures are observed, which need none")
+
+
 def check_augment(config: Any, group: Group, memory: int = 0) -> None:
     """Raises ValueError if `augment` is on, but cannot turn a group's vectors or the contents of a
-    recurrent layer of `memory` units."""
-    if not config.augment:
+    recurrent layer of `memory` units. Pictures are not turned, but shifted."""
+    if not config.augment or group.picture:
         return
     if any(part.choice and part.directions is None for part in group.action_parts):
         raise ValueError("agent.augment is on, but the world does not say where its choices lead")

@@ -15,7 +15,8 @@ from marl.learning.parameter_noise import ParameterNoise
 from marl.worlds.spaces import Group
 
 ADAPT_EVERY = 10  # updates between two changes of the parameter noise's deviation
-PIECE = 4096  # rows in one call of a network, so that any number of agents fits in memory
+# The most in one call of a network, so that any number of agents fits in memory.
+PIECE, NUMBERS = 4096, 2**24  # rows; numbers that they hold
 
 
 Logged = dict[str, Tensor]
@@ -50,7 +51,7 @@ class Learner:
     def normalise(self, group: Group) -> None:
         """Let the running statistics of this group's observations be part of the learner, stored
         and published."""
-        size, parts = group.observation_space.shape[0], group.observation_parts
+        size, parts = group.observation_size, group.observation_parts
         self.normaliser = Normaliser(self.stack, size, parts)
         self.published.add_module("normaliser", self.normaliser)
         self.stored += ("normaliser",)
@@ -232,10 +233,17 @@ def below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def piecewise(network: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """The network's output for [K, rows, size], in pieces of at most `PIECE` rows."""
-    if rows.shape[1] <= PIECE:
+    """The network's output for [K, rows, size], in pieces."""
+    most = max(1, min(PIECE, NUMBERS // rows.shape[-1]))
+    if rows.shape[1] <= most:
         return network(rows)
-    return torch.cat([network(piece) for piece in rows.split(PIECE, 1)], 1)
+    return torch.cat([network(piece) for piece in rows.split(most, 1)], 1)
+
+
+def rows_of(observation: np.ndarray) -> Tensor:
+    """Observations [E, N, *O] as rows, [E, N, size]: float32, or the bytes of pictures."""
+    rows = torch.as_tensor(observation)
+    return rows.flatten(2) if rows.dtype == torch.uint8 else rows.to(torch.float32)
 
 
 def adam(module: nn.Module, rate: float, *more: tuple[nn.Module, float]) -> torch.optim.Adam:

@@ -24,8 +24,9 @@ from marl.agents.core.learner import (
     frozen,
     mean_of_present,
     piecewise,
+    rows_of,
 )
-from marl.learning.augmentation import Symmetry
+from marl.learning.augmentation import changes_of
 from marl.learning.record import Batch
 from marl.nn import NETWORKS
 from marl.worlds.base import Arrays
@@ -56,7 +57,10 @@ class OffPolicyConfig(BaseModel):
     gradient_clip: float = Field(
         0.0, ge=0, description="largest norm of a network's gradient; 0: no limit"
     )
-    augment: bool = Field(False, description="turn and reflect batches by the square's symmetries")
+    augment: bool = Field(
+        False,
+        description="turn and reflect batches by the square's symmetries; shift pictures at random",
+    )
 
 
 class NetworkConfig(OffPolicyConfig):
@@ -71,6 +75,9 @@ class NetworkConfig(OffPolicyConfig):
     actor_pool: bool = Field(
         True,
         description="set: the actor also gets the maximum over all targets, which grows with them",
+    )
+    encoder: Literal["nature", "residual"] = Field(
+        "nature", description="pictures: the convolutions before the hidden layers"
     )
 
 
@@ -88,21 +95,23 @@ def make_networks(
 ) -> tuple[nn.Module, Callable[[], nn.Module]]:
     """The actor of a group and a maker of its critics. `joint`: the critics see everybody's
     observations and actions. Raises ValueError if the networks cannot be of this kind."""
-    check_network(config, joint)
+    check_network(config, groups, joint)
 
     def network(of: str, parts: tuple[Part, ...], o: int, a: int, outputs: int) -> nn.Module:
         shape = (config.hidden, config.width, of in config.layer_norm)
         pool = of == "critic" or config.actor_pool
-        return NETWORKS[config.network](sizes.stack, parts, o, a, outputs, *shape, pool)
+        return NETWORKS[config.network](
+            sizes.stack, parts, o, a, outputs, *shape, pool, config.encoder
+        )
 
     group = groups[g]
     parts = group.observation_parts
-    (o,), (own,) = group.observation_space.shape, group.action_space.shape
+    o, (own,) = group.observation_size, group.action_space.shape
     actor = network("actor", parts, o, 0, sizes.outputs)
     a = own
     if joint:
         parts = ()
-        o = sum(len(x) * x.observation_space.shape[0] for x in groups.values())
+        o = sum(len(x) * x.observation_size for x in groups.values())
         a = sum(len(x) * x.action_space.shape[0] for x in groups.values())
     a = a if sizes.acts else a - own
     return actor, partial(network, "critic", parts, o, a, sizes.values)
@@ -158,23 +167,27 @@ class OffPolicyLearner(Learner):
         self.optimisers = ("actor_optimiser", "critic_optimiser")
         self.stored = ("actor", "critics", "target_critics", "greedy")
         self.published = nn.ModuleDict({"actor": self.greedy})
-        parts = group.observation_parts
         if config.normalise:
             self.normalise(group)
-        self._symmetries: tuple[Symmetry, Symmetry] | None = None
-        if config.augment:
-            self._symmetries = Symmetry(parts), Symmetry(group.action_parts)
+        self._changes = changes_of(group) if config.augment else None
 
     def output(self, actor: nn.Module, seen: Tensor) -> Tensor:
         """The actor's output [N, B, outputs] for normalised observations [N, B, O]."""
-        return piecewise(actor, self.stacked(seen)).to(seen.dtype).view(*seen.shape[:2], -1)
+        output = piecewise(actor, self.stacked(seen)).to(torch.float32)  # after products of 16 bits
+        return output.view(*seen.shape[:2], -1)
 
-    def augment(self, o: Tensor, a: Tensor, o2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Observations and actions [B, N, size], turned and reflected with `augment`."""
-        if self._symmetries is None:
+    def augment(
+        self, o: Tensor, a: Tensor, o2: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations and actions [B, N, size], with `augment` turned, reflected or shifted."""
+        if self._changes is None:
             return o, a, o2
-        of_observations, of_actions = self._symmetries
-        return of_observations(o), of_actions(a), of_observations(o2)
+        of_observations, of_actions = self._changes
+        return (
+            of_observations(o, generator),
+            of_actions(a, generator),
+            of_observations(o2, generator),
+        )
 
     def estimate(self, critic: nn.Module, o: Tensor, a: Tensor) -> Tensor:
         """A critic's values of what was done, [K, rows, 1]; o and a are its inputs."""
@@ -205,7 +218,7 @@ class OffPolicyAgent(LearningAgent[L]):
 
     def seen(self, g: str, perceived: Arrays, explore: bool) -> Tensor:
         """The inputs of a group's actors, [N, E, O]."""
-        rows = self.joined(g, torch.as_tensor(perceived[g], dtype=torch.float32))
+        rows = self.joined(g, rows_of(perceived[g]))
         return self.learners[g].normalised(rows.transpose(0, 1), learn=explore)
 
     def legal(self, g: str, observation: Tensor) -> Tensor | None:
@@ -226,7 +239,8 @@ class OffPolicyAgent(LearningAgent[L]):
         learner = self.learners[g]
         legal = self.legal(g, batch.observation), self.legal(g, batch.next_observation)
         batch, stays = self.attended(g, batch)
-        vectors = learner.augment(batch.observation, batch.action, batch.next_observation)
+        vectors = batch.observation, batch.action, batch.next_observation
+        vectors = learner.augment(*vectors, self.generator)
         observation, action, next_observation = (x.transpose(0, 1) for x in vectors)
         observation = learner.normalised(observation)
         next_observation = learner.normalised(next_observation)

@@ -40,14 +40,16 @@ class Recurrent(nn.Module):
     def __init__(
         self,
         stack: int,
+        parts: Sequence[Part],
         inputs: int,
         outputs: int,
         hidden: Sequence[int],
         memory: int,
         layer_norm: bool = False,
+        encoder: str = "nature",
     ) -> None:
         super().__init__()
-        self.enter = Hidden(stack, inputs, hidden, layer_norm)
+        self.enter = Hidden(stack, parts, inputs, 0, hidden, layer_norm, encoder)
         self.gru = StackedGRU(stack, hidden[-1], memory)
         self.output = StackedLinear(stack, memory, outputs).small()
 
@@ -74,6 +76,7 @@ def sequence_network(
     """K networks from `inputs` (which are `parts`) to `outputs` numbers, of the kind, size and
     `memory` of a config."""
     if config.memory:
-        return Recurrent(stack, inputs, outputs, config.hidden, config.memory, layer_norm)
-    shape = (inputs, 0, outputs, config.hidden, config.width, layer_norm, pool)
+        sizes = inputs, outputs, config.hidden, config.memory
+        return Recurrent(stack, parts, *sizes, layer_norm, config.encoder)
+    shape = (inputs, 0, outputs, config.hidden, config.width, layer_norm, pool, config.encoder)
     return Feedforward(NETWORKS[config.network](stack, parts, *shape))
