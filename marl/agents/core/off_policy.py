@@ -173,8 +173,8 @@ class OffPolicyLearner(Learner):
 
     def output(self, actor: nn.Module, seen: Tensor) -> Tensor:
         """The actor's output [N, B, outputs] for normalised observations [N, B, O]."""
-        output = piecewise(actor, self.stacked(seen)).to(torch.float32)  # after products of 16 bits
-        return output.view(*seen.shape[:2], -1)
+        dtype = torch.promote_types(seen.dtype, torch.float32)  # products may be of 16 bits
+        return piecewise(actor, self.stacked(seen)).to(dtype).view(*seen.shape[:2], -1)
 
     def augment(
         self, o: Tensor, a: Tensor, o2: Tensor, generator: torch.Generator
