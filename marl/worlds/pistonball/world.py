@@ -45,9 +45,7 @@ class Pistonball(WorldConfig):
     actions: Literal["continuous", "discrete"] = Field(
         "continuous", description="a number from -1, down, to 1, up; or one of down, stay, up"
     )
-    episode_length: int = Field(
-        125, ge=1, description="steps until time runs out (truncation)"
-    )
+    episode_length: int = Field(125, ge=1, description="steps until time runs out (truncation)")
     window: int = Field(1, ge=1, le=100, description="pistons that are seen on either side")
     substeps: int | None = Field(
         None,
@@ -84,7 +82,8 @@ class Pistonball(WorldConfig):
 
 
 class PistonballWorld(World):
-    """E courts. `staggered`: first episodes are cut short by different amounts."""
+    """E courts, and in which of them the ball has reached the wall, `ended`, bool[E]. `staggered`:
+    first episodes are cut short by different amounts."""
 
     outcomes = Pistonball.outcomes
 
@@ -104,26 +103,42 @@ class PistonballWorld(World):
             clock=np.zeros(num_worlds, np.int64),
             start=np.ones(num_worlds),
         )
+        self.ended = np.zeros(num_worlds, bool)
         self._state: Arrays = {
             "keys": stream_keys(checked_seed(seed), num_worlds),
             "draws": np.zeros(num_worlds, np.uint64),
             "steps": np.zeros(num_worlds, np.int64),
             "earned": np.zeros(num_worlds),
-            "ended": np.zeros(num_worlds, bool),
+            "ended": self.ended,
             **self.court._asdict(),
         }
 
-    def reset(self, mask: np.ndarray | None = None) -> Arrays:
+    def begin(self, mask: np.ndarray) -> None:
+        """Put pistons and ball at the start of an episode, in the worlds of mask, bool[E]."""
         s, scenario = self._state, self.scenario
-        first = s["draws"] == 0
-        begin = first | (True if mask is None else np.asarray(mask, bool))
         physics.reset_courts(
-            self.court, s["keys"], s["draws"], begin, scenario.random_drop, scenario.random_rotate
+            self.court, s["keys"], s["draws"], mask, scenario.random_drop, scenario.random_rotate
         )
+
+    def play(self, moves: np.ndarray) -> np.ndarray:
+        """Move the pistons by moves, f32[E, N] from -1 to 1, and the ball, where the episode has
+        not ended, and renew `ended`. Returns what each piston earns, f64[E]."""
+        scenario, earned = self.scenario, np.empty(self.num_worlds)
+        ticks = scenario.substeps or scenario.num_agents
+        friction = scenario.ball_friction * physics.GRIP
+        physics.step_courts(self.court, moves, self.ended, earned, ticks, friction)
+        return earned
+
+    def reset(self, mask: np.ndarray | None = None) -> Arrays:
+        s = self._state
+        first = s["draws"] == 0
+        anew = first | (True if mask is None else np.asarray(mask, bool))
         for name in ("steps", "earned", "ended"):
-            s[name][begin] = 0
+            s[name][anew] = 0
+        self.begin(anew)
         if self._staggered and first.all():
-            s["steps"][:] = np.arange(self.num_worlds) * scenario.episode_length // self.num_worlds
+            length, worlds = self.scenario.episode_length, self.num_worlds
+            s["steps"][:] = np.arange(worlds) * length // worlds
         return self._observation()
 
     def reseed(self, seeds: Sequence[int]) -> None:
@@ -139,14 +154,11 @@ class PistonballWorld(World):
         given = checked_actions(actions, PISTONS, self.groups, (*shape, *space))
         discrete = scenario.actions == "discrete"
         moves = given.argmax(-1).astype(np.float32) - 1.0 if discrete else given[..., 0]
-        earned = np.empty(self.num_worlds)
-        ticks = scenario.substeps or scenario.num_agents
-        friction = scenario.ball_friction * physics.GRIP
-        physics.step_courts(self.court, moves, s["ended"], earned, ticks, friction)
+        earned = self.play(moves)
         s["earned"] += earned
         s["steps"] += 1
-        truncated = ~s["ended"] & (s["steps"] >= scenario.episode_length)
-        terminated = np.repeat(s["ended"][:, None], scenario.num_agents, axis=1)
+        truncated = ~self.ended & (s["steps"] >= scenario.episode_length)
+        terminated = np.repeat(self.ended[:, None], scenario.num_agents, axis=1)
         reward = np.repeat(earned.astype(np.float32)[:, None], scenario.num_agents, axis=1)
         return Step(
             observation=self._observation(),
@@ -154,14 +166,14 @@ class PistonballWorld(World):
             terminated={PISTONS: terminated},
             truncated=truncated,
             active={PISTONS: ~terminated},
-            done=s["ended"] | truncated,
+            done=self.ended | truncated,
             metrics=self._metrics(),
         )
 
     def _metrics(self) -> Arrays:
         s = self._state
         left = np.maximum(np.trunc(s["ball"][:, 0] - physics.RADIUS) - physics.WALL, 0.0)
-        values = (s["earned"], s["ended"], 1.0 - left / s["start"])
+        values = (s["earned"], self.ended, 1.0 - left / s["start"])
         return {k: v.astype(np.float32) for k, v in zip(Pistonball.metrics, values, strict=True)}
 
     def _observation(self) -> Arrays:

@@ -1,0 +1,136 @@
+"""Our pistonball beside PettingZoo's: returns in both, and speed.
+
+    python benchmarks/pistonball.py returns [--agents 5 20] [--episodes 1000]
+    python benchmarks/pistonball.py speed
+
+`RealPistonball` is PettingZoo's environment behind our observations, so that a policy of ours plays
+the real game: marl evaluate RUN --set world.scenario=benchmarks.pistonball:RealPistonball
+"""
+
+import argparse
+import os
+import time
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+import numpy as np
+from pettingzoo.butterfly.pistonball.pistonball import raw_env
+
+from marl.worlds.base import World
+from marl.worlds.compiled.random import Random, choice
+from marl.worlds.pistonball.world import PISTONS, Pistonball, PistonballWorld
+
+POLICIES = ("random", "random, discrete", "heuristic")
+
+
+class RealPistonball(Pistonball):
+    """PettingZoo's pistonball_v6; its own physics and rewards, our observations."""
+
+    slow: ClassVar[bool] = True
+
+    def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> "RealWorld":
+        if self.substeps not in (None, self.num_agents):
+            raise ValueError("world.substeps must be null: PettingZoo has one for each piston")
+        return RealWorld(self, num_worlds, seed)
+
+
+class RealWorld(PistonballWorld):
+    """E environments of PettingZoo, `envs`. They neither draw nor observe."""
+
+    def __init__(self, scenario: RealPistonball, num_worlds: int = 1, seed: int = 0) -> None:
+        super().__init__(scenario, num_worlds, seed)
+        self.envs: list[Any] = [
+            raw_env(
+                n_pistons=scenario.num_agents,
+                continuous=scenario.actions == "continuous",
+                random_drop=scenario.random_drop,
+                random_rotate=scenario.random_rotate,
+                ball_friction=scenario.ball_friction,
+                max_cycles=10**9,  # our world counts the steps
+            )
+            for _ in range(num_worlds)
+        ]
+
+    def begin(self, mask: np.ndarray) -> None:
+        keys, draws = self._state["keys"], self._state["draws"]
+        for e in np.flatnonzero(mask).tolist():
+            self.envs[e].reset(seed=int(choice(Random(keys, draws, e), 2**31)))
+            self._read(e)
+            self.court.start[e] = self.envs[e].distance_to_wall_at_game_start
+
+    def play(self, moves: np.ndarray) -> np.ndarray:
+        earned = np.zeros(self.num_worlds)
+        for e in np.flatnonzero(~self.ended).tolist():
+            env = self.envs[e]
+            for move in moves[e].tolist():  # Python's numbers, lest heights become single precision
+                env.step([move] if env.continuous else round(move) + 1)
+            earned[e], self.ended[e] = env.rewards["piston_0"], env.terminate
+            self._read(e)
+        return earned
+
+    def _read(self, e: int) -> None:
+        env, ball = self.envs[e], self.envs[e].ball
+        self.court.pistons[e] = [piston.position.y for piston in env.pistonList]
+        numbers = (*ball.position, *ball.velocity, ball.angular_velocity, ball.angle)
+        self.court.ball[e, : len(numbers)] = numbers
+
+
+def returns(kind: type[Pistonball], policy: str, agents: int, episodes: int, seed: int) -> Any:
+    """f32[episodes]: what a piston earns in an episode. The heuristic raises the pistons on the
+    right of the ball and lowers the others."""
+    actions = "discrete" if policy == "random, discrete" else "continuous"
+    world = kind(num_agents=agents, actions=actions).make_world(episodes, seed)
+    rng, total = np.random.default_rng(seed), np.zeros(episodes)
+    seen, playing = world.reset()[PISTONS], np.ones(episodes, bool)
+    while playing.any():
+        if policy == "heuristic":
+            given = np.where(seen[..., 3:4] < 0, 1.0, -1.0).astype(np.float32)
+        else:
+            given = world.groups[PISTONS].random_actions(rng, episodes, agents)
+        step = world.step({PISTONS: given})
+        total += playing * step.reward[PISTONS][:, 0]
+        seen, playing = step.observation[PISTONS], playing & ~step.done
+    return total
+
+
+def cycles_per_second(world: World, seconds: float) -> float:
+    """Steps of single worlds in a CPU second, with random actions and resets."""
+    agents, rng = len(world.groups[PISTONS]), np.random.default_rng(0)
+    shape = world.num_worlds, agents
+    given = [world.groups[PISTONS].random_actions(rng, *shape) for _ in range(16)]
+    world.reset()
+    world.step({PISTONS: given[0]})
+    steps, begun = 0, time.process_time()
+    while time.process_time() - begun < seconds:
+        world.reset(world.step({PISTONS: given[steps % 16]}).done)
+        steps += 1
+    return steps * world.num_worlds / (time.process_time() - begun)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("returns", "speed"))
+    parser.add_argument("--agents", type=int, nargs="+", default=[5, 20])
+    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of speed")
+    args = parser.parse_args()
+    print(*(f"{name} {version(name)}" for name in ("pettingzoo", "pymunk", "numpy", "numba")))
+    for agents in args.agents:
+        if args.what == "returns":
+            for policy in POLICIES:
+                for kind in (RealPistonball, Pistonball):
+                    total = returns(kind, policy, agents, args.episodes, 0)
+                    error = total.std(ddof=1) / len(total) ** 0.5
+                    who = f"{agents:3d} {policy:17}{kind.__name__:15}"
+                    print(f"{who} {total.mean():6.2f} +- {error:.2f}", flush=True)
+            continue
+        for kind, worlds in ((RealPistonball, 1), *((Pistonball, e) for e in (1, 64, 256, 1024))):
+            speed = cycles_per_second(kind(num_agents=agents).make_world(worlds, 0), args.seconds)
+            print(f"{agents:3d} {kind.__name__:15} {worlds:5d} worlds {speed:10.0f}/s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
