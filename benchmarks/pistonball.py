@@ -1,10 +1,10 @@
 """Our pistonball beside PettingZoo's: returns in both, and speed.
 
-    python benchmarks/pistonball.py returns [--agents 5 20] [--episodes 1000]
+    python benchmarks/pistonball.py returns [--agents 5 20] [--episodes 1000] [--policies RUN ...]
     python benchmarks/pistonball.py speed
 
-`RealPistonball` is PettingZoo's environment behind our observations, so that a policy of ours plays
-the real game: marl evaluate RUN --set world.scenario=benchmarks.pistonball:RealPistonball
+`RealPistonball` is PettingZoo's environment behind our observations, so that policies of ours,
+trained ones included, play the real game.
 """
 
 import argparse
@@ -19,6 +19,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import numpy as np
 from pettingzoo.butterfly.pistonball.pistonball import raw_env
 
+from marl.runs.loading import find_policy, load_policy
 from marl.worlds.base import World
 from marl.worlds.compiled.random import Random, choice
 from marl.worlds.pistonball.world import PISTONS, Pistonball, PistonballWorld
@@ -58,7 +59,7 @@ class RealWorld(PistonballWorld):
         keys, draws = self._state["keys"], self._state["draws"]
         for e in np.flatnonzero(mask).tolist():
             self.envs[e].reset(seed=int(choice(Random(keys, draws, e), 2**31)))
-            self._read(e)
+            self.read(e)
             self.court.start[e] = self.envs[e].distance_to_wall_at_game_start
 
     def play(self, moves: np.ndarray) -> np.ndarray:
@@ -68,31 +69,38 @@ class RealWorld(PistonballWorld):
             for move in moves[e].tolist():  # Python's numbers, lest heights become single precision
                 env.step([move] if env.continuous else round(move) + 1)
             earned[e], self.ended[e] = env.rewards["piston_0"], env.terminate
-            self._read(e)
+            self.read(e)
         return earned
 
-    def _read(self, e: int) -> None:
+    def read(self, e: int) -> None:
+        """Take over the state of the environment of world e."""
         env, ball = self.envs[e], self.envs[e].ball
         self.court.pistons[e] = [piston.position.y for piston in env.pistonList]
         numbers = (*ball.position, *ball.velocity, ball.angular_velocity, ball.angle)
         self.court.ball[e, : len(numbers)] = numbers
 
 
-def returns(kind: type[Pistonball], policy: str, agents: int, episodes: int, seed: int) -> Any:
-    """f32[episodes]: what a piston earns in an episode. The heuristic raises the pistons on the
-    right of the ball and lowers the others."""
-    actions = "discrete" if policy == "random, discrete" else "continuous"
-    world = kind(num_agents=agents, actions=actions).make_world(episodes, seed)
-    rng, total = np.random.default_rng(seed), np.zeros(episodes)
-    seen, playing = world.reset()[PISTONS], np.ones(episodes, bool)
+def game(policy: str, agents: int) -> dict[str, Any]:
+    """The settings of the world in which a policy plays."""
+    if policy in POLICIES:
+        discrete = policy == "random, discrete"
+        return {"num_agents": agents, "actions": "discrete" if discrete else "continuous"}
+    return find_policy(policy).world_for(agents).model_dump()
+
+
+def returns(world: World, policy: str) -> np.ndarray:
+    """f64[E]: what a piston earns in an episode of each world. The heuristic raises the pistons on
+    the right of the ball and lowers the others."""
+    act = None
+    if policy != "heuristic":
+        act = load_policy("random" if policy in POLICIES else policy, world).act
+    total, playing = np.zeros(world.num_worlds), np.ones(world.num_worlds, bool)
+    observation = world.reset()
     while playing.any():
-        if policy == "heuristic":
-            given = np.where(seen[..., 3:4] < 0, 1.0, -1.0).astype(np.float32)
-        else:
-            given = world.groups[PISTONS].random_actions(rng, episodes, agents)
-        step = world.step({PISTONS: given})
+        ahead = observation[PISTONS][..., 3:4] < 0
+        step = world.step(act(observation) if act else {PISTONS: np.where(ahead, 1.0, -1.0)})
         total += playing * step.reward[PISTONS][:, 0]
-        seen, playing = step.observation[PISTONS], playing & ~step.done
+        observation, playing = step.observation, playing & ~step.done
     return total
 
 
@@ -115,14 +123,16 @@ def main() -> None:
     parser.add_argument("what", choices=("returns", "speed"))
     parser.add_argument("--agents", type=int, nargs="+", default=[5, 20])
     parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--policies", nargs="+", default=list(POLICIES), help="or runs")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of speed")
     args = parser.parse_args()
     print(*(f"{name} {version(name)}" for name in ("pettingzoo", "pymunk", "numpy", "numba")))
     for agents in args.agents:
         if args.what == "returns":
-            for policy in POLICIES:
+            for policy in args.policies:
                 for kind in (RealPistonball, Pistonball):
-                    total = returns(kind, policy, agents, args.episodes, 0)
+                    world = kind(**game(policy, agents)).make_world(args.episodes, 0)
+                    total = returns(world, policy)
                     error = total.std(ddof=1) / len(total) ** 0.5
                     who = f"{agents:3d} {policy:17}{kind.__name__:15}"
                     print(f"{who} {total.mean():6.2f} +- {error:.2f}", flush=True)

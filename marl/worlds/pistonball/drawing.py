@@ -38,9 +38,9 @@ def scene(pistons: np.ndarray, ball: np.ndarray, steps: int) -> Scene:
     discs = [
         (_points(x[:, None], heads[:, None] + (FLOOR - heads)[:, None] * down), 5.0, ROD),
         (_points(x[:, None] + along, heads[:, None]), HEAD_HALF, HEAD),
-        (_points(np.arange(left, left + shown, 10.0), (FLOOR + HEIGHT) / 2), WALL / 2, GREY),
-        (_points(width - WALL / 2, np.arange(TOP, HEIGHT, 10.0)), WALL / 2, GREY),
-        (_points(WALL / 2, np.arange(TOP, HEIGHT, 10.0)), WALL / 2, GREEN),
+        (_points(np.arange(left, left + shown, 5.0), (FLOOR + HEIGHT) / 2), WALL / 2, GREY),
+        (_points(width - WALL / 2, np.arange(TOP, HEIGHT, 5.0)), WALL / 2, GREY),
+        (_points(WALL / 2, np.arange(TOP, HEIGHT, 5.0)), WALL / 2, GREEN),
         (ball[None, :2], RADIUS, BALL),
         (ball[None, :2] + mark, RADIUS / 8, MARK),
     ]

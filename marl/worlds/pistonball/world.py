@@ -153,7 +153,7 @@ class PistonballWorld(World):
         space = self.groups[PISTONS].action_space.shape
         given = checked_actions(actions, PISTONS, self.groups, (*shape, *space))
         discrete = scenario.actions == "discrete"
-        moves = given.argmax(-1).astype(np.float32) - 1.0 if discrete else given[..., 0]
+        moves = given[..., 2] - given[..., 0] if discrete else given[..., 0]
         earned = self.play(moves)
         s["earned"] += earned
         s["steps"] += 1
