@@ -112,3 +112,33 @@ def test_equal_to_the_real_one_for_an_episode_with_one_contact_at_a_time():
     assert both.equal_steps(choose) == 125
     assert both.contacts > 1000
     assert both.most == 1
+
+
+def test_neither_mass_nor_elasticity_matters_to_the_real_one():
+    """Why our world does not have these settings."""
+    tracks = []
+    for options in ({}, {"ball_mass": 3.0, "ball_elasticity": 0.2}):
+        env, rng = raw_env(n_pistons=5, **options), np.random.default_rng(0)
+        env.reset(seed=0)
+        track = []
+        for action in rng.uniform(-1, 1, 60):
+            env.step([action])
+            track.append([*env.ball.position, *env.ball.velocity, env.ball.angular_velocity])
+        tracks.append(track)
+    np.testing.assert_allclose(*tracks, atol=1e-6)
+
+
+@pytest.mark.parametrize(("agents", "policy"), REAL)
+def test_equal_to_the_real_one_in_the_mean(agents, policy):
+    total = returns(Pistonball(**game(policy, agents)).make_world(400, 1), policy)
+    mean, error = REAL[agents, policy]
+    apart = np.hypot(error, total.std(ddof=1) / len(total) ** 0.5)
+    assert abs(total.mean() - mean) < JOINT * apart
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_real_one_is_as_recorded(policy):
+    total = returns(RealPistonball(**game(policy, 5)).make_world(200, 1), policy)
+    mean, error = REAL[5, policy]
+    assert abs(total.mean() - mean) < JOINT * np.hypot(error, total.std(ddof=1) / 200**0.5)
