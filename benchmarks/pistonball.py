@@ -8,8 +8,10 @@ trained ones included, play the real game.
 """
 
 import argparse
+import itertools
 import os
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -17,7 +19,7 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import numpy as np
-from pettingzoo.butterfly.pistonball.pistonball import raw_env
+from pettingzoo.butterfly.pistonball.pistonball import parallel_env, raw_env
 
 from marl.runs.loading import find_policy, load_policy
 from marl.worlds.base import World
@@ -104,18 +106,41 @@ def returns(world: World, policy: str) -> np.ndarray:
     return total
 
 
-def cycles_per_second(world: World, seconds: float) -> float:
-    """Steps of single worlds in a CPU second, with random actions and resets."""
-    agents, rng = len(world.groups[PISTONS]), np.random.default_rng(0)
-    shape = world.num_worlds, agents
-    given = [world.groups[PISTONS].random_actions(rng, *shape) for _ in range(16)]
-    world.reset()
-    world.step({PISTONS: given[0]})
+def cycles_per_second(advance: Callable[[], int], seconds: float) -> float:
+    """Steps of single worlds in a CPU second; `advance` makes some and says how many."""
+    advance()
     steps, begun = 0, time.process_time()
     while time.process_time() - begun < seconds:
-        world.reset(world.step({PISTONS: given[steps % 16]}).done)
-        steps += 1
-    return steps * world.num_worlds / (time.process_time() - begun)
+        steps += advance()
+    return steps / (time.process_time() - begun)
+
+
+def ours(agents: int, worlds: int) -> Callable[[], int]:
+    """A step of our world with random actions."""
+    world, rng = Pistonball(num_agents=agents).make_world(worlds, 0), np.random.default_rng(0)
+    draws = [world.groups[PISTONS].random_actions(rng, worlds, agents) for _ in range(16)]
+    given = itertools.cycle(draws)
+    world.reset()
+
+    def advance() -> int:
+        world.reset(world.step({PISTONS: next(given)}).done)
+        return worlds
+
+    return advance
+
+
+def theirs(agents: int) -> Callable[[], int]:
+    """A step of PettingZoo's environment with random actions, as it is played: with pictures."""
+    env, rng = parallel_env(n_pistons=agents, render_mode="rgb_array"), np.random.default_rng(0)
+    env.reset(seed=0)
+
+    def advance() -> int:
+        env.step({name: rng.uniform(-1, 1, 1).astype(np.float32) for name in env.agents})
+        if not env.agents:
+            env.reset()
+        return 1
+
+    return advance
 
 
 def main() -> None:
@@ -137,9 +162,11 @@ def main() -> None:
                     who = f"{agents:3d} {policy:17}{kind.__name__:15}"
                     print(f"{who} {total.mean():6.2f} +- {error:.2f}", flush=True)
             continue
-        for kind, worlds in ((RealPistonball, 1), *((Pistonball, e) for e in (1, 64, 256, 1024))):
-            speed = cycles_per_second(kind(num_agents=agents).make_world(worlds, 0), args.seconds)
-            print(f"{agents:3d} {kind.__name__:15} {worlds:5d} worlds {speed:10.0f}/s", flush=True)
+        players = {"PettingZoo": theirs(agents)}
+        players |= {f"{worlds} worlds": ours(agents, worlds) for worlds in (1, 64, 256, 1024)}
+        for who, advance in players.items():
+            speed = cycles_per_second(advance, args.seconds)
+            print(f"{agents:3d} {who:12} {speed:10.0f} steps/s", flush=True)
 
 
 if __name__ == "__main__":
