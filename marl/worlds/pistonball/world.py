@@ -103,7 +103,7 @@ class PistonballWorld(World):
             clock=np.zeros(num_worlds, np.int64),
             start=np.ones(num_worlds),
         )
-        self.ended = np.zeros(num_worlds, bool)
+        self.ended = np.ones(num_worlds, bool)
         self._state: Arrays = {
             "keys": stream_keys(checked_seed(seed), num_worlds),
             "draws": np.zeros(num_worlds, np.uint64),
