@@ -22,6 +22,7 @@ from marl.worlds.particles.scenarios.tag import Tag
 from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.pettingzoo.config import PREFIX, environment
+from marl.worlds.pursuit.world import Pursuit
 from marl.worlds.tennis.world import Tennis
 
 SCENARIOS: dict[str, type[WorldConfig]] = {
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "tag": Tag,
     "world_comm": WorldComm,
     "tennis": Tennis,
+    "pursuit": Pursuit,
 }
 
 MPE2 = {

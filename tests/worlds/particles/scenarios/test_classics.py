@@ -25,7 +25,7 @@ MORE = {
 
 
 def test_every_scenario_is_here():
-    assert {*MORE, "tennis"} == set(SCENARIOS)
+    assert {*MORE, "tennis", "pursuit"} == set(SCENARIOS)
 
 
 @pytest.mark.parametrize("name", MORE)
