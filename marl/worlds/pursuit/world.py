@@ -222,12 +222,12 @@ class PursuitWorld(World):
         if not s["draws"].all():
             raise RuntimeError("call reset() before the first step()")
         given = checked_actions(actions, TEAM, self.groups, (*shape, len(rules.MOVES)))
-        reward, total, seen = np.empty(shape, np.float32), np.empty(self.num_worlds), self._unseen()
-        rules.step_grids(*self._places(), given, reward, total, seen, self._rules)
+        reward, seen = np.empty(shape, np.float32), self._unseen()
+        total, left = np.empty(self.num_worlds), np.empty(self.num_worlds, np.int64)
+        rules.step_grids(*self._places(), given, reward, total, left, seen, self._rules)
         s["earned"] += total
         s["steps"] += 1
-        caught = 1.0 - s["free"].mean(1)
-        ended = ~s["free"].any(1)
+        ended = left == 0
         truncated = ~ended & (s["steps"] >= self.scenario.episode_length)
         terminated = np.repeat(ended[:, None], self.scenario.num_agents, axis=1)
         return Step(
@@ -238,7 +238,7 @@ class PursuitWorld(World):
             active={TEAM: ~terminated},
             done=ended | truncated,
             metrics={
-                "caught": caught.astype(np.float32),
+                "caught": (1.0 - left / self.scenario.evader_count).astype(np.float32),
                 "return": s["earned"].astype(np.float32),
             },
         )
