@@ -18,9 +18,9 @@ class Part:
     numbers are 0.0. With `choice`, the scalars of an item are one-hot: 1.0 at the chosen number.
     `sizes` are the typical sizes of an item's numbers, if the world knows them. `directions` say
     where in the plane each scalar of an item leads (of a choice) or lies (of a view), (0, 0) for
-    nowhere or here; None if that is unknown. Of scalars with one direction, the first stays the
-    first when the plane is turned, the second the second, and so on. Networks learn from the parts which numbers belong together, symmetry augmentation which numbers
-    rotate with the plane, and normalisation how large the numbers are.
+    nowhere or here; None if that is unknown. Scalars with the same direction keep their order when
+    the plane is turned. Networks learn from the parts which numbers belong together, symmetry
+    augmentation which numbers rotate with the plane, and normalisation how large the numbers are.
     """
 
     name: str
