@@ -266,7 +266,6 @@ class PursuitWorld(World):
         ]
         height, width = self._wall.shape
         middle = ((width - 1) / 2, (height - 1) / 2)
-        caught = np.count_nonzero(~s["free"][world])
         return Scene(
             (width / 2, height / 2),
             np.concatenate([at - middle for at, _, _ in discs]).astype(np.float32),
@@ -274,8 +273,7 @@ class PursuitWorld(World):
             np.concatenate([np.tile(colour, (len(at), 1)) for at, _, colour in discs]).astype(
                 np.uint8
             ),
-            f"{self.scenario.num_agents} pursuers   step {s['steps'][world]}   "
-            f"caught {caught} of {len(evaders)}",
+            f"{self.scenario.num_agents} pursuers   step {s['steps'][world]}",
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -214,7 +214,7 @@ def test_a_scene_has_no_caught_evaders_and_no_fewer_discs():
     assert before.positions.shape == after.positions.shape
     assert np.isfinite(before.positions).all()
     assert np.isnan(after.positions).all(1).sum() == 1
-    assert after.caption == "2 pursuers   step 1   caught 1 of 2"
+    assert after.caption == "2 pursuers   step 1"
     assert after.half_size == (8.0, 8.0)
 
 
