@@ -23,6 +23,7 @@ from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.pettingzoo.config import PREFIX, environment
 from marl.worlds.pistonball.world import Pistonball
+from marl.worlds.pursuit.world import Pursuit
 from marl.worlds.tennis.world import Tennis
 
 SCENARIOS: dict[str, type[WorldConfig]] = {
@@ -37,6 +38,7 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "world_comm": WorldComm,
     "tennis": Tennis,
     "pistonball": Pistonball,
+    "pursuit": Pursuit,
 }
 
 MPE2 = {
