@@ -22,6 +22,7 @@ from marl.worlds.particles.scenarios.tag import Tag
 from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.pettingzoo.config import PREFIX, environment
+from marl.worlds.prison import Prison
 from marl.worlds.tennis.world import Tennis
 
 SCENARIOS: dict[str, type[WorldConfig]] = {
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "tag": Tag,
     "world_comm": WorldComm,
     "tennis": Tennis,
+    "prison": Prison,
 }
 
 MPE2 = {
