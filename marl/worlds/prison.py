@@ -1,4 +1,4 @@
-"""Prison: aliens that pace their cells. PettingZoo's `prison_v4`, which its version 1.18 removed.
+"""Prison: aliens that pace their cells. PettingZoo's `prison_v4`, which was removed in 2022.
 
 Every alien is alone in a cell and learns alone: what one does never matters to another. So the
 right result of an agent is known, and a method that mixes up rewards or agents shows here. Lengths
@@ -239,13 +239,12 @@ class PrisonWorld(World):
         grey = np.tile(np.array([120, 118, 124, 255], np.uint8), (len(bricks), 1))
         skins = np.array([(*COLOURS[i % len(COLOURS)], 255) for i in range(2 * floors)], np.uint8)
         half = (CELL + 1.5 * WALL, height / 2)
-        earned = self._state["earned"][world]
         return Scene(
             half,
             (np.concatenate([bricks, np.stack([x, y], -1)]) - half).astype(np.float32),
             np.concatenate([np.full(len(bricks), 10.0), self._widths / 2]).astype(np.float32),
             np.concatenate([grey, skins]),
-            f"step {self._state['steps'][world]}   return {earned:.0f}",
+            f"step {self._state['steps'][world]}",
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.pettingzoo.config import PREFIX, environment
 from marl.worlds.prison import Prison
 from marl.worlds.tennis.world import Tennis
+from marl.worlds.waterworld.world import Waterworld
 
 SCENARIOS: dict[str, type[WorldConfig]] = {
     "spread": Spread,
@@ -37,6 +38,7 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "world_comm": WorldComm,
     "tennis": Tennis,
     "prison": Prison,
+    "waterworld": Waterworld,
 }
 
 MPE2 = {

@@ -11,7 +11,7 @@ from worlds.particles.scenarios.test_parity import PAIRS, goals_of
 
 from marl.export import pettingzoo
 from marl.rendering import window
-from marl.worlds.registry import SCENARIOS
+from marl.worlds.registry import MPE2, SCENARIOS
 
 # True of our worlds, and no fault: bounds are infinite, groups differ, nothing was said yet.
 HARMLESS = "Agent's m(in|ax)imum observation|.*different|.*all zeros"
@@ -52,7 +52,7 @@ def test_cycles_and_pictures(monkeypatch):
 
 
 @both_kinds
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "tennis"])
+@pytest.mark.parametrize("name", MPE2.values())
 def test_it_is_mpe2s_game(name, continuous):
     """Names, spaces, and from the same state with the same actions the same observations and
     rewards."""
