@@ -72,10 +72,7 @@ class Waterworld(WorldConfig):
     speed_features: bool = Field(True, description="whether rays also sense speeds")
     legacy: bool = Field(
         True,
-        description="as v4: who touches too early or leaves too late is not paid for food, and food "
-        "needs more agents each time; the last agent pays twice for its thrust; obstacles push at "
-        "0.1 whatever their radius; a single agent senses others at distance 0; bodies can begin "
-        "in obstacles",
+        description="as v4, with its faults in catching, paying and obstacles; false mends them",
     )
     episode_length: int = Field(500, ge=1, description="steps until time runs out (truncation)")
 

@@ -129,9 +129,8 @@ def still_at(position, velocity=0.0, **settings):
 
 
 def test_rays_by_hand():
-    """An agent 0.1 below the middle of the upper wall, and one 0.32 right of the middle of an
-    obstacle of radius 0.2: its centre is beyond the ray's end, so v4 says 1.0, and the upper wall is
-    as far as a ray. At 0.17 the centre counts, not the edge."""
+    """An agent 0.1 below the upper wall; one 0.32 right of the middle of an obstacle of radius 0.2,
+    whose edge a ray reaches, but v4 counts the way to the centre; one 0.17 beside a small one."""
     seen, _ = still_at([0.5, 0.9], n_sensors=4, obstacle_radius=0.1)
     np.testing.assert_allclose(seen[:8], [1, 1, 1, 1, 1, 0.5, 1, 1], atol=1e-6)
     seen, _ = still_at([0.82, 0.5], n_sensors=4)
