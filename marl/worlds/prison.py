@@ -66,9 +66,9 @@ class Prison(WorldConfig):
 
     @property
     def groups(self) -> dict[str, Group]:
-        seen = (Part("place", scalars=1, sizes=(1.0,)),)
+        seen = [Part("place", scalars=1, sizes=(1.0,))]
         if self.remembers:
-            seen += (Part("last_wall", scalars=1, sizes=(1.0,)),)
+            seen.append(Part("last_wall", scalars=1, sizes=(1.0,)))
         low = np.array([0.0, -1.0][: len(seen)], np.float32)
         discrete = self.actions == "discrete"
         move = Part("move", scalars=3 if discrete else 1, choice=discrete)
@@ -77,7 +77,7 @@ class Prison(WorldConfig):
                 tuple(f"prisoner_{i}" for i in range(self.num_agents)),
                 Box(low, np.ones_like(low), dtype=np.float32),
                 Box(0.0 if discrete else -1.0, 1.0, (move.size,), np.float32),
-                seen,
+                tuple(seen),
                 (move,),
             )
         }

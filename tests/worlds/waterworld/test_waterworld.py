@@ -92,7 +92,7 @@ def play(world, policy, steps=500):
 def test_statistics_of_the_real_one(policy):
     """Total, food and poison over 500 steps: within the 99 % interval of the difference, for the
     three together. The totals of all agents are `return`, `food` and `poison` times 5."""
-    worlds, theirs = 200, STATISTICS[policy]
+    worlds, theirs = 100, STATISTICS[policy]
     turn = play(make("waterworld", num_worlds=worlds, seed=1), policy)
     assert turn.truncated.all()
     ours = 5 * np.array([turn.metrics[name] for name in Waterworld.metrics])
