@@ -61,7 +61,8 @@ def speed_of(rules, body):
 @njit
 def thrust(velocity, action, rules):
     """Accelerate an agent; return the length of its thrust."""
-    x, y = min(max(action[0], -1.0), 1.0), min(max(action[1], -1.0), 1.0)
+    x = min(max(np.float64(action[0]), -1.0), 1.0)
+    y = min(max(np.float64(action[1]), -1.0), 1.0)
     length = np.sqrt(x * x + y * y)
     scale = rules.acceleration / max(length, 1.0)
     limit = rules.agent_speed

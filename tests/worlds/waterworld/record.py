@@ -22,9 +22,10 @@ GAMES = {
     "documented": DOCUMENTED,
     "fast": {"n_pursuers": 5, "n_coop": 2, "local_ratio": 0.3, "n_poisons": 14},
     "alone": {"n_pursuers": 1, "n_coop": 1, "speed_features": False, "n_sensors": 11},
+    "jostled": {**DOCUMENTED, "n_pursuers": 1, "n_poisons": 1, "n_evaders": 1},
 }
 # Without a step in which two agents leave one piece of food: v4 pays either of them.
-SEEDS = (0, 4, 2)
+SEEDS = (0, 4, 2, 3)
 STEPS, EVERY = 200, 8  # of a game; states and observations are kept of every eighth
 EPISODES = 40
 APART = 10_000  # the worlds draw from the same kind of stream: seeds must differ
@@ -46,6 +47,15 @@ def hunters(state, n, food, t, random):
     return way.astype(float)  # in float32, v4 would round the thrust
 
 
+def jostle(env, random):
+    """Throw the first agent into a corner, at the obstacle or off both, inwards or outwards, so
+    that it often touches them again after a step or two."""
+    body = env.unwrapped.env.pursuers[0].body
+    at = random.choice([0.008, 0.424, 0.1], p=[0.4, 0.2, 0.4]) + random.uniform(-0.005, 0.005, 2)
+    body.position = tuple(float(x) for x in at * EDGE)
+    body.velocity = tuple(float(x) for x in random.uniform(-0.06, 0.06, 2) * EDGE)
+
+
 def record(name, settings, seed):
     """A game from its start: the first state, every action and reward, each new place of food or
     poison, and some states and observations."""
@@ -55,11 +65,15 @@ def record(name, settings, seed):
     n, kept = settings["n_pursuers"], {"start": state, "actions": [], "rewards": []}
     kept |= {"states": [], "observations": [], "anew": []}
     for t in range(STEPS):
-        actions = hunters(state, n, 5, t, random)
+        actions = hunters(state, n, env.unwrapped.env.n_evaders, t, random)
         seen, reward, *_ = env.step(dict(zip(env.agents, actions, strict=True)))
         before, state = state, bodies(env)
         jumps = np.linalg.norm(state[:, :2] - before[:, :2], axis=1) > 30 / EDGE
         kept["anew"] += [[t, body, *state[body]] for body in np.flatnonzero(jumps)]
+        if name == "jostled" and t % EVERY < EVERY - 2 and t % EVERY:  # then it shows
+            jostle(env, random)
+            state = bodies(env)
+            kept["anew"].append([t, 0, *state[0]])
         kept["actions"].append(actions)
         kept["rewards"].append([*reward.values()])
         if t % EVERY == 0:

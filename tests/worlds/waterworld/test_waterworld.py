@@ -20,6 +20,7 @@ GAMES = {
     "documented": {},
     "fast": {**CODED, "local_ratio": 0.3, "num_poison": 14},
     "alone": {**CODED, "num_agents": 1, "n_coop": 1, "speed_features": False, "n_sensors": 11},
+    "jostled": {"num_agents": 1, "num_food": 1, "num_poison": 1},
 }
 EVERY = 8  # steps, between the recorded states
 
@@ -43,8 +44,9 @@ def anew(world, events):
 
 @pytest.mark.parametrize("name", GAMES)
 def test_games_of_the_real_one(name):
-    """Agents hunt food over 200 steps, through walls, obstacle, food and poison. Bodies that begin
-    anew are put where the real ones did; all else follows from the first state and the actions."""
+    """Agents hunt food over 200 steps, through walls, obstacle, food and poison, or (jostled) are
+    thrown against walls. Bodies that begin anew or are thrown are put where the real ones were; all
+    else follows from the first state and the actions."""
     start, actions, rewards, states, seen, events = (
         GOLDEN[f"{name}.{what}"]
         for what in ("start", "actions", "rewards", "states", "observations", "anew")
