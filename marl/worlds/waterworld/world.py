@@ -50,7 +50,7 @@ class Waterworld(WorldConfig):
     num_obstacles: int = Field(
         1, ge=0, description="one stands in the middle, several stand anywhere in each episode"
     )
-    size: float = Field(1.0, ge=1, le=1000, description="edge of the pond; all lengths in v4's")
+    size: float = Field(1.0, gt=0, le=1000, description="edge of the pond; all lengths in v4's")
     keep_density: bool = Field(
         False, description="whether the pond's area grows with the number of agents"
     )

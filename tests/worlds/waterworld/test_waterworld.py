@@ -163,6 +163,7 @@ def test_what_grows_with_the_agents():
     assert (world.num_food, world.num_poison, world.size) == (20, 40, 1.0)
     roomy = Waterworld(keep_density=True).with_agents(20)
     assert (roomy.num_food, roomy.num_poison, roomy.size) == (20, 40, 2.0)
+    assert Waterworld(keep_density=True).with_agents(1).size == pytest.approx(0.2**0.5)
     assert roomy.groups["pursuers"].observation_space.shape == (242,)
     seen = make("waterworld", **roomy.model_dump()).reset()["pursuers"]
     assert seen.shape == (1, 20, 242)
