@@ -63,6 +63,7 @@ def test_a_new_seed_counts_from_the_next_reset_on():
     same.reset()
     actions = actions_of(world, 10)
     world.reseed([7])
+    world.reset(np.zeros(1, bool))  # of no world
     for given in actions:
         one, other = world.step(given), same.step(given)
         np.testing.assert_array_equal(one.observation[TEAM], other.observation[TEAM])
