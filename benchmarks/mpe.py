@@ -1,4 +1,4 @@
-"""Every learner on five of MPE's worlds, a CPU minute each, beside published figures.
+"""Every learner on five of MPE's worlds, one to four CPU minutes each, beside published figures.
 
     python benchmarks/mpe.py [--rows iql qmix ...] [--worlds spread ...] [--seeds 5]
     python benchmarks/mpe.py --page                     docs/learners.md from what is on record
@@ -221,6 +221,8 @@ def page(data: Mapping[str, Any]) -> str:
         parts += [f"## {name}", table(name, rows)]
     versions = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
     seeds = ", ".join(map(str, data["seeds"]))
+    if missing := [f"`{name}`" for name in TASKS if name not in data["worlds"]]:
+        parts.append(f"Not measured yet: {', '.join(missing)}.")
     parts.append(
         f"Seeds {seeds}; starts {data['starts']}; commit {data['commit'][:10]}; {versions}. "
         "`python benchmarks/mpe.py` trains and plays everything; it continues after an "

@@ -27,11 +27,11 @@ def _vector_columns(parts: Sequence[Part]) -> list[int]:
 
 
 Way = tuple[int, int, int]
-"""The direction (x, y) of a choice, and how many choices before it lead there, too."""
+"""The direction (x, y) of a scalar, and how many scalars before it have that, too."""
 
 
-def _choice_columns(parts: Sequence[Part]) -> list[dict[Way, int]]:
-    """For each item that is a choice among directions: the column of every way."""
+def _directed_columns(parts: Sequence[Part]) -> list[dict[Way, int]]:
+    """For each item whose scalars have directions: the column of every way."""
     found, start = [], 0
     for part in parts:
         if ways := part.directions:
@@ -43,15 +43,15 @@ def _choice_columns(parts: Sequence[Part]) -> list[dict[Way, int]]:
 
 
 class Symmetry:
-    """Turns and reflects plane vectors, and choices among directions: row i of a batch by the (i
-    mod 8)th symmetry of the square.
+    """Turns and reflects plane vectors, choices among directions, and views: row i of a batch by
+    the (i mod 8)th symmetry of the square.
 
     The rows of a batch are independent, so random symmetries would do no more. All agents of a row
     get the same symmetry.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        """Raises ValueError if the turned directions of a choice are not among its directions."""
+        """Raises ValueError if the turned directions of an item are not among its directions."""
         size = sum(part.size for part in parts)
         self._order = torch.arange(size).repeat(SYMMETRIES, 1)
         self._sign = torch.ones(SYMMETRIES, size)
@@ -62,7 +62,7 @@ class Symmetry:
                     self._order[element, x], self._order[element, x + 1] = x + 1, x
                 self._sign[element, x] = -1.0 if flip_x else 1.0
                 self._sign[element, x + 1] = -1.0 if flip_y else 1.0
-            for columns in _choice_columns(parts):
+            for columns in _directed_columns(parts):
                 for (right, up, rank), column in columns.items():
                     right, up = (up, right) if swap else (right, up)
                     way = (-right if flip_x else right, -up if flip_y else up, rank)

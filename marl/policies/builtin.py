@@ -13,6 +13,8 @@ from marl.policies.landmarks import Assignment, Claims, Greedy, LocalAssignment
 from marl.worlds.base import Arrays, World
 from marl.worlds.spaces import one_hot
 
+NOWHERE = (0, 0)
+
 
 class Random(Policy):
     """Uniform actions."""
@@ -38,14 +40,18 @@ class Random(Policy):
 
 
 class Still(Policy):
-    """No force, or the move "stay"; always the same message: the first choice that is allowed."""
+    """No force, or the move "stay"; always the same message: the choice that leads nowhere, as far
+    as the world says where its choices lead, or else the first one that is allowed."""
 
     def __init__(self, world: World, seed: int = 0) -> None:
         self._groups = world.groups
         self._actions = {}
         for g, group in world.groups.items():
             action = self._actions[g] = np.zeros(group.action_space.shape, np.float32)
-            action[[piece.start for piece in group.choices]] = 1.0
+            parts = [part for part in group.action_parts for _ in range(part.count) if part.choice]
+            for piece, part in zip(group.choices, parts, strict=True):
+                ways = part.directions or (NOWHERE,)
+                action[piece.start + (ways.index(NOWHERE) if NOWHERE in ways else 0)] = 1.0
 
     def act(self, observation: Arrays, explore: bool = False) -> Arrays:
         return {g: self._of(g, rows) for g, rows in observation.items()}

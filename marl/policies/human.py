@@ -9,7 +9,8 @@ from marl.worlds.spaces import Group, one_hot
 
 ARROWS = {"LEFT": (-1, 0), "RIGHT": (1, 0), "DOWN": (0, -1), "UP": (0, 1)}
 REAL_TIME = 10.0  # steps a second, which take 0.1 s each
-MOVES = ((0, 0), *ARROWS.values())  # discrete actions, in their order
+STAY = (0, 0)
+MOVES = (STAY, *ARROWS.values())  # discrete actions of a world that does not say where they lead
 
 
 class Keyboard:
@@ -31,9 +32,9 @@ class Keyboard:
         return np.array([ARROWS[key] for key in self._held] or [(0, 0)], np.float32).sum(0)
 
     @property
-    def move(self) -> int:
-        """The discrete action of the last pressed key."""
-        return MOVES.index(ARROWS[next(reversed(self._held))]) if self._held else 0
+    def way(self) -> tuple[int, int]:
+        """The direction of the last pressed key."""
+        return ARROWS[next(reversed(self._held))] if self._held else STAY
 
 
 class HumanPolicy(WrappedPolicy):
@@ -61,12 +62,14 @@ class HumanPolicy(WrappedPolicy):
         super().__init__(policy)
         self._hands, self._reach = hands, np.array(reach, np.float32)
         self._moves = first.scalars if first.choice else 0
+        self._ways = first.directions or MOVES
 
     def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
         actions = dict(self._policy.act(perceived, explore))
         own = actions[self._group].copy()
         if self._moves:
-            own[:, self._number, : self._moves] = one_hot(np.array(self._hands.move), self._moves)
+            move = np.array(self._ways.index(self._hands.way))
+            own[:, self._number, : self._moves] = one_hot(move, self._moves)
         else:
             own[:, self._number, :2] = self._hands.push * self._reach
         return {**actions, self._group: own}

@@ -22,7 +22,11 @@ from marl.worlds.particles.scenarios.tag import Tag
 from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.pettingzoo.config import PREFIX, environment
+from marl.worlds.pistonball.world import Pistonball
+from marl.worlds.prison import Prison
+from marl.worlds.pursuit.world import Pursuit
 from marl.worlds.tennis.world import Tennis
+from marl.worlds.waterworld.world import Waterworld
 
 SCENARIOS: dict[str, type[WorldConfig]] = {
     "spread": Spread,
@@ -35,6 +39,10 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "tag": Tag,
     "world_comm": WorldComm,
     "tennis": Tennis,
+    "pistonball": Pistonball,
+    "pursuit": Pursuit,
+    "prison": Prison,
+    "waterworld": Waterworld,
 }
 
 MPE2 = {

@@ -18,11 +18,12 @@ class Part:
     With `masked`, the last scalar of an item is 1.0 if the item is there. If it is padding, all its
     numbers are 0.0. With `choice`, the scalars of an item are one-hot: 1.0 at the chosen number.
     `sizes` are the typical sizes of an item's numbers, if the world knows them. `directions` say
-    where in the plane each number of a choice leads, (0, 0) for nowhere; None if that is unknown.
-    With `picture` (channels, height, width), the scalars of an item are the bytes of a picture, and
-    the items are the last pictures, oldest first, all zeros before an episode's first one.
-    Networks learn from the parts which numbers belong together, symmetry augmentation which numbers
-    rotate with the plane, and normalisation how large the numbers are.
+    where in the plane each scalar of an item leads (of a choice) or lies (of a view), (0, 0) for
+    nowhere or here; None if that is unknown. Scalars with the same direction keep their order when
+    the plane is turned. With `picture` (channels, height, width), the scalars of an item are the
+    bytes of a picture, and the items are the last pictures, oldest first, all zeros before an
+    episode's first one. Networks learn from the parts which numbers belong together, symmetry
+    augmentation which numbers rotate with the plane, and normalisation how large the numbers are.
     """
 
     name: str

@@ -105,3 +105,10 @@ def test_the_best_row_stands_first():
     assert lines[2].startswith("| `qmix` | -129.0 [-130.0, -129.0, -128.0] | -130.0 |")
     assert lines[2].endswith("| -126.62 |")
     assert lines[3].startswith("| `iql` |")
+
+
+def test_the_page_says_what_is_missing(asked):
+    said = mpe.page(recorded(["spread"]))
+    assert "## spread" in said
+    assert "Not measured yet: `speaker_listener`, `reference`, `tag`, `adversary`." in said
+    assert "\n| `random` | -9.0 [-9.0] |" in said

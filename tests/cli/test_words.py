@@ -147,7 +147,7 @@ def test_seeds_of_sweeps_out_of_range(data, tmp_path, capsys, seeds):
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, np.int64(-1), 1.5, np.float64(2), "0", None, True])
-@pytest.mark.parametrize("scenario", ["spread", "tennis"])
+@pytest.mark.parametrize("scenario", ["spread", "tennis", "pursuit"])
 def test_seeds_in_python(scenario, seed):
     with pytest.raises(UserError, match=r"seed is .* but should be a whole number from 0 to"):
         marl.make(scenario, seed=seed)

@@ -25,7 +25,7 @@ def test_gymnasiums_own_checker(name, actions):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*infinity")  # as MPE2's
-        settings = {} if name == "tennis" else {"actions": actions}
+        settings = {} if name in ("tennis", "pursuit", "waterworld") else {"actions": actions}
         env = gymnasium.make(f"marl/{name}-v0", render_mode="rgb_array", **settings)
         check_env(env.unwrapped)
 

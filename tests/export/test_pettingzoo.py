@@ -52,7 +52,7 @@ def test_cycles_and_pictures(monkeypatch):
 
 
 @both_kinds
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "tennis"])
+@pytest.mark.parametrize("name", PAIRS)
 def test_it_is_mpe2s_game(name, continuous):
     """Names, spaces, and from the same state with the same actions the same observations and
     rewards."""

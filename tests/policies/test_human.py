@@ -10,7 +10,7 @@ from marl.cli import main
 from marl.errors import UserError
 from marl.evaluation import scenes
 from marl.policies.builtin import BUILTIN
-from marl.policies.human import MOVES, HumanPolicy, Keyboard
+from marl.policies.human import HumanPolicy, Keyboard
 from marl.rollout import collect
 from marl.worlds.particles.scenarios.spread import Spread
 from marl.worlds.registry import make
@@ -20,15 +20,15 @@ from marl.worlds.tennis.world import Tennis
 def test_hands():
     hands = Keyboard()
     assert hands.push.tolist() == [0, 0]
-    assert hands.move == 0
+    assert hands.way == (0, 0)
     for key in ("LEFT", "UP", "A"):
         hands.press(key)
     assert hands.push.tolist() == [-1, 1]
-    assert MOVES[hands.move] == (0, 1)  # the last one
+    assert hands.way == (0, 1)  # the last one
     hands.release("UP")
     hands.release("DOWN")
     assert hands.push.tolist() == [-1, 0]
-    assert hands.move == 1  # left, as in the scenarios
+    assert hands.way == (-1, 0)
     hands.press("RIGHT")
     assert hands.push.tolist() == [0, 0]
 
@@ -50,6 +50,21 @@ def test_an_agent_goes_where_the_keys_say_and_the_others_their_way(actions, key,
     moved = (after - before)[0]
     assert np.sign(np.round(moved[-1], 6)).tolist() == list(way)
     assert np.abs(moved[:-1]).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("keys", "way"),
+    [(["LEFT"], (-1, 0)), (["UP"], (0, 1)), (["RIGHT", "DOWN"], (0, -1)), ([], (0, 0))],
+)
+def test_the_keys_lead_where_the_world_says_that_its_moves_lead(keys, way):
+    """Pursuit has another order of moves than particle worlds."""
+    world, hands = make("pursuit"), Keyboard()
+    policy = HumanPolicy(BUILTIN["still"](world), world.groups, "pursuer_3", hands)
+    for key in keys:
+        hands.press(key)
+    action = policy.act(world.reset())["pursuers"][0]
+    ways = world.groups["pursuers"].action_parts[0].directions
+    assert [ways[i] for i in action.argmax(1)] == [(0, 0)] * 3 + [way] + [(0, 0)] * 4
 
 
 @pytest.mark.parametrize("player", [0, 1])

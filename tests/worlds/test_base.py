@@ -42,7 +42,7 @@ def test_to_be_still_is_to_choose_to_stay():
     assert actions["leader"][0, 0].tolist() == [1, 0, 0, 0, 0, 1, 0, 0, 0]
 
 
-@pytest.mark.parametrize("scenario", ["spread", "tag", "tennis"])
+@pytest.mark.parametrize("scenario", ["spread", "tag", "tennis", "pursuit"])
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_actions_that_are_not_finite_are_refused_by_the_agents_name(scenario, wrong):
     world = make(scenario, num_worlds=3)

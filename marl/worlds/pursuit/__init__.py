@@ -1,0 +1,1 @@
+"""Pursuit: pursuers surround evaders on a grid."""

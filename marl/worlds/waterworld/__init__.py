@@ -1,0 +1,1 @@
+"""Waterworld: agents hunt food and avoid poison, both seen by rays."""
