@@ -310,8 +310,7 @@ def _seen_by(world: WorldConfig, number: int) -> dict[str, tuple[int, int]]:
     """How many numbers each group observes with so many agents, and with the world's own."""
     other = replace_parameters(world, {"num_agents": number}, "world").groups
     return {
-        g: (other[g].observation_size, group.observation_size)
-        for g, group in world.groups.items()
+        g: (other[g].observation_size, group.observation_size) for g, group in world.groups.items()
     }
 
 

@@ -8,7 +8,7 @@ from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,13 @@ PREFIX = "pettingzoo:"  # of names in configs
 FAMILIES = ("atari", "butterfly", "classic", "mpe", "sisl")  # that PettingZoo itself has or had
 
 
+FRAMES = 4  # of a preset
+PRESETS: dict[str, tuple[tuple[Any, ...], ...]] = {
+    "84x84": (("color_reduction_v0", "full"), ("resize_v1", 84, 84)),
+}
+"""SuperSuit's wrappers by the name of a preset."""
+
+
 class PettingZooConfig(WorldConfig):
     """The section `world` of a config for an environment of PettingZoo."""
 
@@ -34,6 +41,11 @@ class PettingZooConfig(WorldConfig):
     options: dict[str, Any] = Field({}, description="arguments of parallel_env")
     wrappers: tuple[tuple[Any, ...], ...] = Field(
         (), description='SuperSuit\'s wrappers, innermost first, such as [["frame_skip_v0", 4]]'
+    )
+    preset: Literal["84x84"] | None = Field(
+        None,
+        description="pictures as in the field's Atari work, around the wrappers: grey, 84 x 84 "
+        "pixels, the last 4 at once",
     )
     teams: dict[str, tuple[str, ...]] | None = Field(
         None, description="groups {name: agents} instead of those inferred from spaces and names"
@@ -56,7 +68,7 @@ class PettingZooConfig(WorldConfig):
     @cached_property
     def _examined(self) -> Examined:
         try:
-            return examine(self._make_env, self.teams)
+            return examine(self._make_env, self.teams, FRAMES if self.preset else 1)
         except Broken:
             raise
         except Exception as error:  # of somebody else's code
@@ -64,7 +76,8 @@ class PettingZooConfig(WorldConfig):
 
     @property
     def _make_env(self) -> Callable[[], Any]:
-        return partial(_wrapped, self.module, self.options, self.wrappers)
+        preset = PRESETS[self.preset] if self.preset else ()
+        return partial(_wrapped, self.module, self.options, (*self.wrappers, *preset))
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
         return PettingZooWorld(

@@ -24,7 +24,7 @@ class Broken(ValueError):
 class Turn(NamedTuple):
     """One step of an environment, with the agents that were in the game before it."""
 
-    observation: dict[str, np.ndarray]  # f32[O]; an agent that has left may have none
+    observation: dict[str, np.ndarray]  # f32[O] or u8[C, H, W]; who has left may have none
     reward: dict[str, float]
     terminated: set[str]
     truncated: set[str]
@@ -45,7 +45,7 @@ class Copy:
         self._masked = {agent: x for agent, x in groups.items() if x.legal_from is not None}
 
     def reset(self, seed: int) -> dict[str, np.ndarray]:
-        """Begin an episode. Returns the observations of all agents in the game, f32[O]."""
+        """Begin an episode. Returns the observations of all agents in the game."""
         answer = self.env.reset(seed=seed)
         self._steps, self._gone = 0, set()
         if not (isinstance(answer, tuple) and len(answer) == 2):
@@ -131,6 +131,8 @@ class Copy:
         if fault := misfit(space, observation[agent]):
             raise self._broken(f"{where} {fault}")
         value = observation[agent]
+        if self.kinds[agent].picture:
+            return self.kinds[agent].pixels(value)
         with np.errstate(over="ignore"):
             # A Box of integers may be given other numbers, which `flatten` would round.
             flat = np.ravel(value) if isinstance(space, Box) else flatten(space, value)
@@ -205,9 +207,12 @@ class Examined(NamedTuple):
     kinds: dict[str, Kind]
 
 
-def examine(make_env: Callable[[], Any], groups: Mapping[str, Sequence[str]] | None) -> Examined:
+def examine(
+    make_env: Callable[[], Any], groups: Mapping[str, Sequence[str]] | None, frames: int = 1
+) -> Examined:
     """Make an environment once, find its groups and try an episode of it with random actions, in
-    the manner of PettingZoo's `parallel_api_test`. Raises ValueError with one sentence."""
+    the manner of PettingZoo's `parallel_api_test`. `frames`: how many pictures are observed at
+    once. Raises ValueError with one sentence."""
     env = make_env()
     try:
         for name in ("possible_agents", "observation_space", "action_space", "reset", "step"):
@@ -216,7 +221,7 @@ def examine(make_env: Callable[[], Any], groups: Mapping[str, Sequence[str]] | N
                     f"{name_of(env)} has no {name}: it is no parallel environment of PettingZoo"
                 )
         try:
-            kinds = find_kinds(env, groups)
+            kinds = find_kinds(env, groups, frames)
         except ValueError as error:
             raise Broken(f"{name_of(env)}: {error}") from error
         _try(Copy(env, kinds))

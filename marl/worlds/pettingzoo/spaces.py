@@ -11,6 +11,7 @@ from gymnasium.spaces.utils import flatdim, flatten_space
 from marl.worlds.spaces import Group, Part
 
 MASK = "action_mask"  # PettingZoo's key, in observations that are dictionaries
+SMALLEST = 8  # pixels: bytes of two or three axes are a picture from this height and width on
 
 
 class Kind(NamedTuple):
@@ -19,10 +20,36 @@ class Kind(NamedTuple):
     names: tuple[str, ...]
     observation: Space
     action: Space
+    frames: int = 1  # pictures that are observed at once, the last ones
+
+    @property
+    def picture(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of a picture; None if observations are no pictures."""
+        space = self.observation
+        if not isinstance(space, Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
+            return None
+        height, width, channels = (*space.shape, 1)[:3]
+        if channels > height:  # then they come first
+            channels, height, width = space.shape
+        return (channels, height, width) if min(height, width) >= SMALLEST else None
+
+    def pixels(self, picture: np.ndarray) -> np.ndarray:
+        """A picture of the environment as ours, u8[C, H, W]."""
+        assert self.picture is not None
+        pixels = np.asarray(picture).astype(np.uint8)
+        last = pixels.ndim == 2 or pixels.shape != self.picture
+        return np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0) if last else pixels
 
     @property
     def group(self) -> Group:
-        seen = flatten_space(self.observation).shape
+        seen = Box(-np.inf, np.inf, flatten_space(self.observation).shape, np.float32)
+        shown: tuple[Part, ...] = ()
+        if self.picture:
+            channels, height, width = self.picture
+            shape = self.frames * channels, height, width
+            seen = Box(0, 255, shape, np.uint8)  # type: ignore[arg-type]
+            pixels = channels * height * width
+            shown = (Part("picture", self.frames, scalars=pixels, picture=self.picture),)
         numbers, parts = 0.0, []
         if isinstance(self.action, Box):
             size = int(np.prod(self.action.shape))
@@ -33,9 +60,9 @@ class Kind(NamedTuple):
             size = sum(part.size for part in parts)
         return Group(
             self.names,
-            Box(-np.inf, np.inf, seen, np.float32),
+            seen,
             Box(numbers, 1.0, (size,), np.float32),
-            (),
+            shown,
             tuple(parts),
             self._legal_from,
         )
@@ -75,9 +102,11 @@ def _within(space: Box, share: np.ndarray) -> np.ndarray:
     return np.where(share <= 0.0, space.low, np.where(value >= high, space.high, whole))
 
 
-def find_kinds(env: Any, groups: Mapping[str, Sequence[str]] | None) -> dict[str, Kind]:
-    """The groups of an environment. Raises ValueError with one sentence if agents cannot form
-    one."""
+def find_kinds(
+    env: Any, groups: Mapping[str, Sequence[str]] | None, frames: int = 1
+) -> dict[str, Kind]:
+    """The groups of an environment; `frames`: how many pictures are observed at once. Raises
+    ValueError with one sentence if agents cannot form one."""
     if unnamed := [agent for agent in env.possible_agents if not isinstance(agent, str)]:
         raise ValueError(f"its agents should have names that are text, but one is {unnamed[0]!r}")
     spaces = {a: (env.observation_space(a), env.action_space(a)) for a in env.possible_agents}
@@ -110,7 +139,7 @@ def find_kinds(env: Any, groups: Mapping[str, Sequence[str]] | None) -> dict[str
                 f"the action space of group {g!r} is {done}, but should be a bounded Box, Discrete "
                 "or MultiDiscrete of one axis"
             )
-        kinds[g] = kind = Kind(tuple(agents), seen, done)
+        kinds[g] = kind = Kind(tuple(agents), seen, done, frames)
         if kind.group.legal_from is not None and (
             bounded or flatdim(seen[MASK]) != kind.group.action_space.shape[0]
         ):

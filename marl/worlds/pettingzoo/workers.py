@@ -44,9 +44,9 @@ class Boards:
         groups = {g: kind.group for g, kind in kinds.items()}
         shapes: dict[str, tuple[str, tuple[int, ...]]] = {"cut": ("?", ()), "seed": ("q", ())}
         for g, group in groups.items():
-            n = (len(group),)
+            n, seen = (len(group),), group.observation_space
             shapes |= {
-                f"observation.{g}": ("f", n + group.observation_space.shape),
+                f"observation.{g}": ("B" if group.picture else "f", n + seen.shape),
                 f"action.{g}": ("f", n + group.action_space.shape),
                 f"reward.{g}": ("f", n),
                 f"terminated.{g}": ("?", n),
@@ -87,6 +87,7 @@ class _Worlds:
         self._places = {
             name: (g, i) for g, kind in kinds.items() for i, name in enumerate(kind.names)
         }
+        self._kinds = {name: kind for kind in kinds.values() for name in kind.names}
 
     def reset(self, worlds: Sequence[int]) -> None:
         """Begin episodes with the seeds on the board."""
@@ -94,8 +95,9 @@ class _Worlds:
         for e in worlds:
             observation = self._copies[e].reset(int(boards["seed"][e]))
             boards["cut"][e] = False
-            for g, _ in self._places.values():
+            for g in dict.fromkeys(g for g, _ in self._places.values()):
                 boards[f"terminated.{g}"][e] = False
+                boards[f"observation.{g}"][e] = 0
             self._show(e, Turn(observation, {}, set(), set()))
 
     def step(self, worlds: Sequence[int]) -> None:
@@ -110,10 +112,20 @@ class _Worlds:
     def _show(self, e: int, turn: Turn) -> None:
         boards, here = self._boards, {*self._copies[e].here}
         for agent, (g, i) in self._places.items():
-            boards[f"observation.{g}"][e, i] = turn.observation.get(agent, 0.0)
+            self._show_to(agent, boards[f"observation.{g}"][e, i], turn.observation.get(agent))
             boards[f"reward.{g}"][e, i] = turn.reward.get(agent, 0.0)
             boards[f"active.{g}"][e, i] = agent in here
             boards[f"terminated.{g}"][e, i] |= agent in turn.terminated
+
+    def _show_to(self, agent: str, board: np.ndarray, seen: np.ndarray | None) -> None:
+        """Put what an agent sees on its board; a picture after those that it saw before. None: it
+        has left."""
+        kind = self._kinds[agent]
+        if seen is None or not kind.picture:
+            board[:] = 0 if seen is None else seen
+            return
+        board[: -len(seen)] = board[len(seen) :]
+        board[-len(seen) :] = seen
 
     def picture(self, worlds: Sequence[int]) -> Any:
         """A picture of the first copy, u8[H, W, 3], or None."""

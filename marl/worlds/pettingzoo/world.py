@@ -3,9 +3,10 @@
 >>> world = PettingZooWorld("pettingzoo.sisl.multiwalker_v9:parallel_env", num_worlds=8, seed=0)
 
 A group is the agents with the same spaces whose names differ only in the number at the end; it is
-named by the part before the number. Observations of any space are flattened to numbers. A bounded
-Box of actions is scaled to -1 to 1; Discrete and MultiDiscrete are choices. Agents that have left
-observe zeros, get reward zero, are not `active`, and are `terminated`, unless their time ran out.
+named by the part before the number. Pictures (bytes of two or three axes) stay pictures, the last
+`frames` of them; observations of any other space are flattened to numbers. A bounded Box of actions
+is scaled to -1 to 1; Discrete and MultiDiscrete are choices. Agents that have left observe zeros,
+get reward zero, are not `active`, and are `terminated`, unless their time ran out.
 An agent has left if it is terminated or truncated, or is no longer among the environment's agents.
 
 Every episode has its own seed, so it can be replayed: the stored state of a world is its episode's
@@ -37,8 +38,9 @@ class PettingZooWorld(World):
     be where other processes are to call it and the module has it under another name (such as
     MPE2's); num_worlds E; seed; processes, over which the copies are distributed (None: one a core;
     0: this process alone; results do not depend on it); groups {name: agents}, instead of the
-    inferred ones; examined, what `examine` found, if the environment was tried before. With
-    `render_mode="rgb_array"` among its options it can be drawn.
+    inferred ones; frames, how many pictures are observed at once; examined, what `examine` found,
+    if the environment was tried before. With `render_mode="rgb_array"` among its options it can be
+    drawn.
 
     Its metric is the return of an episode: rewards summed over the steps so far, averaged over the
     agents.
@@ -55,6 +57,7 @@ class PettingZooWorld(World):
         options: Mapping[str, Any] | None = None,
         processes: int | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
+        frames: int = 1,
         examined: Examined | None = None,
     ) -> None:
         """Raises ValueError if groups, spaces or numbers do not fit, or the environment does not
@@ -62,7 +65,7 @@ class PettingZooWorld(World):
         if num_worlds < 1:
             raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         make = partial(make_environment, make_env, dict(options or {}))
-        self._title, kinds = examined or examine(make, groups)
+        self._title, kinds = examined or examine(make, groups, frames)
         self.groups = {g: kind.group for g, kind in kinds.items()}
         self.num_worlds = num_worlds
         workers = min(os.cpu_count() or 1 if processes is None else processes, num_worlds)
@@ -142,7 +145,8 @@ class PettingZooWorld(World):
     def state(self) -> np.ndarray:
         """The observations of all agents."""
         seen = self._board("observation").values()
-        return np.concatenate([x.reshape(self.num_worlds, -1) for x in seen], 1)
+        rows = [x.reshape(self.num_worlds, -1) for x in seen]
+        return np.concatenate(rows, 1, dtype=np.float32)
 
     def scene(self, world: int = 0) -> Scene:
         number = next(i for i, share in enumerate(self._shares) if world in share)

@@ -185,6 +185,21 @@ def test_supersuits_wrappers():
     assert sizes[0] == 3 * sizes[1]
 
 
+@pytest.mark.long
+def test_the_preset_of_the_fields_atari_work():
+    pytest.importorskip("supersuit")
+    pytest.importorskip("pymunk")  # pettingzoo[butterfly]
+    name, options = "pettingzoo:butterfly/pistonball_v6", {"n_pistons": 3}
+    world = make(name, preset="84x84", options=options, processes=0)
+    (group,) = world.groups.values()
+    assert group.picture.picture == (1, 84, 84)
+    assert (group.observation_space.shape, group.observation_space.dtype) == ((4, 84, 84), "uint8")
+    observation = world.reset()["piston"]
+    assert not observation[:, :, :3].any()
+    assert observation.max() > 200  # bright places stay bright
+    assert observation[:, :, 3].std() > 10
+
+
 def test_groups_as_the_config_says():
     adversaries = [f"adversary_{i}" for i in range(3)]
     config = find_scenario(NAME)(teams={"hunters": adversaries, "prey": ["agent_0"]})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Sequence, Tuple
+from gymnasium.spaces.utils import flatdim
 from mpe2 import simple_spread_v3
 from pettingzoo import ParallelEnv
 
@@ -17,6 +18,7 @@ from marl.agents.ddpg import DDPG, DDPGConfig
 from marl.learning.replay import Replay
 from marl.rendering.frames import draw
 from marl.rollout import collect
+from marl.worlds.pettingzoo.spaces import Kind
 from marl.worlds.pettingzoo.world import PettingZooWorld
 
 MPE2_TAG = "mpe2.simple_tag_v3:parallel_env"
@@ -267,13 +269,13 @@ class Filmed(Fading):
     metadata = {"name": "filmed", "render_modes": ["human", "rgb_array"]}  # noqa: RUF012
 
     def __init__(self, render_mode=None):
-        picture = Box(0, 255, (2, 2), np.uint8)
+        picture = Box(0, 255, (9, 8, 3), np.uint8)
         super().__init__(seen={"a": picture, "b": picture})
         self.render_mode = render_mode
 
     def look(self):
         drawn = self.time if self.render_mode else 0
-        return {agent: np.full((2, 2), drawn, np.uint8) for agent in self.agents}
+        return {agent: np.full((9, 8, 3), drawn, np.uint8) for agent in self.agents}
 
 
 def test_pictures_are_not_frozen():
@@ -282,4 +284,71 @@ def test_pictures_are_not_frozen():
     for _ in range(3):
         actions = random_actions(world, np.random.default_rng(0))
         seen.append(world.step(actions).observation["a"][0, 0])
-    assert [x[0] for x in seen] == [0, 1, 2, 3]
+    assert [x[0, 0, 0] for x in seen] == [0, 1, 2, 3]
+
+
+class Marked(Filmed):
+    """Pictures that tell the time, and their channels and places."""
+
+    def look(self):
+        places = np.arange(9 * 8 * 3, dtype=np.uint8).reshape(9, 8, 3)
+        return dict.fromkeys(self.agents, places // 4 + 60 * (self.time + 1) % 256)
+
+
+def test_pictures_stay_pictures():
+    world, env = PettingZooWorld(Marked, processes=0), Marked("rgb_array")
+    check_world(world)
+    group = world.groups["a"]
+    assert (group.observation_space.shape, group.observation_space.dtype) == ((3, 9, 8), np.uint8)
+    assert group.picture.picture == (3, 9, 8)
+    expected = env.reset()[0]["a_0"]
+    observation = PettingZooWorld(Marked, processes=0).reset()["a"]
+    assert observation.dtype == np.uint8
+    assert (observation[0, 1] == expected.transpose(2, 0, 1)).all()
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_the_last_pictures_at_once(processes):
+    """Zeros before an episode's first one, and for who has left."""
+    world = PettingZooWorld(Marked, 2, frames=3, processes=processes)
+    rng = np.random.default_rng(0)
+    assert world.groups["a"].observation_space.shape == (9, 9, 8)
+    assert world.groups["a"].picture.count == 3
+    assert world.groups["a"].observation_size == 9 * 9 * 8
+    for _ in range(2):
+        seen = [world.reset()]
+        for _ in range(4):
+            step = world.step(random_actions(world, rng))
+            seen.append(step.observation)
+        assert step.done.all()
+        for t, observation in enumerate(seen):
+            times = observation["a"][:, :, ::3, 0, 0]
+            assert (
+                times == [60 * (u + 1) % 256 if u >= 0 else 0 for u in range(t - 2, t + 1)]
+            ).all()
+            assert (observation["b"].any() == (t <= 2)).all()  # it leaves after two steps
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("space", "picture"),
+    [
+        (Box(0, 255, (84, 96), np.uint8), (1, 84, 96)),
+        (Box(0, 255, (84, 96, 3), np.uint8), (3, 84, 96)),
+        (Box(0, 255, (84, 96, 4), np.uint8), (4, 84, 96)),
+        (Box(0, 255, (3, 84, 96), np.uint8), (3, 84, 96)),
+        (Box(0, 255, (8, 8, 1), np.uint8), (1, 8, 8)),
+        (Box(0, 255, (7, 7, 3), np.uint8), None),
+        (Box(0, 1, (84, 84, 3), np.float32), None),
+        (Box(0, 255, (128,), np.uint8), None),
+        (Discrete(3), None),
+    ],
+)
+def test_what_a_picture_is(space, picture):
+    kind = Kind(("a",), space, Discrete(2))
+    assert kind.picture == picture
+    if picture is None:
+        assert kind.group.observation_space.shape == (flatdim(space),)
+        return
+    pixels = kind.pixels(space.sample())
+    assert (pixels.shape, pixels.dtype) == (picture, np.uint8)
