@@ -295,7 +295,7 @@ class Marked(Filmed):
         return dict.fromkeys(self.agents, places // 4 + 60 * (self.time + 1) % 256)
 
     def render(self):
-        return np.zeros((4, 4, 3), np.uint8)
+        return np.zeros((64, 64, 3), np.uint8)
 
 
 def test_pictures_stay_pictures():
