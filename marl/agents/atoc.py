@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from marl.agents.core.actor_critic import ActorCritic, ActorCriticConfig
 from marl.agents.core.base import Needs, View
+from marl.agents.core.checks import check_pictures
 from marl.agents.core.learner import LearningAgent, Logged, adam, below, of_all
 from marl.learning.exploration import ExplorationConfig
 from marl.learning.record import Batch, Column, Columns, Draw, columns_of
@@ -196,6 +197,7 @@ class ATOC(LearningAgent["_Learner"]):
         exploration: ExplorationConfig | None = None,
         seed: int = 0,
     ) -> None:
+        check_pictures(config, groups, joint=True)
         self._communicates = config.communication != "off"
         if self._communicates:
             self.needs = Needs(neighbours=(config.neighbours, 0))

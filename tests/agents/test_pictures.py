@@ -65,7 +65,9 @@ def test_options(name, more):
     check_agent(lambda: agent_of(name, groups, **more), groups)
 
 
-@pytest.mark.parametrize("name", ["maddpg", "saddpg", "global", "masac", "mappo", "qmix"])
+@pytest.mark.parametrize(
+    "name", ["maddpg", "saddpg", "global", "masac", "mappo", "qmix", "atoc_comm"]
+)
 def test_pictures_of_everybody_are_refused(name):
     groups = {"agents": group_of(2, name == "qmix")}
     sentence = f"'{name}' learns from everybody's observations together, which cannot be pictures"
