@@ -14,7 +14,7 @@ from marl.rendering import window
 from marl.worlds.registry import SCENARIOS
 
 # True of our worlds, and no fault: bounds are infinite, groups differ, nothing was said yet.
-HARMLESS = "Agent's m(in|ax)imum observation|.*different|.*all zeros"
+HARMLESS = "Agent's m(in|ax)imum observation|.*different|.*all zeros|.*a single number"
 
 both_kinds = pytest.mark.parametrize("continuous", [False, True])
 

@@ -142,7 +142,7 @@ def test_equal_to_the_real_one_in_the_mean(agents, policy):
     assert abs(total.mean() - mean) < JOINT * apart
 
 
-@pytest.mark.long
+@pytest.mark.learning
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_real_one_is_as_recorded(policy):
     total = returns(RealPistonball(**game(policy, 5)).make_world(200, 1), policy)

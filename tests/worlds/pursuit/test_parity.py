@@ -124,7 +124,7 @@ def play(settings, play_as, most=500):
     return step
 
 
-@pytest.mark.long
+@pytest.mark.learning
 @pytest.mark.parametrize("name", SETTINGS)
 def test_it_is_pursuit_v5_for_whole_episodes(name):
     play(SETTINGS[name], "random")
