@@ -126,6 +126,55 @@ def test_it_resumes(data, monkeypatch):
     check_resumes(tag(), monkeypatch, 44)  # in the middle of an episode
 
 
+FILMED = """
+import numpy as np
+from gymnasium.spaces import Box
+from mpe2 import simple_v3
+
+
+class parallel_env:
+    metadata = {"name": "filmed"}
+
+    def __init__(self):
+        self.env = simple_v3.parallel_env(max_cycles=5)
+        self.possible_agents = self.env.possible_agents
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+    def observation_space(self, agent):
+        return Box(0, 255, (36, 36, 2), np.uint8)
+
+    def filmed(self, seen):
+        places = np.arange(36 * 36 * 2).reshape(36, 36, 2)
+        scale = {agent: np.abs(rows).sum() for agent, rows in seen.items()}
+        return {agent: (places * x % 256).astype(np.uint8) for agent, x in scale.items()}
+
+    def reset(self, seed=None, options=None):
+        seen, infos = self.env.reset(seed)
+        return self.filmed(seen), infos
+
+    def step(self, actions):
+        seen, *others = self.env.step(actions)
+        return self.filmed(seen), *others
+"""
+
+
+@pytest.mark.parametrize("name", ["iql", "ippo"])
+def test_learning_from_pictures_resumes(data, monkeypatch, name):
+    """In the middle of an episode, whose last pictures are in what is observed next."""
+    monkeypatch.syspath_prepend(data.parent)
+    (data.parent / "filmed").mkdir()
+    (data.parent / "filmed" / "env.py").write_text(FILMED)
+    monkeypatch.setattr("marl.worlds.pettingzoo.config.PRESETS", {"84x84": ()})
+    world = {"scenario": "pettingzoo:filmed/env", "preset": "84x84", "processes": 0}
+    agent = {"name": name, "hidden": [8], "augment": True}
+    config = {**TAG, "world": world, "agent": agent}
+    check_resumes(parse_config(config), monkeypatch, 44)
+    (group,) = parse_config(config).world.groups.values()
+    assert group.observation_space.shape == (4 * 2, 36, 36)
+
+
 BREAKING = """
 from mpe2 import simple_v3
 
