@@ -5,8 +5,7 @@ right result of an agent is known, and a method that mixes up rewards or agents 
 are pixels; places are distances of an alien's left edge from the left wall of its cell.
 """
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -14,9 +13,10 @@ from numba import njit
 from pydantic import Field, field_validator
 
 from marl.values import checked_seed
-from marl.worlds.base import Arrays, Step, World, WorldConfig, checked_actions
+from marl.worlds.base import Arrays, Step, WorldConfig, checked_actions
 from marl.worlds.compiled.cache import kernel
 from marl.worlds.compiled.random import Random, choice, stream_keys
+from marl.worlds.compiled.world import CompiledWorld
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
 
@@ -142,7 +142,7 @@ def step_cells(place, first, last, moves, spans, reward):
 # ------------------------------------------------------------------------------------------- world
 
 
-class PrisonWorld(World):
+class PrisonWorld(CompiledWorld):
     """E prisons."""
 
     outcomes = Prison.outcomes
@@ -181,12 +181,6 @@ class PrisonWorld(World):
         if self._staggered and fresh.all():
             s["steps"][:] = np.arange(self.num_worlds) * scenario.episode_length // self.num_worlds
         return self._observation()
-
-    def reseed(self, seeds: Sequence[int]) -> None:
-        if len(seeds) != self.num_worlds:
-            raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
-        self._state["keys"][:] = [stream_keys(checked_seed(seed), 1)[0] for seed in seeds]
-        self._state["draws"][:] = 0
 
     def step(self, actions: Arrays) -> Step:
         s, group = self._state, self.groups[ALIENS]
@@ -246,10 +240,3 @@ class PrisonWorld(World):
             np.concatenate([grey, skins]),
             f"step {self._state['steps'][world]}",
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {name: values.copy() for name, values in self._state.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, values in self._state.items():
-            values[...] = state[name]

@@ -1,16 +1,16 @@
 """Pistonball as a world: E courts with N pistons and a ball each; see physics.py for the game."""
 
-from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from gymnasium.spaces import Box
 from pydantic import Field
 
 from marl.values import checked_seed
-from marl.worlds.base import Arrays, Neighbours, Step, World, WorldConfig, checked_actions
+from marl.worlds.base import Arrays, Neighbours, Step, WorldConfig, checked_actions
 from marl.worlds.compiled.random import stream_keys
+from marl.worlds.compiled.world import CompiledWorld
 from marl.worlds.pistonball import drawing, physics
 from marl.worlds.pistonball.observing import BALL, LENGTH, OTHER, OWN, SPEED, TURN, look
 from marl.worlds.scene import Scene
@@ -81,7 +81,7 @@ class Pistonball(WorldConfig):
         return PistonballWorld(self, num_worlds, seed, staggered=staggered)
 
 
-class PistonballWorld(World):
+class PistonballWorld(CompiledWorld):
     """E courts, and in which of them the ball has reached the wall, `ended`, bool[E]. `staggered`:
     first episodes are cut short by different amounts."""
 
@@ -140,12 +140,6 @@ class PistonballWorld(World):
             length, worlds = self.scenario.episode_length, self.num_worlds
             s["steps"][:] = np.arange(worlds) * length // worlds
         return self._observation()
-
-    def reseed(self, seeds: Sequence[int]) -> None:
-        if len(seeds) != self.num_worlds:
-            raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
-        self._state["keys"][:] = [stream_keys(checked_seed(seed), 1)[0] for seed in seeds]
-        self._state["draws"][:] = 0
 
     def step(self, actions: Arrays) -> Step:
         s, scenario = self._state, self.scenario
@@ -209,10 +203,3 @@ class PistonballWorld(World):
     def scene(self, world: int = 0) -> Scene:
         court, steps = self.court, self._state["steps"]
         return drawing.scene(court.pistons[world], court.ball[world], int(steps[world]))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {name: values.copy() for name, values in self._state.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, values in self._state.items():
-            values[...] = state[name]

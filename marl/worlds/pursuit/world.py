@@ -8,8 +8,9 @@ from gymnasium.spaces import Box
 from pydantic import Field, ValidationInfo, field_validator
 
 from marl.values import checked_seed
-from marl.worlds.base import Arrays, Neighbours, Step, World, WorldConfig, checked_actions
+from marl.worlds.base import Arrays, Neighbours, Step, WorldConfig, checked_actions
 from marl.worlds.compiled.random import stream_keys
+from marl.worlds.compiled.world import CompiledWorld
 from marl.worlds.pursuit import rules
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
@@ -147,7 +148,7 @@ def _sides(
     return x, y
 
 
-class PursuitWorld(World):
+class PursuitWorld(CompiledWorld):
     """E grids."""
 
     outcomes = Pursuit.outcomes
@@ -276,11 +277,7 @@ class PursuitWorld(World):
             f"{self.scenario.num_agents} pursuers   step {s['steps'][world]}",
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        return {name: values.copy() for name, values in self._state.items()}
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
         s = self._state
-        for name, values in s.items():
-            values[...] = state[name]
         rules.fill_grids(self._grids, s["pursuers"], s["evaders"], s["free"], self._rules.pad)

@@ -1,16 +1,16 @@
 """Tennis as a world: E courts with two players each. A rally is an episode; see physics.py."""
 
-from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from gymnasium.spaces import Box
 from pydantic import Field
 
 from marl.values import checked_seed
-from marl.worlds.base import Arrays, Step, World, WorldConfig, checked_actions
+from marl.worlds.base import Arrays, Step, WorldConfig, checked_actions
 from marl.worlds.compiled.random import stream_keys
+from marl.worlds.compiled.world import CompiledWorld
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
 from marl.worlds.tennis import physics
@@ -68,7 +68,7 @@ class Tennis(WorldConfig):
         return TennisWorld(self, num_worlds, seed)
 
 
-class TennisWorld(World):
+class TennisWorld(CompiledWorld):
     """E courts."""
 
     outcomes = Tennis.outcomes
@@ -99,12 +99,6 @@ class TennisWorld(World):
         for name in ("ended", "steps", "earned"):
             s[name][begin] = 0
         return self._observation()
-
-    def reseed(self, seeds: Sequence[int]) -> None:
-        if len(seeds) != self.num_worlds:
-            raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
-        self._state["keys"][:] = [stream_keys(checked_seed(seed), 1)[0] for seed in seeds]
-        self._state["draws"][:] = 0
 
     def step(self, actions: Arrays) -> Step:
         s, scenario = self._state, self.scenario
@@ -161,10 +155,3 @@ class TennisWorld(World):
             ),
             f"step {s['steps'][world]}",
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {name: values.copy() for name, values in self._state.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, values in self._state.items():
-            values[...] = state[name]

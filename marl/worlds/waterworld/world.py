@@ -1,15 +1,15 @@
 """Waterworld as a world: E ponds; see physics.py and kernels.py."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from gymnasium.spaces import Box
 from pydantic import Field
 
 from marl.values import checked_seed
-from marl.worlds.base import Arrays, Step, World, WorldConfig, checked_actions
+from marl.worlds.base import Arrays, Step, WorldConfig, checked_actions
 from marl.worlds.compiled.random import stream_keys
+from marl.worlds.compiled.world import CompiledWorld
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
 from marl.worlds.waterworld.kernels import reset_ponds, step_ponds
@@ -121,7 +121,7 @@ class Waterworld(WorldConfig):
         )  # fmt: skip
 
 
-class WaterworldWorld(World):
+class WaterworldWorld(CompiledWorld):
     """E ponds."""
 
     outcomes = Waterworld.outcomes
@@ -179,12 +179,6 @@ class WaterworldWorld(World):
         shape = (self.num_worlds, len(group), *group.observation_space.shape)
         return np.empty(shape, np.float32)
 
-    def reseed(self, seeds: Sequence[int]) -> None:
-        if len(seeds) != self.num_worlds:
-            raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
-        self._state["keys"][:] = [stream_keys(checked_seed(seed), 1)[0] for seed in seeds]
-        self._state["draws"][:] = 0
-
     def step(self, actions: Arrays) -> Step:
         s, shape = self._state, (self.num_worlds, self.scenario.num_agents)
         given = checked_actions(actions, PURSUERS, self.groups, (*shape, 2))
@@ -237,10 +231,3 @@ class WaterworldWorld(World):
             ),
             f"step {s['steps'][world]}",
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {name: values.copy() for name, values in self._state.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, values in self._state.items():
-            values[...] = state[name]
