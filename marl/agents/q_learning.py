@@ -290,12 +290,12 @@ class _Team(Learner):
         mixers: list[tuple[nn.Module, float]] = []
         self.stored: tuple[str, ...] = ()
         if kind := FAMILY[config.name]:
+            if MIXERS[kind].needs_state:
+                check_pictures(config, {g: groups[g] for g in learners}, joint=True)
             state = sum(len(x) * x.observation_size for x in own)
             agents = sum(map(len, own))
             self.mixer = MIXERS[kind](agents, state, config.mixing, config.hypernet)
             self.target_mixer = frozen(self.mixer) if config.replay else self.mixer
-            if self.mixer.needs_state:
-                check_pictures(config, {g: groups[g] for g in learners}, joint=True)
             if [*self.mixer.parameters()]:
                 self.networks.append(self.mixer)
                 mixers.append((self.mixer, config.mixer_lr))

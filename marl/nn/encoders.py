@@ -40,10 +40,10 @@ class Encoder(nn.Module):
 
     least: ClassVar[int]  # pixels: the smallest height and width
 
-    def __init__(self, stack: int, shape: tuple[int, int, int], channels: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], channels: int) -> None:
         """`channels`: of the last layer, for each network."""
         super().__init__()
-        self._stack, self._shape = stack, shape
+        self._shape = shape
         height, width = map(self.side, shape[1:])
         self.outputs = channels * height * width
 
@@ -59,7 +59,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pictures = x.unflatten(-1, self._shape).transpose(0, 1).flatten(1, 2)
         features = F.relu(self.layers(pictures.float() / 255.0))
-        return features.unflatten(1, (self._stack, -1)).transpose(0, 1).flatten(2)
+        return features.unflatten(1, (len(x), -1)).transpose(0, 1).flatten(2)
 
 
 class NatureEncoder(Encoder):
@@ -69,7 +69,7 @@ class NatureEncoder(Encoder):
     LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # channels, side, stride
 
     def __init__(self, stack: int, shape: tuple[int, int, int]) -> None:
-        super().__init__(stack, shape, self.LAYERS[-1][0])
+        super().__init__(shape, self.LAYERS[-1][0])
         inputs = [shape[0], *[channels for channels, _, _ in self.LAYERS]]
         self.convolutions = nn.ModuleList(
             StackedConv(stack, before, *layer)
@@ -98,7 +98,7 @@ class ResidualEncoder(Encoder):
     CHANNELS = (16, 32, 32)
 
     def __init__(self, stack: int, shape: tuple[int, int, int]) -> None:
-        super().__init__(stack, shape, self.CHANNELS[-1])
+        super().__init__(shape, self.CHANNELS[-1])
         self.convolutions = nn.ModuleList(
             StackedConv(stack, before, channels, 3, padding=1)
             for before, channels in itertools.pairwise([shape[0], *self.CHANNELS])

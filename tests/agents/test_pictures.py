@@ -37,10 +37,10 @@ def group_of(agents, chooses):
     return Group(tuple(map(str, range(agents))), SEEN, actions, (SHOWN,), parts)
 
 
-def agent_of(name, groups, **settings):
-    kind = find_agent(name)
-    config = kind.config(name=name, **{"hidden": (16,), **settings})
-    return kind.agent(groups, config, ExplorationConfig(sigma=0.5), 0)
+def agent_of(name, groups, seed=0, kind=None, **settings):
+    found = find_agent(name)
+    config = found.config(name=name, **{"hidden": (16,), **settings})
+    return found.agent(groups, config, ExplorationConfig(kind=kind, sigma=0.5), seed)
 
 
 @pytest.mark.parametrize("more", [{}, {"augment": True}])
@@ -57,12 +57,34 @@ def test_every_row_passes_the_check(name, more):
         ("iql", {"memory": 5, "window": 3}),
         ("iql", {"replay": False, "memory": 5}),
         ("ippo", {"memory": 5}),
+        ("ddpg", {"kind": "psne"}),
         ("isac", {"networks": "each", "layer_norm": ("actor", "critic")}),
     ],
 )
 def test_options(name, more):
-    groups = {"agents": group_of(2, True)}
+    groups = {"agents": group_of(2, ROWS[name])}
     check_agent(lambda: agent_of(name, groups, **more), groups)
+
+
+@pytest.mark.parametrize("name", ["atoc", "ddpg"])
+def test_seeds_learn_side_by_side(name):
+    """As each alone."""
+    world = BrightSide(False)
+    agents, alone = ([agent_of(name, world.groups, seed) for seed in (0, 1)] for _ in range(2))
+    sizes = SimpleNamespace(replay_size=2000, update_every=2 * WORLDS, num_worlds=WORLDS)
+    memory = Memory(world.groups, agents[0], sizes, torch.Generator().manual_seed(0))
+    for transition, _ in itertools.islice(collect(world, agents[0], explore=True), 4):
+        memory.add(transition)
+    together = type(agents[0]).stack(agents)
+    for _ in range(3):
+        batches = [memory.sample(8) for _ in agents]
+        together.update(batches)
+        for agent, batch in zip(alone, batches, strict=True):
+            agent.update(batch)
+    observation = world.reset()
+    both = {"agents": np.concatenate([observation["agents"]] * 2)}
+    expected = np.concatenate([agent.act(observation)["agents"] for agent in alone])
+    np.testing.assert_allclose(together.act(both)["agents"], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
