@@ -57,18 +57,24 @@ class HumanPolicy(WrappedPolicy):
             raise UserError(f"there is no agent {agent!r} to play; there are {some}")
         self._group, self._number = places[agent]
         first = next(iter(groups[self._group].action_parts), None)
-        if first is None or first.name not in ("move", "force"):
+        if first is None or first.name not in ("move", "force", "thrust"):
             raise UserError(f"{agent} cannot move, so it cannot be played with the arrow keys")
+        if not first.choice and first.size < 2:
+            raise UserError(
+                f"{agent} moves by one number, for which there are no keys; set "
+                "world.actions=discrete"
+            )
         super().__init__(policy)
         self._hands, self._reach = hands, np.array(reach, np.float32)
         self._moves = first.scalars if first.choice else 0
-        self._ways = first.directions or MOVES
+        self._ways = first.directions or MOVES[: self._moves]
 
     def act(self, perceived: Arrays, explore: bool = False) -> Arrays:
         actions = dict(self._policy.act(perceived, explore))
         own = actions[self._group].copy()
         if self._moves:
-            move = np.array(self._ways.index(self._hands.way))
+            way = self._hands.way if self._hands.way in self._ways else STAY
+            move = np.array(self._ways.index(way))
             own[:, self._number, : self._moves] = one_hot(move, self._moves)
         else:
             own[:, self._number, :2] = self._hands.push * self._reach

@@ -27,6 +27,7 @@ WIDTHS = (26, 42, 46, 45, 46, 44, 48, 59)  # of v4's aliens, in its order
 LEFT, NONE, RIGHT = -1, 0, 1  # walls
 
 ALIENS = "aliens"
+WAYS = ((-1, 0), (0, 0), (1, 0))  # of the discrete moves: left, stay, right
 WALL, FLOOR, STOREY = 50.0, 50.0, 150.0  # thickness of walls and floors; a floor and its cells
 COLOURS = ((96, 169, 74), (92, 104, 199), (226, 190, 60), (59, 142, 125), (150, 150, 160),
            (214, 120, 160), (205, 98, 60), (120, 96, 80))  # fmt: skip
@@ -71,7 +72,9 @@ class Prison(WorldConfig):
             seen.append(Part("last_wall", scalars=1, sizes=(1.0,)))
         low = np.array([0.0, -1.0][: len(seen)], np.float32)
         discrete = self.actions == "discrete"
-        move = Part("move", scalars=3 if discrete else 1, choice=discrete)
+        move = Part("move", scalars=1)
+        if discrete:
+            move = Part("move", scalars=3, choice=True, directions=WAYS)
         return {
             ALIENS: Group(
                 tuple(f"prisoner_{i}" for i in range(self.num_agents)),

@@ -63,10 +63,13 @@ def test_random_actions_are_uniform_and_follow_the_seed():
 def test_still_does_nothing():
     world = world_of()
     assert not BUILTIN["still"](world).act(world.reset())["agents"].any()
-    world = make("pursuit")
-    observation, before = world.reset(), world.state_dict()["pursuers"]
-    world.step(BUILTIN["still"](world).act(observation))
-    assert (world.state_dict()["pursuers"] == before).all()
+    moving = {"pursuit": "pursuers", "pistonball": "pistons", "prison": "place"}
+    for scenario, name in moving.items():
+        discrete = {} if scenario == "pursuit" else {"actions": "discrete"}
+        world = make(scenario, **discrete)
+        observation, before = world.reset(), world.state_dict()[name]
+        world.step(BUILTIN["still"](world).act(observation))
+        assert (world.state_dict()[name] == before).all()
 
 
 # Both agents are nearest to the landmark at (0, 0.05); the other one is at (-0.6, 0).

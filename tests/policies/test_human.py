@@ -67,6 +67,33 @@ def test_the_keys_lead_where_the_world_says_that_its_moves_lead(keys, way):
     assert [ways[i] for i in action.argmax(1)] == [(0, 0)] * 3 + [way] + [(0, 0)] * 4
 
 
+@pytest.mark.parametrize(
+    ("scenario", "agent", "keys", "choice"),
+    [
+        ("pistonball", "piston_0", ["UP"], 2),
+        ("pistonball", "piston_0", ["DOWN"], 0),
+        ("pistonball", "piston_0", ["LEFT"], 1),  # there is no such move
+        ("pistonball", "piston_0", [], 1),
+        ("prison", "prisoner_0", ["LEFT"], 0),
+        ("prison", "prisoner_0", ["UP"], 1),
+    ],
+)
+def test_a_key_without_a_move_is_to_stay(scenario, agent, keys, choice):
+    world, hands = make(scenario, actions="discrete"), Keyboard()
+    policy = HumanPolicy(BUILTIN["random"](world), world.groups, agent, hands)
+    for key in keys:
+        hands.press(key)
+    (action,) = policy.act(world.reset()).values()
+    assert action[0, 0].tolist() == [i == choice for i in range(3)]
+
+
+def test_a_swimmer_goes_where_the_keys_say():
+    world, hands = make("waterworld"), Keyboard()
+    policy = HumanPolicy(BUILTIN["still"](world), world.groups, "pursuer_1", hands)
+    hands.press("UP")
+    assert policy.act(world.reset())["pursuers"][0, 1].tolist() == [0.0, 1.0]
+
+
 @pytest.mark.parametrize("player", [0, 1])
 @pytest.mark.parametrize(("key", "way"), [("LEFT", (-1, 0)), ("RIGHT", (1, 0)), ("UP", (0, 1))])
 def test_a_racket_goes_where_the_keys_say(player, key, way):
@@ -94,6 +121,10 @@ def test_who_cannot_be_played_is_said():
         HumanPolicy(still, world.groups, "bob", Keyboard())
     with pytest.raises(UserError, match="speaker_0 cannot move"):
         HumanPolicy(still, world.groups, "speaker_0", Keyboard())
+    for scenario, agent in (("pistonball", "piston_0"), ("prison", "prisoner_0")):
+        world = make(scenario, actions="continuous")
+        with pytest.raises(UserError, match=f"{agent} moves by one number.*actions=discrete"):
+            HumanPolicy(BUILTIN["still"](world), world.groups, agent, Keyboard())
     with pytest.raises(UserError, match=r"agent_0, .*agent_19, \.\.\."):
         scenes(BUILTIN["still"], Spread(num_agents=100), hands={"x": Keyboard()})
 

@@ -17,6 +17,7 @@ from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
 
 PISTONS = "pistons"
+WAYS = ((0, -1), (0, 0), (0, 1))  # of the discrete moves: down, stay, up
 
 
 class Pistonball(WorldConfig):
@@ -73,7 +74,9 @@ class Pistonball(WorldConfig):
                     Part("ball", vectors=2, scalars=1),
                     Part("near", pistons, vectors=1, scalars=1, masked=True),
                 ),
-                (Part("move", scalars=3 if discrete else 1, choice=discrete),),
+                (Part("move", scalars=3, choice=True, directions=WAYS),)
+                if discrete
+                else (Part("move", scalars=1),),
             )
         }
 
