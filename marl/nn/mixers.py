@@ -63,5 +63,8 @@ def _hypernetwork(state: int, hidden: int, outputs: int) -> nn.Sequential:
     )
 
 
-MIXERS: dict[str, type[SumMixer] | type[MonotonicMixer]] = {"sum": SumMixer, "monotonic": MonotonicMixer}
+MIXERS: dict[str, type[SumMixer] | type[MonotonicMixer]] = {
+    "sum": SumMixer,
+    "monotonic": MonotonicMixer,
+}
 """Mixers by name."""
