@@ -13,9 +13,11 @@ from marl.config.parsing import parse_config, with_settings
 from marl.errors import UserError
 from marl.evaluation import evaluate, scenes
 from marl.policies.builtin import BUILTIN
+from marl.rollout import collect
 from marl.runs.checkpoint import read_checkpoint, write_checkpoint
 from marl.runs.loading import find_policy, load_policy
 from marl.runs.log import read_log
+from marl.runs.paths import find_weights
 from marl.runs.run import Run
 from marl.training.loop import train
 from marl.worlds.particles.scenarios.spread import Spread
@@ -35,6 +37,30 @@ def test_a_run_by_name_folder_and_file(data):
     assert (actions[0] == actions[1]).all()
     assert (actions[0] == actions[2]).all()
     assert evaluate(find_policy("a").policy, WORLD, 7, 3, 0)["agents"] == 7
+
+
+def test_a_run_plays_with_its_share_of_random_actions(data):
+    logged = []
+    for name, epsilon in (("sure", 0.0), ("unsure", 1.0)):
+        settings = [f"evaluation.epsilon={epsilon}", "training.evaluate_every=400"]
+        train(parse_config(with_settings(TINY, settings)), name)
+        logged += [x["evaluation"] for x in read_log(data / "stats" / name) if "evaluation" in x]
+    assert logged[0]["path_length"] != logged[1]["path_length"]
+    assert weights_of("sure") == weights_of("unsure")
+    made, world = find_policy("unsure").policy, marl.make("spread", num_agents=9, num_worlds=2)
+    first, again, other = (first_actions(made(world, seed), world) for seed in (0, 0, 1))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def weights_of(run):
+    return {k: v.tobytes() for k, v in read_checkpoint(find_weights(run)).tensors.items()}
+
+
+def first_actions(policy, world):
+    """After a reset with the same seeds."""
+    world.reseed([0, 1])
+    return next(collect(world, policy)).transition.action["agents"]
 
 
 def test_the_mlp_says_which_setting_differs(data):

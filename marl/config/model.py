@@ -109,6 +109,13 @@ class EvaluationConfig(BaseModel):
     max_steps: int = Field(
         MAX_STEPS, ge=1, description="steps after which an episode is cut off that has not ended"
     )
+    epsilon: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="chance that an agent's action is a random one, not its best, also in "
+        "rendering; parts agents that would block each other forever",
+    )
     expected: dict[int, float] = Field(
         {},
         description="first metric that this config should reach, by number of agents, such as "

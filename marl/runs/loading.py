@@ -19,6 +19,7 @@ from marl.config.players import BuiltinPlayer
 from marl.errors import PolicyWarning, UserError, does_not_fit
 from marl.policies.builtin import BUILTIN, HOMES
 from marl.policies.checked import CheckedPolicy
+from marl.policies.epsilon_greedy import epsilon_greedy
 from marl.runs.budget import Budget
 from marl.runs.checkpoint import as_tensors, read_checkpoint
 from marl.runs.paths import WEIGHTS, find_weights
@@ -100,7 +101,8 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
     def maker(world: World, seed: int) -> Policy:
         # Built-in opponents play otherwise each time. What gets lost of messages stays the same.
         builtin = any(isinstance(x, BuiltinPlayer) for x in config.agents.values())
-        return _trained(config, checkpoint.tensors, path, world, seed if builtin else 0)
+        agent = _trained(config, checkpoint.tensors, path, world, seed if builtin else 0)
+        return epsilon_greedy(agent, world.groups, config.evaluation.epsilon, seed)
 
     world = _with_world_settings(config, settings)
     agents = (config.world.agent_count,) if tied else _numbers(config, world)

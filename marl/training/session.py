@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marl.agents import Agent
+from marl.agents import Policy
 from marl.config.model import Config
 from marl.errors import UserError
 from marl.evaluation import cut_off, evaluate, primary_metric
 from marl.learning.memory import Memory
+from marl.policies.epsilon_greedy import epsilon_greedy
 from marl.rollout import look
 from marl.runs.checkpoint import Checkpoint, as_tensors, is_finite, write_checkpoint
 from marl.runs.files import WholeFiles
@@ -163,10 +164,10 @@ class Session:
         as soon as `stop` is set; the evaluation is then still due."""
         weights = self.agent.weights()
 
-        def copy(world: World, seed: int) -> Agent:
+        def copy(world: World, seed: int) -> Policy:
             agent = self.config.make_agent(world.groups, seed, world)
             agent.load_weights(weights)
-            return agent
+            return epsilon_greedy(agent, world.groups, self.config.evaluation.epsilon, seed)
 
         def played(agents: int) -> dict[str, Any]:
             episodes = -(-EVALUATION_EPISODES * trained_with // agents)
