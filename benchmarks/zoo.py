@@ -5,15 +5,17 @@
 
 A row is a config in data/json. Its settings were chosen with development seeds; the hash of the
 checked-out commit gives the seeds and the starts of the table, as in fresh.py. Each run trains in a
-process of its own on one thread. Its last weights play greedily in our world and, where there is
-one, in PettingZoo's own, with more and with fewer agents than in training. The command keeps what
-it measures, continues after an interruption, and writes benchmarks/fresh/zoo_WORLD.json.
+process of its own on one thread. Its last weights play in our world and, where there is one, in
+PettingZoo's own, with fewer and with more agents than in training. The command keeps what it
+measures, continues after an interruption, and writes benchmarks/fresh/zoo_CONFIG.json. `--ship`
+copies the median run's weights to data/models.
 """
 
 import argparse
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,30 +30,31 @@ from fresh import FOLDER, commit_of, drawn
 from marl.config.parsing import find_config, load_config
 from marl.folders import data_root
 from marl.runs.files import whole_file, write_json
+from marl.runs.paths import WEIGHTS
 from marl.studies.tables import as_markdown
 
-METRIC = "return"  # of an agent in an episode, their mean
 PAGE = Path("docs/pettingzoo.md")
-PACKAGES = ("torch", "numpy", "numba", "pettingzoo", "pymunk", "box2d")
+PACKAGES = ("torch", "numpy", "numba", "pettingzoo", "pymunk")
 
 
 @dataclass(frozen=True)
 class Play:
-    """Greedy episodes of a run's last weights: where, with how many agents, how many."""
+    """Episodes of a run's last weights: where, with how many agents, and how many."""
 
     where: str
     agents: tuple[int, ...]
-    episodes: int = 300
+    episodes: int = 200
     settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Task:
-    """A world: the config that learns in it, and what is played with the weights."""
+    """What is played with the weights of a config, and what is known of its world."""
 
-    config: str
+    world: str  # the section of the page
     plays: tuple[Play, ...]
     references: tuple[str, ...] = ("random",)  # built-in policies that play the same
+    metric: str = "return"
     seeds: int = 5
 
 
@@ -59,21 +62,38 @@ TASKS = {
     "pistonball": Task(
         "pistonball",
         (
-            Play("compiled", (5, 10, 20, 40, 100)),
+            Play("marl", (5, 10, 20, 40, 100, 1000)),
             Play("PettingZoo", (5, 10, 20), 100, ("world.scenario=real_pistonball",)),
         ),
         ("random", "wave"),
     ),
-}  # fmt: skip
+    "prison": Task("prison", (Play("marl", (8, 16, 80)),)),
+    "pursuit": Task(
+        "pursuit",
+        (
+            Play("marl", (2, 4, 8, 16, 64)),
+            Play("PettingZoo", (8,), 40, ("world.scenario=real_pursuit",)),
+        ),
+        ("random", "chase"),
+    ),
+    "waterworld": Task("waterworld", (Play("marl", (2, 3, 5, 20)),), ("random", "forage")),
+}
 
 
-def curve(log: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
-    """CPU seconds and METRIC of each evaluation in a run's log."""
-    return [(x["cpu_seconds"], x["evaluation"][METRIC]) for x in log if "evaluation" in x]
+def run(name: str, seed: int, starts: int, root: Path) -> dict[str, Any]:
+    """Train and play a run of a config, unless it is on record."""
+    log = trained(f"{name}-{seed}", find_config(name), seed, root=root)
+    curve = [
+        (x["step"], x["cpu_seconds"], x["evaluation"][TASKS[name].metric])
+        for x in log
+        if "evaluation" in x
+    ]
+    played = [results(f"{name}-{seed}", name, play, starts, root) for play in TASKS[name].plays]
+    return {"seed": seed, "curve": curve, "played": played}
 
 
-def played(policy: str, play: Play, starts: int, root: Path) -> dict[int, float]:
-    """METRIC by number of agents, of a run or a built-in policy; kept beside the runs."""
+def results(policy: str, name: str, play: Play, starts: int, root: Path) -> dict[str, float]:
+    """The metric by number of agents, of a run or a built-in policy."""
     file = root / "played" / f"{policy}-{play.where}.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -81,5 +101,131 @@ def played(policy: str, play: Play, starts: int, root: Path) -> dict[int, float]
         options += ["--seed", str(starts), "--json", str(file)]
         options += [x for setting in play.settings for x in ("--set", setting)]
         marl("evaluate", policy, *options, root=root)
-    results = json.loads(file.read_text())
-    return {result["num_agents"]: result[METRIC] for result in results}
+    found = json.loads(file.read_text("utf-8"))
+    return {str(result["agents"]): result[TASKS[name].metric] for result in found}
+
+
+def record(name: str, jobs: int, seeds: int | None = None) -> dict[str, Any]:
+    """Train and play the missing runs of a config; all that its table holds."""
+    task, file = TASKS[name], find_config(name)
+    commit = commit_of(file)
+    drawn_seeds, starts = drawn(commit, f"zoo {name}", seeds or task.seeds)
+    root = data_root() / "fresh" / f"zoo-{name}-{commit[:10]}"
+    root.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = list(pool.map(lambda seed: run(name, seed, starts, root), drawn_seeds))
+        pairs = [(policy, play) for policy in task.references for play in task.plays]
+        found = pool.map(lambda pair: results(pair[0], name, pair[1], starts, root), pairs)
+    references: dict[str, list[dict[str, float]]] = {policy: [] for policy in task.references}
+    for (policy, _), result in zip(pairs, found, strict=True):
+        references[policy].append(result)
+    return {
+        "commit": commit,
+        "starts": starts,
+        "runs": runs,
+        "references": references,
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in PACKAGES},
+        },
+    }
+
+
+def median_run(name: str, data: Mapping[str, Any]) -> int:
+    """The seed of the median run by its mean over all that it played: the lower one of two."""
+
+    def score(one: Mapping[str, Any]) -> float:
+        return float(np.mean([x for result in one["played"] for x in result.values()]))
+
+    return int(sorted(data["runs"], key=score)[(len(data["runs"]) - 1) // 2]["seed"])
+
+
+def ship(name: str, data: Mapping[str, Any]) -> None:
+    """Put the median run's weights into data/models."""
+    root = data_root() / "fresh" / f"zoo-{name}-{data['commit'][:10]}"
+    target = Path("data/models") / name
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(root / "models" / f"{name}-{median_run(name, data)}" / WEIGHTS, target / WEIGHTS)
+
+
+def table(name: str, data: Mapping[str, Any]) -> str:
+    """Who plays where, with how many agents: medians of the seeds, the worst in brackets."""
+    task, trained_with = TASKS[name], load_config(find_config(name)).world.agent_count
+    counts = sorted({n for play in task.plays for n in play.agents})
+    head = ["policy", "world", *(f"n={n}{' (trained)' * (n == trained_with)}" for n in counts)]
+    lines = []
+    for at, play in enumerate(task.plays):
+        rows = [(f"`{name}`", [run["played"][at] for run in data["runs"]])]
+        rows += [(f"`{who}`", [played[at]]) for who, played in data["references"].items()]
+        for who, played in rows:
+            cells = [who, play.where]
+            for n in counts:
+                values = [result[str(n)] for result in played if str(n) in result]
+                cells.append(_cell(values))
+            lines.append(cells)
+    return as_markdown((head, lines))
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    worst = f" ({min(values):.1f})" if len(values) > 1 else ""
+    return f"{np.median(values):.1f}{worst}"
+
+
+def learning(name: str, data: Mapping[str, Any]) -> str:
+    """The seeds' learning, one line each: the best evaluation and the last one."""
+    lines = []
+    for one in data["runs"]:
+        steps, seconds, values = zip(*one["curve"], strict=True)
+        lines.append([f"{one['seed']}", f"{steps[-1]}", f"{seconds[-1]:.0f}",
+                      f"{max(values):.1f}", f"{values[-1]:.1f}"])  # fmt: skip
+    head = ["seed", "steps", "CPU-s", "best evaluation", "last"]
+    return as_markdown((head, lines))
+
+
+def section(name: str, data: Mapping[str, Any]) -> str:
+    """The tables of a config, and what they rest on."""
+    versions = ", ".join(f"{package} {number}" for package, number in data["versions"].items())
+    played = ", ".join(f"{play.episodes} in {play.where}" for play in TASKS[name].plays)
+    foot = (
+        f"`{TASKS[name].metric}`, median of {len(data['runs'])} seeds (worst). Episodes of each "
+        f"seed with each n: {played}. Starts {data['starts']}; commit {data['commit'][:10]}; "
+        f"{versions}. `python benchmarks/zoo.py {name}`"
+    )
+    return "\n\n".join([table(name, data), foot, learning(name, data)])
+
+
+def page() -> str:
+    """The whole page: the prose of zoo.md, in which {CONFIG} stands for a config's tables."""
+    text = Path(__file__).with_suffix(".md").read_text("utf-8")
+    for name in TASKS:
+        file = FOLDER / f"zoo_{name}.json"
+        known = file.exists() and section(name, json.loads(file.read_text("utf-8")))
+        text = text.replace(f"{{{name}}}", known or "Not measured yet.")
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("configs", nargs="*", metavar="CONFIG", help=f"of {', '.join(TASKS)}")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
+    parser.add_argument("--ship", action="store_true", help="the median run of each")
+    parser.add_argument("--page", action="store_true", help="of what is on record")
+    options = parser.parse_args()
+    if unknown := [name for name in options.configs if name not in TASKS]:
+        parser.error(f"{unknown[0]!r} is none of {', '.join(TASKS)}")
+    for name in [] if options.page else options.configs or TASKS:
+        data = record(name, options.jobs)
+        FOLDER.mkdir(exist_ok=True)
+        write_json(FOLDER / f"zoo_{name}.json", data)
+        if options.ship:
+            ship(name, data)
+    with whole_file(PAGE) as unfinished:
+        unfinished.write_text(page(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
