@@ -22,7 +22,7 @@ COLUMN = int(PISTON)
 
 WHITE, BLUE, DARK = 255, 137, 62  # the background; ball and rods; the ball's mark
 WALLS = ((0, 20, 62), (20, 40, 73))  # runs of a wall from outside: start, stop, grey
-HEAD = (  # boxes of a piston's head: first and last column and row, from its upper left; grey
+BOXES = (  # of a piston's head: first and last column, first and last row; grey
     (4, 35, 0, 10, 180),
     (1, 38, 2, 7, 185),
     (0, 39, 4, 5, 180),
@@ -31,6 +31,9 @@ HEAD = (  # boxes of a piston's head: first and last column and row, from its up
     (3, 36, 3, 6, 145),
     (8, 31, 3, 7, 73),
 )
+HEAD = np.zeros((11, COLUMN), np.float32)  # its greys, 0 where there is nothing
+for first, last, upper, lower, grey in BOXES:
+    HEAD[upper : lower + 1, first : last + 1] = grey
 UP, BELOW = 5, 6  # px from the piston's place: up to the head's first row, down to the rod's
 ROD = (11, 29)  # columns of a piston
 EDGE = 1580.0  # a pixel is on the ball if its centre is this near to the ball's, squared
@@ -38,7 +41,7 @@ REACH = 41.0  # px: farther than the ball and its mark
 MARK, HALF = (-0.5, 39.5), 1.35  # ends of the mark along the ball's radius; half its thickness
 
 Canvas = namedtuple("Canvas", "lines places shares")
-"""lines f32[2, WIDTH]: scratch. Column c of a picture is the mean of the columns places[c], u64[S],
+"""lines f32[2, WIDTH]: scratch. Column c of a picture is the mean of the columns places[c], u32[S],
 and the next one of the view, which counts shares[c], f32[S], from 0 to 1."""
 
 Past = namedtuple("Past", "pistons balls count")
@@ -65,24 +68,24 @@ def narrowed(ends, slope, offset, least, most):
 
 
 @njit
-def paint_ball(line, x, down, angle):
-    """The ball and its mark on a line. Their centre is at x; the line is `down` below it."""
+def paint_ball(line, x, down, along, across):
+    """The ball and its mark on a line. Their centre is at x; the line is `down` below it. The mark
+    points to (along, across), of length 1."""
     square = EDGE - (down + 0.5) ** 2
     if square > 0.0:
         half = int(math.sqrt(square) + 0.5)
         paint(line, x - half, x + half, BLUE)
-        along, across = math.cos(angle), math.sin(angle)
         ends = narrowed((-REACH, REACH), along, down * across, *MARK)
         low, high = narrowed(ends, -across, down * along, -HALF, HALF)
         paint(line, x + math.ceil(low), x + math.floor(high) + 1, DARK)
 
 
 @njit
-def paint_row(line, y, i, pistons, ball):
-    """Row y of the view of piston i."""
+def paint_row(line, y, i, pistons, ball, along, across):
+    """Row y of the view of piston i. The ball's mark points to (along, across), of length 1."""
     line[:] = WHITE
     left, top = COLUMN * i, int(WALL)
-    paint_ball(line, int(ball[0]) - left, y - (int(ball[1]) - top), ball[5])
+    paint_ball(line, int(ball[0]) - left, y - (int(ball[1]) - top), along, across)
     for k in range(3):
         at, j = COLUMN * k, i + k - 1
         if j < 0:
@@ -95,9 +98,9 @@ def paint_row(line, y, i, pistons, ball):
             paint(line, at + ROD[0], at + ROD[1], BLUE)
         else:
             row = y - (int(pistons[j] - UP) - top)
-            for first, last, upper, lower, grey in HEAD:
-                if upper <= row <= lower:
-                    paint(line, at + first, at + last + 1, grey)
+            for x in range(COLUMN if row >= 0 else 0):
+                if HEAD[row, x] > 0:
+                    line[at + x] = HEAD[row, x]
 
 
 @njit
@@ -116,20 +119,21 @@ def show(i, pistons, ball, canvas, picture):
     """What piston i sees, picture u8[S, S]."""
     size = len(picture)
     top = highest(i, pistons, ball)
+    along, across = math.cos(ball[5]), math.sin(ball[5])
     upper, lower = canvas.lines
     for r in range(size):
         y = (r + 0.5) * (HEIGHT - 1) / size
         if r > 0 and y + 1.0 < top:
             picture[r] = picture[r - 1]
             continue
-        paint_row(upper, int(y), i, pistons, ball)
-        paint_row(lower, int(y) + 1, i, pistons, ball)
+        paint_row(upper, int(y), i, pistons, ball, along, across)
+        paint_row(lower, int(y) + 1, i, pistons, ball, along, across)
         share = np.float32(y - int(y))
         for x in range(WIDTH):
             upper[x] += share * (lower[x] - upper[x])
         for c in range(size):
             x = canvas.places[c]  # unsigned, or each look-up would ask whether it is negative
-            beside = upper[x + np.uint64(1)]
+            beside = upper[x + np.uint32(1)]
             picture[r, c] = np.uint8(upper[x] + canvas.shares[c] * (beside - upper[x]))
 
 
@@ -138,7 +142,7 @@ def show_all(pistons, balls, past, out):
     """The last pictures of all pistons, out u8[E, N, 4, S, S], zeros before an episode began: of
     the `past` and of the present states, pistons f64[E, N] and balls f64[E, 8]."""
     columns = (np.arange(out.shape[-1]) + 0.5) * (WIDTH - 1) / out.shape[-1]
-    places = columns.astype(np.uint64)
+    places = columns.astype(np.uint32)
     lines = np.empty((2, WIDTH), np.float32)
     canvas = Canvas(lines, places, (columns - places).astype(np.float32))
     worlds, n = pistons.shape
