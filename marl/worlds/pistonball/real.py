@@ -1,10 +1,10 @@
 """PettingZoo's own pistonball_v6 behind our observations: policies of ours play the real game."""
 
 import os
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import ValidationInfo, field_validator
 
 from marl.errors import UserError
 from marl.worlds.compiled.random import Random, choice
@@ -20,11 +20,12 @@ class RealPistonball(Pistonball):
 
     slow: ClassVar[bool] = True
 
-    @model_validator(mode="after")
-    def _substeps_are_its_own(self) -> Self:
-        if self.substeps not in (None, self.num_agents):
-            raise ValueError("world.substeps must be null: PettingZoo has one for each piston")
-        return self
+    @field_validator("substeps")
+    @classmethod
+    def _one_for_each_piston(cls, count: int | None, info: ValidationInfo) -> int | None:
+        if count not in (None, info.data.get("num_agents")):
+            raise ValueError("should be null: PettingZoo has one for each piston")
+        return count
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> "RealWorld":
         return RealWorld(self, num_worlds, seed)

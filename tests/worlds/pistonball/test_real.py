@@ -1,0 +1,45 @@
+"""PettingZoo's pistonball as a scenario. (test_parity.py and test_pictures.py compare it with ours.)"""
+
+import sys
+
+import numpy as np
+import pytest
+
+import marl
+from marl.errors import UserError
+from marl.worlds.pistonball.world import PISTONS
+
+pytest.importorskip("pymunk")
+pytest.importorskip("supersuit")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"actions": "discrete", "episode_length": 7},
+        {"observe": "image", "picture_size": 36, "episode_length": 9},
+    ],
+)
+def test_it_keeps_what_worlds_promise(settings):
+    marl.check_world(marl.make("real_pistonball", num_worlds=2, num_agents=3, **settings))
+
+
+def test_it_neither_draws_nor_observes_unless_asked():
+    plain, shown = (
+        marl.make("real_pistonball", num_agents=3, observe=what) for what in ("vectors", "image")
+    )
+    assert [world.envs[0].render_mode for world in (plain, shown)] == [None, "rgb_array"]
+    assert plain.reset()[PISTONS].dtype == np.float32
+
+
+def test_it_has_a_substep_for_each_piston():
+    with pytest.raises(ValueError, match=r"world\.substeps is 5, but should be null: PettingZoo"):
+        marl.make("real_pistonball", num_agents=3, substeps=5)
+    marl.make("real_pistonball", num_agents=3, substeps=3)
+
+
+def test_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pettingzoo.butterfly.pistonball.pistonball", None)
+    with pytest.raises(UserError, match=r"pip install 'marl\[butterfly\]'") as refusal:
+        marl.make("real_pistonball")
+    assert "\n" not in str(refusal.value)
