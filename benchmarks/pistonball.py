@@ -98,7 +98,12 @@ def main() -> None:
     parser.add_argument("--policies", nargs="+", default=list(POLICIES), help="or runs")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of speed")
     args = parser.parse_args()
-    print(*(f"{name} {version(name)}" for name in ("pettingzoo", "supersuit", "pymunk", "numpy", "numba")))
+    print(
+        *(
+            f"{name} {version(name)}"
+            for name in ("pettingzoo", "supersuit", "pymunk", "numpy", "numba")
+        )
+    )
     for agents in args.agents:
         if args.what == "returns":
             for policy in args.policies:

@@ -28,7 +28,7 @@ class RealPistonball(Pistonball):
         return count
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> "RealWorld":
-        return RealWorld(self, num_worlds, seed)
+        return RealWorld(self, num_worlds, seed, staggered=staggered)
 
 
 def _environment(scenario: RealPistonball) -> Any:
@@ -59,8 +59,15 @@ class RealWorld(PistonballWorld):
     """E environments of PettingZoo. Their state cannot be stored, so `state_dict` has the seeds and
     the moves of the present episodes, which are played again."""
 
-    def __init__(self, scenario: RealPistonball, num_worlds: int = 1, seed: int = 0) -> None:
-        super().__init__(scenario, num_worlds, seed)
+    def __init__(
+        self,
+        scenario: RealPistonball,
+        num_worlds: int = 1,
+        seed: int = 0,
+        *,
+        staggered: bool = False,
+    ) -> None:
+        super().__init__(scenario, num_worlds, seed, staggered=staggered)
         self._small = [_environment(scenario) for _ in range(num_worlds)]
         self.envs: list[Any] = [env.unwrapped for env in self._small]
         self._moves: list[list[np.ndarray]] = [[] for _ in range(num_worlds)]

@@ -56,7 +56,7 @@ class Pistonball(WorldConfig):
         84, ge=36, le=pictures.WIDTH, description="height and width of a picture in pixels"
     )
     episode_length: int = Field(125, ge=1, description="steps until time runs out (truncation)")
-    window: int = Field(1, ge=1, le=100, description="pistons that are seen on either side")
+    window: int = Field(1, ge=1, le=100, description="pistons on either side, in vectors")
     substeps: int | None = Field(
         None,
         ge=1,
