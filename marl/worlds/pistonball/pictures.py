@@ -14,9 +14,9 @@ import numpy as np
 from numba import njit
 
 from marl.worlds.compiled.cache import kernel
+from marl.worlds.compiled.frames import FRAMES
 from marl.worlds.pistonball.physics import FLOOR, PISTON, WALL
 
-FRAMES = 4  # pictures that are observed at once
 WIDTH, HEIGHT = 3 * int(PISTON), int(FLOOR - 23.0 - WALL)  # px of a view; its top is at WALL
 COLUMN = int(PISTON)
 
@@ -46,8 +46,7 @@ and the next one of the view, which counts shares[c], f32[S], from 0 to 1."""
 
 Past = namedtuple("Past", "pistons balls count")
 """The last states before the present one, oldest first, of E courts: pistons f64[E, 3, N]; balls
-f64[E, 3, 8]; count i64[E], how many there have been in the episode, at most 3. Pictures are drawn
-anew from them: they would take hundreds of times the memory."""
+f64[E, 3, 8]; count i64[E], how many there have been in the episode, at most 3."""
 
 
 @njit
@@ -154,10 +153,3 @@ def show_all(pistons, balls, past, out):
                 else:
                     show(i, past.pistons[e, k], past.balls[e, k], canvas, out[e, i, k])
             show(i, pistons[e], balls[e], canvas, out[e, i, FRAMES - 1])
-
-
-def remember(past: Past, pistons: np.ndarray, balls: np.ndarray, going: np.ndarray) -> None:
-    """Make the present states past ones, in the worlds of going, bool[E]."""
-    for before, now in ((past.pistons, pistons), (past.balls, balls)):
-        before[going] = np.concatenate([before[going, 1:], now[going, None]], axis=1)
-    past.count[going] = np.minimum(past.count[going] + 1, FRAMES - 1)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from marl.values import checked_seed
 from marl.worlds.base import Arrays, Neighbours, Step, WorldConfig, checked_actions
+from marl.worlds.compiled.frames import FRAMES, picture_space, remember
 from marl.worlds.compiled.random import stream_keys
 from marl.worlds.compiled.world import CompiledWorld
 from marl.worlds.pistonball import drawing, physics, pictures
@@ -72,7 +73,8 @@ class Pistonball(WorldConfig):
     @cached_property
     def groups(self) -> dict[str, Group]:
         discrete = self.actions == "discrete"
-        space, parts = self._shown if self.observe == "image" else self._told
+        image = self.observe == "image"
+        space, parts = picture_space(self.picture_size) if image else self._told
         return {
             PISTONS: Group(
                 tuple(f"piston_{i}" for i in range(self.num_agents)),
@@ -94,12 +96,6 @@ class Pistonball(WorldConfig):
             Part("ball", vectors=2, scalars=1),
             Part("near", pistons, vectors=1, scalars=1, masked=True),
         )
-
-    @property
-    def _shown(self) -> tuple[Box, tuple[Part, ...]]:
-        size, frames = self.picture_size, pictures.FRAMES
-        picture = Part("picture", frames, scalars=size * size, picture=(1, size, size))
-        return Box(0, 255, (frames, size, size), np.uint8), (picture,)  # type: ignore[arg-type]
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> "PistonballWorld":
         return PistonballWorld(self, num_worlds, seed, staggered=staggered)
@@ -137,7 +133,7 @@ class PistonballWorld(CompiledWorld):
             **self.court._asdict(),
         }
         if scenario.observe == "image":
-            before = pictures.FRAMES - 1
+            before = FRAMES - 1
             self.past = pictures.Past(
                 pistons=np.zeros((num_worlds, before, n)),
                 balls=np.zeros((num_worlds, before, 8)),
@@ -161,7 +157,9 @@ class PistonballWorld(CompiledWorld):
         ticks = scenario.substeps or scenario.num_agents
         friction = scenario.ball_friction * physics.GRIP
         if scenario.observe == "image":
-            pictures.remember(self.past, self.court.pistons, self.court.ball, ~self.ended)
+            remember(
+                self.past[:2], (self.court.pistons, self.court.ball), self.past.count, ~self.ended
+            )
         physics.step_courts(self.court, moves, self.ended, earned, ticks, friction)
         return earned
 
