@@ -3,83 +3,26 @@
     python benchmarks/pistonball.py returns [--agents 5 20] [--episodes 1000] [--policies RUN ...]
     python benchmarks/pistonball.py speed
 
-`RealPistonball` is PettingZoo's environment behind our observations, so that policies of ours,
-trained ones included, play the real game.
+The real game is the scenario `real_pistonball`: PettingZoo's environment behind our observations.
 """
 
 import argparse
 import itertools
-import os
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, ClassVar
-
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+from typing import Any
 
 import numpy as np
-from pettingzoo.butterfly.pistonball.pistonball import parallel_env, raw_env
+from pettingzoo.butterfly.pistonball.pistonball import parallel_env
+from supersuit import color_reduction_v0, resize_v1
 
 from marl.runs.loading import find_policy, load_policy
 from marl.worlds.base import World
-from marl.worlds.compiled.random import Random, choice
-from marl.worlds.pistonball.world import PISTONS, Pistonball, PistonballWorld
+from marl.worlds.pistonball.real import RealPistonball
+from marl.worlds.pistonball.world import PISTONS, Pistonball
 
 POLICIES = ("random", "random, discrete", "heuristic")
-
-
-class RealPistonball(Pistonball):
-    """PettingZoo's pistonball_v6; its own physics and rewards, our observations."""
-
-    slow: ClassVar[bool] = True
-
-    def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> "RealWorld":
-        if self.substeps not in (None, self.num_agents):
-            raise ValueError("world.substeps must be null: PettingZoo has one for each piston")
-        return RealWorld(self, num_worlds, seed)
-
-
-class RealWorld(PistonballWorld):
-    """E environments of PettingZoo, `envs`. They neither draw nor observe."""
-
-    def __init__(self, scenario: RealPistonball, num_worlds: int = 1, seed: int = 0) -> None:
-        super().__init__(scenario, num_worlds, seed)
-        self.envs: list[Any] = [
-            raw_env(
-                n_pistons=scenario.num_agents,
-                continuous=scenario.actions == "continuous",
-                random_drop=scenario.random_drop,
-                random_rotate=scenario.random_rotate,
-                ball_friction=scenario.ball_friction,
-                max_cycles=10**9,  # our world counts the steps
-            )
-            for _ in range(num_worlds)
-        ]
-
-    def begin(self, mask: np.ndarray) -> None:
-        keys, draws = self._state["keys"], self._state["draws"]
-        for e in np.flatnonzero(mask).tolist():
-            self.envs[e].reset(seed=int(choice(Random(keys, draws, e), 2**31)))
-            self.read(e)
-            self.court.start[e] = self.envs[e].distance_to_wall_at_game_start
-
-    def play(self, moves: np.ndarray) -> np.ndarray:
-        earned = np.zeros(self.num_worlds)
-        for e in np.flatnonzero(~self.ended).tolist():
-            env = self.envs[e]
-            for move in moves[e].tolist():  # Python's numbers, lest heights become single precision
-                env.step([move] if env.continuous else round(move) + 1)
-            earned[e], self.ended[e] = env.rewards["piston_0"], env.terminate
-            self.read(e)
-        return earned
-
-    def read(self, e: int) -> None:
-        """Take over the state of the environment of world e."""
-        env, ball = self.envs[e], self.envs[e].ball
-        self.court.pistons[e] = [piston.position.y for piston in env.pistonList]
-        numbers = (*ball.position, *ball.velocity, ball.angular_velocity, ball.angle)
-        self.court.ball[e, : len(numbers)] = numbers
 
 
 def game(policy: str, agents: int) -> dict[str, Any]:
@@ -115,9 +58,10 @@ def cycles_per_second(advance: Callable[[], int], seconds: float) -> float:
     return steps / (time.process_time() - begun)
 
 
-def ours(agents: int, worlds: int) -> Callable[[], int]:
+def ours(agents: int, worlds: int, observe: Any = "vectors") -> Callable[[], int]:
     """A step of our world with random actions."""
-    world, rng = Pistonball(num_agents=agents).make_world(worlds, 0), np.random.default_rng(0)
+    scenario, rng = Pistonball(num_agents=agents, observe=observe), np.random.default_rng(0)
+    world = scenario.make_world(worlds, 0)
     draws = [world.groups[PISTONS].random_actions(rng, worlds, agents) for _ in range(16)]
     given = itertools.cycle(draws)
     world.reset()
@@ -129,9 +73,12 @@ def ours(agents: int, worlds: int) -> Callable[[], int]:
     return advance
 
 
-def theirs(agents: int) -> Callable[[], int]:
-    """A step of PettingZoo's environment with random actions, as it is played: with pictures."""
+def theirs(agents: int, small: bool = False) -> Callable[[], int]:
+    """A step of PettingZoo's environment with random actions, as it is played: with pictures;
+    `small`: grey ones of 84 x 84 pixels, by SuperSuit."""
     env, rng = parallel_env(n_pistons=agents, render_mode="rgb_array"), np.random.default_rng(0)
+    if small:
+        env = resize_v1(color_reduction_v0(env, "full"), 84, 84)
     env.reset(seed=0)
 
     def advance() -> int:
@@ -151,7 +98,12 @@ def main() -> None:
     parser.add_argument("--policies", nargs="+", default=list(POLICIES), help="or runs")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of speed")
     args = parser.parse_args()
-    print(*(f"{name} {version(name)}" for name in ("pettingzoo", "pymunk", "numpy", "numba")))
+    print(
+        *(
+            f"{name} {version(name)}"
+            for name in ("pettingzoo", "supersuit", "pymunk", "numpy", "numba")
+        )
+    )
     for agents in args.agents:
         if args.what == "returns":
             for policy in args.policies:
@@ -167,6 +119,11 @@ def main() -> None:
         for who, advance in players.items():
             speed = cycles_per_second(advance, args.seconds)
             print(f"{agents:3d} {who:12} {speed:10.0f} steps/s", flush=True)
+        shows = {"PettingZoo, 84 x 84": theirs(agents, small=True)}
+        shows["16 worlds, 84 x 84, the last 4"] = ours(agents, 16, "image")
+        for who, advance in shows.items():
+            speed = agents * cycles_per_second(advance, args.seconds)
+            print(f"{agents:3d} {who:30} {speed:10.0f} views/s", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SCENARIOS = (  # as in marl.worlds.registry, whose import takes seconds
     *("spread", "simple", "adversary", "crypto", "push", "reference", "speaker_listener", "tag"),
-    *("world_comm", "tennis", "pistonball", "pursuit", "prison", "waterworld"),
+    *("world_comm", "tennis", "pistonball", "real_pistonball", "pursuit", "prison", "waterworld"),
 )
 for _name in _SCENARIOS:
     register(

@@ -14,7 +14,7 @@ from marl.agents import Agent, Policy
 from marl.agents.core.base import PolicyMaker
 from marl.config.checking import refusal
 from marl.config.model import Config, world_to_json
-from marl.config.parsing import parse_config, parse_world, with_settings
+from marl.config.parsing import NamedWorld, parse_config, parse_world, with_settings
 from marl.config.players import BuiltinPlayer
 from marl.errors import PolicyWarning, UserError, does_not_fit
 from marl.policies.builtin import BUILTIN, HOMES
@@ -25,6 +25,7 @@ from marl.runs.checkpoint import as_tensors, read_checkpoint
 from marl.runs.paths import WEIGHTS, find_weights
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.registry import find_scenario
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ def _find_builtin(name: str, settings: Sequence[str]) -> FoundPolicy:
     config = parse_config(data)
     if other := [setting for setting in settings if _key(setting).startswith("agent.")]:
         raise UserError(f"{other[0]} cannot be set here: {name!r} is no trained agent")
-    world = _with_world_settings(config, [s for s in settings if s not in scenario])
+    named, world = _with_world_settings(config, [s for s in settings if s not in scenario])
     agents = _numbers(config, world)
-    return FoundPolicy(name, partial(_builtin, name), config.scenario, world, config, agents)
+    return FoundPolicy(name, partial(_builtin, name), named, world, config, agents)
 
 
 def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
@@ -104,11 +105,11 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
         agent = _trained(config, checkpoint.tensors, path, world, seed if builtin else 0)
         return epsilon_greedy(agent, world.groups, config.evaluation.epsilon, seed)
 
-    world = _with_world_settings(config, settings)
+    named, world = _with_world_settings(config, settings)
     agents = (config.world.agent_count,) if tied else _numbers(config, world)
     if tied and world.agent_count != agents[0]:
         raise does_not_fit(title(path), tied)
-    return FoundPolicy(title(path), maker, config.scenario, world, config, agents, tied)
+    return FoundPolicy(title(path), maker, named, world, config, agents, tied)
 
 
 def title(path: Path) -> str:
@@ -128,19 +129,27 @@ def _key(setting: str) -> str:
     return setting.partition("=")[0].strip()
 
 
-def _with_world_settings(config: Config, settings: Sequence[str]) -> WorldConfig:
-    """The world in which a run is evaluated, with settings ("world.KEY=VALUE") on top."""
+def _with_world_settings(config: Config, settings: Sequence[str]) -> NamedWorld:
+    """The world in which a run is evaluated, with settings ("world.KEY=VALUE") on top. Its scenario
+    can be replaced by one that is derived from it, or from which it is."""
     for setting in settings:
         key = _key(setting)
         if not key.startswith("world."):
             raise UserError(
                 f"{key} cannot be set here: only world.KEY=VALUE and agent.KEY=VALUE can"
             )
-        if key in ("world.scenario", "world.num_agents"):
-            instead = "--agents" if key == "world.num_agents" else "a policy for that scenario"
-            raise UserError(f"{key} cannot be set here: use {instead}")
+        if key == "world.num_agents":
+            raise UserError(f"{key} cannot be set here: use --agents")
     data = {"world": world_to_json(config.scenario, config.evaluation_world)}
-    return parse_world(with_settings(data, settings)["world"], "world").world
+    changed = with_settings(data, settings)["world"]
+    if changed["scenario"] != config.scenario:
+        try:
+            kind, trained = find_scenario(str(changed["scenario"])), type(config.world)
+        except ValueError as error:
+            raise UserError(f"world.scenario: {error}") from error
+        if not (issubclass(kind, trained) or issubclass(trained, kind)):
+            raise UserError("world.scenario cannot be set here: use a policy for that scenario")
+    return parse_world(changed, "world")
 
 
 def _builtin(name: str, world: World, seed: int = 0) -> Policy:

@@ -10,11 +10,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from gymnasium.spaces import Box
 from numba import njit
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from marl.values import checked_seed
 from marl.worlds.base import Arrays, Step, WorldConfig, checked_actions
 from marl.worlds.compiled.cache import kernel
+from marl.worlds.compiled.frames import FRAMES, picture_space, remember
 from marl.worlds.compiled.random import Random, choice, stream_keys
 from marl.worlds.compiled.world import CompiledWorld
 from marl.worlds.scene import Scene
@@ -25,6 +26,7 @@ MIDDLE, NOISE = 150.0, 20  # where aliens begin; moved by a whole number, at mos
 PACE = 24.0  # in one step, at most
 WIDTHS = (26, 42, 46, 45, 46, 44, 48, 59)  # of v4's aliens, in its order
 LEFT, NONE, RIGHT = -1, 0, 1  # walls
+HEIGHT, WHITE, DARK = 100.0, 255.0, 60.0  # of a picture of a cell; its greys
 
 ALIENS = "aliens"
 WAYS = ((-1, 0), (0, 0), (1, 0))  # of the discrete moves: left, stay, right
@@ -40,6 +42,9 @@ class Prison(WorldConfig):
     Observation: the alien's distance from the left wall, in widths of the cell; with `remembers`,
     also the wall that it touched last: -1 left, 1 right, 0 none. An alien touches a wall when it
     would go beyond it. Whoever does not remember cannot know where to turn.
+
+    Or, with `observe` "image", the last 4 grey pictures of the alien's cell, uint8[4, S, S] with
+    S = `picture_size`: the alien, as a dark square. They show where it is going.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("return", "share")
@@ -53,6 +58,12 @@ class Prison(WorldConfig):
     remembers: bool = Field(
         False, description="whether aliens see which wall they touched last; v4's do not"
     )
+    observe: Literal["vectors", "image"] = Field(
+        "vectors", description="numbers, or grey pictures of the own cell, the last 4 at once"
+    )
+    picture_size: int = Field(
+        84, ge=36, le=100, description="height and width of a picture in pixels"
+    )
     synchronized_start: bool = Field(
         False, description="all begin at the same place, not up to 20 pixels beside it"
     )
@@ -65,12 +76,23 @@ class Prison(WorldConfig):
             raise ValueError("should be even: two aliens live on each floor")
         return count
 
+    @field_validator("observe")
+    @classmethod
+    def _no_picture_of_memory(cls, observe: str, info: ValidationInfo) -> str:
+        if observe == "image" and info.data.get("remembers"):
+            raise ValueError('should be "vectors" with world.remembers: it is in no picture')
+        return observe
+
     @property
     def groups(self) -> dict[str, Group]:
         seen = [Part("place", scalars=1, sizes=(1.0,))]
         if self.remembers:
             seen.append(Part("last_wall", scalars=1, sizes=(1.0,)))
         low = np.array([0.0, -1.0][: len(seen)], np.float32)
+        space: Box = Box(low, np.ones_like(low), dtype=np.float32)
+        parts = tuple(seen)
+        if self.observe == "image":
+            space, parts = picture_space(self.picture_size)
         discrete = self.actions == "discrete"
         move = Part("move", scalars=1)
         if discrete:
@@ -78,9 +100,9 @@ class Prison(WorldConfig):
         return {
             ALIENS: Group(
                 tuple(f"prisoner_{i}" for i in range(self.num_agents)),
-                Box(low, np.ones_like(low), dtype=np.float32),
+                space,
                 Box(0.0 if discrete else -1.0, 1.0, (move.size,), np.float32),
-                tuple(seen),
+                parts,
                 (move,),
             )
         }
@@ -142,6 +164,38 @@ def step_cells(place, first, last, moves, spans, reward):
                 last[world, i] = wall
 
 
+@njit
+def covered(number, size, low, high):
+    """The share of a pixel that is between low and high, lengths of a whole of `size` pixels."""
+    return max(0.0, min(number + 1.0, high * size) - max(number, low * size))
+
+
+@njit
+def draw_cell(place, width, picture):
+    """An alien, as a square of this width, on the floor of its cell; picture u8[S, S]."""
+    size = len(picture)
+    picture[:] = WHITE
+    for r in range(size):
+        across = covered(r, size, 1.0 - width / HEIGHT, 1.0)
+        if across > 0.0:
+            for c in range(size):
+                share = across * covered(c, size, place / CELL, (place + width) / CELL)
+                picture[r, c] = np.uint8(WHITE - share * (WHITE - DARK) + 0.5)
+
+
+@kernel
+def draw_cells(place, past, count, widths, out):
+    """The last pictures of all cells, out u8[E, N, 4, S, S], zeros before an episode began: of
+    place f64[E, N], and before it of the `count`, i64[E], newest ones of past f64[E, 3, N]."""
+    out[:] = 0
+    for world in range(place.shape[0]):
+        for i in range(place.shape[1]):
+            pictures = out[world, i]
+            for k in range(FRAMES - 1 - count[world], FRAMES - 1):
+                draw_cell(past[world, k, i], widths[i], pictures[k])
+            draw_cell(place[world, i], widths[i], pictures[FRAMES - 1])
+
+
 # ------------------------------------------------------------------------------------------- world
 
 
@@ -169,6 +223,9 @@ class PrisonWorld(CompiledWorld):
             "earned": np.zeros(num_worlds),
             "steps": np.zeros(num_worlds, np.int64),
         }
+        if scenario.observe == "image":
+            past = num_worlds, FRAMES - 1, scenario.num_agents
+            self._state |= {"past": np.zeros(past), "count": np.zeros(num_worlds, np.int64)}
 
     def reset(self, mask: np.ndarray | None = None) -> Arrays:
         s, scenario = self._state, self.scenario
@@ -180,6 +237,8 @@ class PrisonWorld(CompiledWorld):
             begin, CELL - self._widths, scenario.synchronized_start, scenario.episode_length,
         )  # fmt: skip
         s["earned"][begin] = 0
+        if scenario.observe == "image":
+            s["count"][begin] = 0
         s["steps"][begin] = 0
         if self._staggered and fresh.all():
             s["steps"][:] = np.arange(self.num_worlds) * scenario.episode_length // self.num_worlds
@@ -192,6 +251,8 @@ class PrisonWorld(CompiledWorld):
         discrete = self.scenario.actions == "discrete"
         moves = given.argmax(-1).astype(np.float32) - 1.0 if discrete else given[..., 0]
         reward = np.empty(shape[:2], np.float32)
+        if self.scenario.observe == "image":
+            remember([s["past"]], [s["place"]], s["count"], np.ones(self.num_worlds, bool))
         step_cells(s["place"], s["first"], s["last"], moves, CELL - self._widths, reward)
         s["earned"] += reward.sum(1)
         s["steps"] += 1
@@ -210,6 +271,11 @@ class PrisonWorld(CompiledWorld):
         )
 
     def _observation(self) -> Arrays:
+        if self.scenario.observe == "image":
+            s, space = self._state, self.groups[ALIENS].observation_space
+            shown = np.empty((*s["place"].shape, *space.shape), np.uint8)
+            draw_cells(s["place"], s["past"], s["count"], self._widths, shown)
+            return {ALIENS: shown}
         seen = [self._state["place"] / CELL]
         if self.scenario.remembers:
             seen.append(self._state["last"])

@@ -33,6 +33,8 @@ def small(name, continuous):
 @both_kinds
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_pettingzoos_own_tests(name, continuous):
+    if name == "real_pistonball":
+        pytest.importorskip("pymunk")
     settings = {"continuous_actions": continuous}
     with warnings.catch_warnings():
         warnings.simplefilter("error")

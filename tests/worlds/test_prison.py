@@ -181,3 +181,51 @@ def test_worlds_side_by_side_are_single_worlds():
 def test_odd_numbers_are_refused():
     with pytest.raises(ValueError, match=r"^world\.num_agents is 3, but should be even: two alien"):
         make("prison", num_agents=3)
+
+
+# ---------------------------------------------------------------------------------------- pictures
+
+
+def test_a_picture_of_a_cell_by_hand():
+    """60 pixels a side: 5 px of the cell across, 5 / 3 up. The first alien is 26 px wide."""
+    world = make("prison", num_agents=2, observe="image", picture_size=60)
+    world.reset()
+    state = world.state_dict()
+    state["place"][:] = [[12.5, 258.0]]
+    world.load_state_dict(state)
+    first, second = world.reset(np.zeros(1, bool))["aliens"][0, :, 3]
+    assert np.unique(first[:44]).tolist() == [255]  # 26 px are 15.6 rows
+    assert first[44, 4] == 138  # 0.6 of it
+    assert first[45:, :2].min() == 255
+    np.testing.assert_allclose(first[45:, 2], 157.5, atol=0.5)  # half covered
+    assert (first[45:, 3:7] == 60).all()
+    assert (first[45:, 8:] == 255).all()
+    assert (second[-1, 52:] == 60).all()  # up to the right wall: 258 + 42 = 300
+
+
+def test_the_last_four_pictures_of_a_cell_begin_with_zeros():
+    world = make("prison", num_worlds=2, num_agents=2, observe="image")
+    before = world.reset()["aliens"]
+    assert not before[:, :, :3].any()
+    right = np.eye(3, dtype=np.float32)[np.full((2, 2), 2)]
+    for step in range(1, 6):
+        seen = world.step({"aliens": right}).observation["aliens"]
+        np.testing.assert_array_equal(seen[:, :, :3], before[:, :, 1:])
+        shown = seen.any((-1, -2)).all((0, 1)).tolist()
+        assert shown == [k >= 3 - step for k in range(4)]
+        before = seen
+    again = world.reset(np.array([True, False]))["aliens"]
+    assert not again[0, :, :3].any()
+    np.testing.assert_array_equal(again[1], before[1])
+
+
+@pytest.mark.parametrize("settings", [{}, {"picture_size": 36, "actions": "continuous"}])
+def test_cells_with_pictures_keep_what_worlds_promise(settings):
+    check_world(make("prison", num_worlds=3, observe="image", episode_length=9, **settings))
+
+
+def test_no_picture_remembers():
+    with pytest.raises(
+        ValueError, match=r"^world\.observe is \"image\", but should be \"vectors\""
+    ):
+        make("prison", observe="image", remembers=True)

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from marl.values import checked_seed
 from marl.worlds.base import Arrays, Neighbours, Step, WorldConfig, checked_actions
+from marl.worlds.compiled.frames import FRAMES, picture_space, remember
 from marl.worlds.compiled.random import stream_keys
 from marl.worlds.compiled.world import CompiledWorld
-from marl.worlds.pistonball import drawing, physics
+from marl.worlds.pistonball import drawing, physics, pictures
 from marl.worlds.pistonball.observing import BALL, LENGTH, OTHER, OWN, SPEED, TURN, look
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
@@ -22,7 +23,7 @@ WAYS = ((0, -1), (0, 0), (0, 1))  # of the discrete moves: down, stay, up
 
 class Pistonball(WorldConfig):
     """Pistons in a row carry a ball to the left wall, by raising themselves behind the ball and
-    lowering themselves before it. PettingZoo's pistonball_v6, with vectors for pictures.
+    lowering themselves before it. PettingZoo's pistonball_v6, with vectors or pictures.
 
     All pistons earn the same: 100 for the whole way, in proportion, less 0.1 in each step but the
     last. An episode is terminated when the ball reaches the left wall.
@@ -35,6 +36,9 @@ class Pistonball(WorldConfig):
     - near, for each of `window` pistons on the left, then on the right: vector from head to head,
       and 1.0; zeros beyond the ends of the row.
 
+    Or, with `observe` "image", the last 4 grey pictures of its own column and those beside it,
+    uint8[4, S, S] with S = `picture_size`; see pictures.py.
+
     Actions: float32[1], down (-1) to up (1), or one of down, stay, up. The metrics describe the
     episode: an agent's return, whether the ball was delivered, and how much of the way it made.
     """
@@ -46,8 +50,14 @@ class Pistonball(WorldConfig):
     actions: Literal["continuous", "discrete"] = Field(
         "continuous", description="a number from -1, down, to 1, up; or one of down, stay, up"
     )
+    observe: Literal["vectors", "image"] = Field(
+        "vectors", description="numbers, or PettingZoo's pictures: grey, small, the last 4 at once"
+    )
+    picture_size: int = Field(
+        84, ge=36, le=pictures.WIDTH, description="height and width of a picture in pixels"
+    )
     episode_length: int = Field(125, ge=1, description="steps until time runs out (truncation)")
-    window: int = Field(1, ge=1, le=100, description="pistons that are seen on either side")
+    window: int = Field(1, ge=1, le=100, description="pistons on either side, in vectors")
     substeps: int | None = Field(
         None,
         ge=1,
@@ -62,23 +72,30 @@ class Pistonball(WorldConfig):
 
     @cached_property
     def groups(self) -> dict[str, Group]:
-        pistons, discrete = 2 * self.window, self.actions == "discrete"
-        numbers = OWN + BALL + pistons * OTHER
+        discrete = self.actions == "discrete"
+        image = self.observe == "image"
+        space, parts = picture_space(self.picture_size) if image else self._told
         return {
             PISTONS: Group(
                 tuple(f"piston_{i}" for i in range(self.num_agents)),
-                Box(-np.inf, np.inf, (numbers,), np.float32),
+                space,
                 Box(0.0 if discrete else -1.0, 1.0, (3 if discrete else 1,), np.float32),
-                (
-                    Part("own", scalars=3),
-                    Part("ball", vectors=2, scalars=1),
-                    Part("near", pistons, vectors=1, scalars=1, masked=True),
-                ),
+                parts,
                 (Part("move", scalars=3, choice=True, directions=WAYS),)
                 if discrete
                 else (Part("move", scalars=1),),
             )
         }
+
+    @property
+    def _told(self) -> tuple[Box, tuple[Part, ...]]:
+        pistons = 2 * self.window
+        numbers = OWN + BALL + pistons * OTHER
+        return Box(-np.inf, np.inf, (numbers,), np.float32), (
+            Part("own", scalars=3),
+            Part("ball", vectors=2, scalars=1),
+            Part("near", pistons, vectors=1, scalars=1, masked=True),
+        )
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> "PistonballWorld":
         return PistonballWorld(self, num_worlds, seed, staggered=staggered)
@@ -115,6 +132,14 @@ class PistonballWorld(CompiledWorld):
             "ended": self.ended,
             **self.court._asdict(),
         }
+        if scenario.observe == "image":
+            before = FRAMES - 1
+            self.past = pictures.Past(
+                pistons=np.zeros((num_worlds, before, n)),
+                balls=np.zeros((num_worlds, before, 8)),
+                count=np.zeros(num_worlds, np.int64),
+            )
+            self._state |= {f"past.{name}": x for name, x in self.past._asdict().items()}
 
     def begin(self, mask: np.ndarray) -> None:
         """Put pistons and ball at the start of an episode, in the worlds of mask, bool[E]."""
@@ -122,6 +147,8 @@ class PistonballWorld(CompiledWorld):
         physics.reset_courts(
             self.court, s["keys"], s["draws"], mask, scenario.random_drop, scenario.random_rotate
         )
+        if scenario.observe == "image":
+            self.past.count[mask] = 0
 
     def play(self, moves: np.ndarray) -> np.ndarray:
         """Move the pistons by moves, f32[E, N] from -1 to 1, and the ball, where the episode has
@@ -129,6 +156,10 @@ class PistonballWorld(CompiledWorld):
         scenario, earned = self.scenario, np.empty(self.num_worlds)
         ticks = scenario.substeps or scenario.num_agents
         friction = scenario.ball_friction * physics.GRIP
+        if scenario.observe == "image":
+            remember(
+                self.past[:2], (self.court.pistons, self.court.ball), self.past.count, ~self.ended
+            )
         physics.step_courts(self.court, moves, self.ended, earned, ticks, friction)
         return earned
 
@@ -142,7 +173,7 @@ class PistonballWorld(CompiledWorld):
         if self._staggered and first.all():
             length, worlds = self.scenario.episode_length, self.num_worlds
             s["steps"][:] = np.arange(worlds) * length // worlds
-        return self._observation()
+        return {PISTONS: self.observed()}
 
     def step(self, actions: Arrays) -> Step:
         s, scenario = self._state, self.scenario
@@ -158,7 +189,7 @@ class PistonballWorld(CompiledWorld):
         terminated = np.repeat(self.ended[:, None], scenario.num_agents, axis=1)
         reward = np.repeat(earned.astype(np.float32)[:, None], scenario.num_agents, axis=1)
         return Step(
-            observation=self._observation(),
+            observation={PISTONS: self.observed()},
             reward={PISTONS: reward},
             terminated={PISTONS: terminated},
             truncated=truncated,
@@ -173,11 +204,15 @@ class PistonballWorld(CompiledWorld):
         values = (s["earned"], self.ended, 1.0 - left / s["start"])
         return {k: v.astype(np.float32) for k, v in zip(Pistonball.metrics, values, strict=True)}
 
-    def _observation(self) -> Arrays:
-        shape = self.num_worlds, self.scenario.num_agents
-        seen = np.empty((*shape, *self.groups[PISTONS].observation_space.shape), np.float32)
-        look(self.court.pistons, self.court.ball, self.scenario.window, seen)
-        return {PISTONS: seen}
+    def observed(self) -> np.ndarray:
+        """What each piston observes, [E, N, ...]."""
+        space, court = self.groups[PISTONS].observation_space, self.court
+        seen = np.empty((self.num_worlds, self.scenario.num_agents, *space.shape), space.dtype)
+        if self.scenario.observe == "image":
+            pictures.show_all(court.pistons, court.ball, self.past, seen)
+        else:
+            look(court.pistons, court.ball, self.scenario.window, seen)
+        return seen
 
     def state(self) -> np.ndarray:
         """The ball's share of the way, height above the floor, velocity and spin, and all heights,

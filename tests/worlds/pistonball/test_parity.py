@@ -1,6 +1,5 @@
 """Pistonball beside PettingZoo's pistonball_v6: step for step, and in the mean."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -8,10 +7,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pymunk")
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
-from pistonball import POLICIES, RealPistonball, game, raw_env, returns
+from pistonball import POLICIES, game, returns
 
+from marl.worlds.pistonball.real import RealPistonball
 from marl.worlds.pistonball.world import PISTONS, Pistonball
 
 JOINT = 3.14  # standard errors: six intervals of this half-width hold together with 99 %
@@ -122,6 +121,8 @@ def test_equal_to_the_real_one_for_an_episode_with_one_contact_at_a_time():
 
 def test_neither_mass_nor_elasticity_matters_to_the_real_one():
     """Why our world does not have these settings."""
+    from pettingzoo.butterfly.pistonball.pistonball import raw_env
+
     tracks = []
     for options in ({}, {"ball_mass": 3.0, "ball_elasticity": 0.2}):
         env, rng = raw_env(n_pistons=5, **options), np.random.default_rng(0)

@@ -209,6 +209,8 @@ def test_neighbours_are_next_in_the_row():
         {"num_agents": 5, "actions": "discrete"},
         {"num_agents": 2},
         {"num_agents": 40, "window": 3, "substeps": 7},
+        {"num_agents": 4, "observe": "image", "episode_length": 9},
+        {"num_agents": 2, "observe": "image", "picture_size": 36, "actions": "discrete"},
     ],
 )
 def test_it_keeps_what_worlds_promise(settings):
@@ -257,6 +259,9 @@ def test_any_number_of_pistons():
         ({"num_agents": 10_001}, "num_agents"),
         ({"substeps": 0}, "substeps"),
         ({"window": 0}, "window"),
+        ({"observe": "pixels"}, "observe"),
+        ({"picture_size": 35}, "picture_size"),
+        ({"picture_size": 121}, "picture_size"),
         ({"actions": "both"}, "actions"),
         ({"ball_friction": -1}, "ball_friction"),
         ({"ball_mass": 1}, "ball_mass"),
