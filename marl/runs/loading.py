@@ -200,7 +200,7 @@ def _misfit(config: Config, agent: Agent, world: World) -> str:
     """Why the weights of an agent do not fit a world, in words: the number of agents, or parameters
     that change the observations since training. Empty if neither is the reason."""
     if not isinstance(world, ParticleWorld):
-        return ""
+        return _other_view(config, world)
     kind = type(config.world)
     if not isinstance(world.scenario, kind):
         return f"it was trained in {config.scenario!r}, which is another scenario"
@@ -221,6 +221,19 @@ def _misfit(config: Config, agent: Agent, world: World) -> str:
         return ""
     network = getattr(config.agent, "network", "of its own kind")
     return f"{' and '.join(reasons)}, and its network ({network}) knows that size only"
+
+
+def _other_view(config: Config, world: World) -> str:
+    """How the observations of a world differ in size from those in training, if they do."""
+    for g, then in config.world.groups.items():
+        now = world.groups.get(g)
+        if now is not None and now.observation_size != then.observation_size:
+            here = sum(map(len, world.groups.values()))
+            return (
+                f"with {here} agents {g!r} observe {now.observation_size} numbers, but with "
+                f"{config.world.agent_count} in training {then.observation_size}"
+            )
+    return ""
 
 
 def _tied(config: Config) -> str:

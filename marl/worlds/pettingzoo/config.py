@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from marl.plugins import import_here
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.pettingzoo.contract import Broken, Examined, examine
+from marl.worlds.pettingzoo.counting import counts
 from marl.worlds.pettingzoo.workers import make_environment
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group
@@ -78,6 +79,16 @@ class PettingZooConfig(WorldConfig):
     def _make_env(self) -> Callable[[], Any]:
         preset = PRESETS[self.preset] if self.preset else ()
         return partial(_wrapped, self.module, self.options, (*self.wrappers, *preset))
+
+    def with_agents(self, count: int) -> Self:
+        """The same environment with so many agents, by its own options. Raises ValueError if marl
+        knows none, or they do not allow the number."""
+        if count == self.agent_count:
+            return self
+        if self.teams is not None:
+            raise ValueError(f"has world.teams, which name its {self.agent_count} agents")
+        names = [name for group in self.groups.values() for name in group.names]
+        return self.replaced(options={**self.options, **counts(self.module, names, count)})
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
         return PettingZooWorld(
