@@ -22,6 +22,7 @@ from marl.worlds.particles.scenarios.tag import Tag
 from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.pettingzoo.config import PREFIX, environment
+from marl.worlds.pettingzoo.kaz import Kaz
 from marl.worlds.pistonball.world import Pistonball
 from marl.worlds.prison import Prison
 from marl.worlds.pursuit.world import Pursuit
@@ -43,6 +44,7 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "pursuit": Pursuit,
     "prison": Prison,
     "waterworld": Waterworld,
+    "kaz": Kaz,
 }
 
 MPE2 = {

@@ -16,6 +16,7 @@ from marl.plugins import import_here
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.pettingzoo.contract import Broken, Examined, examine
 from marl.worlds.pettingzoo.counting import counts
+from marl.worlds.pettingzoo.extras import install
 from marl.worlds.pettingzoo.workers import make_environment
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group
@@ -137,7 +138,7 @@ def environment(name: str) -> type[PettingZooConfig]:
     try:
         found = _imported(module)
     except ImportError as error:
-        hint = _present(name) or _install(module, error)
+        hint = _present(name) or install(module, error)
         raise ValueError(f"{PREFIX}{name} cannot be imported: {error}{hint}") from error
     # PettingZoo has, for a version that is gone, an object that raises when it is called.
     has = isinstance(found, ModuleType) and {"parallel_env", "env"} & {*dir(found)}
@@ -163,16 +164,3 @@ def _present(name: str) -> str:
     versions = [x for x in known if re.fullmatch(rf"{re.escape(stem)}_v\d+", x)]
     present = versions or get_close_matches(wanted, known, n=1)
     return f"; there is {PREFIX}{package}/{present[-1]}" if present else ""
-
-
-def _install(module: str, error: ImportError) -> str:
-    """The end of a sentence on a package that is missing: the line that installs it."""
-    missing = error.name or ""
-    package = module.partition(".")[0]
-    if missing == "pettingzoo":
-        return '; pip install "marl[pettingzoo]"'
-    if missing == package:
-        return f"; it is neither installed (pip install {package}) nor in the current folder"
-    if package == "pettingzoo" and not missing.startswith(package):
-        return f'; pip install "pettingzoo[{module.split(".")[1]}]"'
-    return "" if missing.startswith(package) else f"; pip install {missing}"
