@@ -25,6 +25,7 @@ from marl.worlds.pettingzoo.config import PREFIX, environment
 from marl.worlds.pettingzoo.kaz import Kaz
 from marl.worlds.pistonball.world import Pistonball
 from marl.worlds.prison import Prison
+from marl.worlds.pursuit.real import RealPursuit
 from marl.worlds.pursuit.world import Pursuit
 from marl.worlds.tennis.world import Tennis
 from marl.worlds.waterworld.world import Waterworld
@@ -45,6 +46,7 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "prison": Prison,
     "waterworld": Waterworld,
     "kaz": Kaz,
+    "real_pursuit": RealPursuit,
 }
 
 MPE2 = {
