@@ -24,6 +24,7 @@ from marl.runs.checkpoint import as_tensors, read_checkpoint
 from marl.runs.paths import WEIGHTS, find_weights
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.registry import find_scenario, our_name
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class FoundPolicy:
 
 def find_policy(name: str, settings: Sequence[str] = ()) -> FoundPolicy:
     """A run, a .safetensors file or a built-in policy, by name. `settings` of the world
-    ("world.KEY=VALUE") come on top of the evaluation world of the run. Settings of a trained agent
-    ("agent.rounds=3") come on top of those in training, if the weights still fit. A file from
+    ("world.KEY=VALUE") come on top of the evaluation world of the run; its scenario can only become
+    a subclass of it ("world.scenario=real_pursuit" for a run of `pursuit`). Settings of a trained
+    agent ("agent.rounds=3") come on top of those in training, if the weights still fit. A file from
     elsewhere may name code to import, a scenario or an agent; it is refused unless `settings` name
     that code, too ("world.scenario=module:NAME")."""
     return _find_builtin(name, settings) if name in BUILTIN else _find_trained(name, settings)
@@ -102,11 +104,12 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
         builtin = any(isinstance(x, BuiltinPlayer) for x in config.agents.values())
         return _trained(config, checkpoint.tensors, path, world, seed if builtin else 0)
 
-    world = _with_world_settings(config, settings)
+    scenario, settings = _other_version(config, settings)
+    world = _with_world_settings(config, settings, scenario)
     agents = (config.world.agent_count,) if tied else _numbers(config, world)
     if tied and world.agent_count != agents[0]:
         raise does_not_fit(title(path), tied)
-    return FoundPolicy(title(path), maker, config.scenario, world, config, agents, tied)
+    return FoundPolicy(title(path), maker, scenario, world, config, agents, tied)
 
 
 def title(path: Path) -> str:
@@ -126,18 +129,40 @@ def _key(setting: str) -> str:
     return setting.partition("=")[0].strip()
 
 
-def _with_world_settings(config: Config, settings: Sequence[str]) -> WorldConfig:
-    """The world in which a run is evaluated, with settings ("world.KEY=VALUE") on top."""
+def _other_version(config: Config, settings: Sequence[str]) -> tuple[str, list[str]]:
+    """The scenario that "world.scenario=NAME" among the settings names instead of the trained one,
+    and the other settings. It is another version of that: a subclass, with all of its settings."""
+    others = [setting for setting in settings if _key(setting) != "world.scenario"]
+    scenario = config.scenario
+    for setting in settings:
+        if setting not in others:
+            scenario = our_name(setting.partition("=")[2].strip())
+    try:
+        kind = find_scenario(scenario)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if not issubclass(kind, type(config.world)):
+        raise UserError(
+            f"world.scenario is {scenario!r}, but the policy was trained in {config.scenario!r}: "
+            "use a policy for that scenario"
+        )
+    return scenario, others
+
+
+def _with_world_settings(
+    config: Config, settings: Sequence[str], scenario: str | None = None
+) -> WorldConfig:
+    """The world in which a run is evaluated, with settings ("world.KEY=VALUE") on top; `scenario`:
+    another one with the same settings."""
     for setting in settings:
         key = _key(setting)
         if not key.startswith("world."):
             raise UserError(
                 f"{key} cannot be set here: only world.KEY=VALUE and agent.KEY=VALUE can"
             )
-        if key in ("world.scenario", "world.num_agents"):
-            instead = "--agents" if key == "world.num_agents" else "a policy for that scenario"
-            raise UserError(f"{key} cannot be set here: use {instead}")
-    data = {"world": world_to_json(config.scenario, config.evaluation_world)}
+        if key == "world.num_agents":
+            raise UserError(f"{key} cannot be set here: use --agents")
+    data = {"world": world_to_json(scenario or config.scenario, config.evaluation_world)}
     return parse_world(with_settings(data, settings)["world"], "world").world
 
 

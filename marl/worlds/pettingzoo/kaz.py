@@ -18,7 +18,7 @@ from marl.worlds.pettingzoo.spaces import Kind
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group, Part
 
-MODULE = "pettingzoo.butterfly.knights_archers_zombies_v11"
+MODULE = "pettingzoo.butterfly.knights_archers_zombies.knights_archers_zombies"
 PLAYERS = "players"
 MOVES = 6  # forward, backward, turn left, turn right, use the weapon, nothing
 SCREEN = np.array([1280.0, 720.0])  # px, width and height
@@ -122,7 +122,7 @@ class KazEnv:
         self.measures = dict.fromkeys(Kaz.metrics, 0.0)
 
     def _made(self) -> Any:
-        from pettingzoo.butterfly.knights_archers_zombies_v11 import raw_env
+        from pettingzoo.butterfly.knights_archers_zombies.knights_archers_zombies import raw_env
         from pettingzoo.utils import aec_to_parallel
 
         class Unseen(raw_env):

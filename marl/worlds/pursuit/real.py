@@ -15,7 +15,7 @@ from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.pursuit import rules
 from marl.worlds.pursuit.world import TEAM, Pursuit
 
-MODULE = "pettingzoo.sisl.pursuit_v5"
+MODULE = "pettingzoo.sisl.pursuit.pursuit"
 
 
 class RealPursuit(Pursuit):
@@ -51,11 +51,11 @@ class PursuitEnv:
     metadata: ClassVar[dict[str, str]] = {"name": "real_pursuit"}
 
     def __init__(self, scenario: Pursuit) -> None:
-        from pettingzoo.sisl import pursuit_v5
+        from pettingzoo.sisl.pursuit.pursuit import parallel_env
 
         width, height = scenario.map_size
         self.evaders = scenario.evader_count
-        self.env = pursuit_v5.parallel_env(
+        self.env = parallel_env(
             n_pursuers=scenario.num_agents,
             n_evaders=self.evaders,
             x_size=width,

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+from tiny import TINY
 
+from marl.config.parsing import parse_config
+from marl.errors import UserError
 from marl.policies.builtin import BUILTIN
+from marl.runs.loading import find_policy
 from marl.testing.check_world import check_world
+from marl.training.loop import train
 from marl.worlds.pursuit import rules
 from marl.worlds.pursuit.real import MODULE, PursuitEnv, RealPursuit
 from marl.worlds.registry import make
@@ -48,7 +53,9 @@ def test_the_same_start_and_actions_give_the_same(settings):
         np.testing.assert_array_equal(ours, [*seen.values()])
         chosen = rng.integers(len(rules.MOVES), size=config.num_agents)
         step = world.step({"pursuers": one_hot(chosen, len(rules.MOVES))[None]})
-        seen, rewards, ended, late, _ = env.step(dict(zip(env.agents, chosen.tolist(), strict=True)))
+        seen, rewards, ended, late, _ = env.step(
+            dict(zip(env.agents, chosen.tolist(), strict=True))
+        )
         ours = step.observation["pursuers"][0]
         np.testing.assert_allclose(step.reward["pursuers"][0], [*rewards.values()], atol=1e-5)
         for name in ("caught", "return"):
@@ -70,3 +77,21 @@ def test_its_world_reports_what_the_environment_does():
     assert step.done[0]
     assert [*step.metrics] == ["caught", "return"]
     assert step.metrics["return"][0] == pytest.approx(total, abs=1e-4)
+
+
+def test_a_run_of_pursuit_plays_there(data):
+    world = {"scenario": "pursuit", "num_agents": 2, "episode_length": 6}
+    training = {"steps": 40, "num_worlds": 2, "log_every": 20}
+    agent = {"name": "ippo", "hidden": [8]}
+    config = {"world": world, "agent": agent, "exploration": {}, "training": training}
+    train(parse_config({**TINY, **config}), "a")
+    found = find_policy("a", ["world.scenario=real_pursuit", "world.processes=0"])
+    assert found.scenario == "real_pursuit"
+    assert found.world == RealPursuit(num_agents=2, episode_length=6, processes=0)
+    real = found.world_for(4).make_world(1, 0)
+    assert found.policy(real, 0).act(real.reset())["pursuers"].shape == (1, 4, 5)
+    said = "world.scenario is 'spread', but the policy was trained in 'pursuit'"
+    with pytest.raises(UserError, match=said):
+        find_policy("a", ["world.scenario=spread"])
+    with pytest.raises(UserError, match="no scenario is called 'real_pursuti'"):
+        find_policy("a", ["world.scenario=real_pursuti"])
