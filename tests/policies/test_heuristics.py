@@ -49,8 +49,8 @@ def test_the_chase_goes_to_the_free_sides():
         ((4, 2), {RIGHT}), ((2, 4), {UP}), ((0, 2), {LEFT}), ((2, 0), {DOWN}), ((3, 2), {STAY})
     ):  # fmt: skip
         assert chosen([(2, 2)], [evader]) == moves
-    # The side that is nearest is held by another pursuer.
-    assert chosen([(2, 2), (3, 2)], [(4, 2)]) == {UP, DOWN}
+    # The side that is nearest is held by another pursuer: around it.
+    assert chosen([(2, 2), (3, 2)], [(4, 2)]) == {RIGHT, UP, DOWN}
     # Three sides of the farther evader are held.
     held = [(5, 3), (4, 4), (5, 5)]
     assert chosen([(3, 2), *held], [(5, 4), (2, 2)]) <= {RIGHT, UP}
