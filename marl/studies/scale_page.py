@@ -122,13 +122,16 @@ class ScaleStudy:
     def notes(self) -> list[str]:
         """What is to be known beside the numbers."""
         result = next(iter(self.entries[0].rows.values()), [{}])[0].get("result", {})
+        timing = (
+            "Policy: its act and reset; world: the simulator and the metrics; both without "
+            "compilation, on one thread, with as many measurements side by side as there were "
+            "workers. "
+        ) * self._known("policy_cpu_us")
         return [
             "Medians over seeds of means over greedy episodes, on the same starts for all "
             f"(seed {result.get('seed', '-')}); brackets: 95 % percentile bootstrap intervals "
             f"({RESAMPLES} resamples of the runs, and of the episodes). Built-in policies play in "
-            "the world of the first trained policy. Policy: its act and reset; world: the "
-            "simulator and the metrics; both without compilation, on one thread, with as many "
-            "measurements side by side as there were workers. Memory: of a process that does "
+            f"the world of the first trained policy. {timing}Memory: of a process that does "
             f"nothing else, with Python, torch and numba. {pages.made_with()}",
             *pages.refusals(self.entries),
             *self.left_out,

@@ -16,7 +16,8 @@ from marl.plugins import import_here
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.pettingzoo.contract import Broken, Examined, examine
 from marl.worlds.pettingzoo.counting import counts
-from marl.worlds.pettingzoo.extras import install
+from marl.worlds.pettingzoo.extras import install, roms
+from marl.worlds.pettingzoo.names import gone
 from marl.worlds.pettingzoo.workers import make_environment
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group
@@ -98,7 +99,7 @@ class PettingZooConfig(WorldConfig):
 
 
 def _wrapped(module: str, options: dict[str, Any], wrappers: Sequence[Sequence[Any]]) -> Any:
-    env = _parallel(_imported(module), options)
+    env = _parallel(_imported(module), {**roms(module), **options})
     for name, *arguments in wrappers:
         env = getattr(importlib.import_module("supersuit"), name)(env, *arguments)
     return env
@@ -138,6 +139,8 @@ def environment(name: str) -> type[PettingZooConfig]:
     try:
         found = _imported(module)
     except ImportError as error:
+        if why := gone(name):
+            raise ValueError(f"{PREFIX}{name} {why}") from error
         hint = _present(name) or install(module, error)
         raise ValueError(f"{PREFIX}{name} cannot be imported: {error}{hint}") from error
     # PettingZoo has, for a version that is gone, an object that raises when it is called.
@@ -151,8 +154,6 @@ def _present(name: str) -> str:
     """The end of a sentence on an environment that is not there: the versions that are, or the
     nearest name."""
     package, _, wanted = name.rpartition("/")
-    if package == "mpe":
-        return f"; name it {PREFIX}mpe2/{wanted}"
     try:
         folder = _imported(module_of(package)).__path__
     except (ImportError, AttributeError, ValueError):

@@ -1,6 +1,8 @@
 """What must be installed for an environment of another package, and how."""
 
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 from marl.errors import UserError
 
@@ -26,3 +28,12 @@ def require(module: str, what: str) -> None:
         import_module(module)
     except ImportError as error:
         raise UserError(f"{what} cannot be made: {error}{install(module, error)}") from error
+
+
+def roms(module: str) -> dict[str, str]:
+    """The option by which an Atari game finds its ROM among those of `ale_py`, if that is
+    installed."""
+    found = find_spec("ale_py") if module.startswith("pettingzoo.atari.") else None
+    if found is None or found.origin is None:
+        return {}
+    return {"auto_rom_install_path": str(Path(found.origin).parent / "roms")}

@@ -25,7 +25,10 @@ def make_environment(make_env: Callable[..., Any] | str, options: dict[str, Any]
     if options.get("render_mode") is not None or not _frozen(env):
         return env
     env.close()
-    return make(**{**options, "render_mode": "rgb_array"})
+    try:
+        return make(**{**options, "render_mode": "rgb_array"})
+    except TypeError:  # it has the mode, but no such argument
+        return make(**options)
 
 
 def _frozen(env: Any) -> bool:
