@@ -179,7 +179,7 @@ def look(scenario: Kaz, state: np.ndarray) -> np.ndarray:
     """The observations of all players, f32[N, O], from PettingZoo's vector state, f64[M, 4]: place
     and heading of the archers, knights, swords, arrows and zombies, zeros for what is not there."""
     n, half = scenario.num_agents, scenario.num_agents // 2
-    there = state[:, 2:].any(1)
+    there = np.asarray(state[:, 2:].any(1))
     place = (state[:, :2] - 0.5) * SCREEN * (1.0, -1.0) / LENGTH  # from the middle of the screen
     heading = state[:, 2:] * (1.0, -1.0)
     kind = np.zeros((len(state), 1))  # archers among players, swords among weapons
