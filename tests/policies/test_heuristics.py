@@ -60,7 +60,7 @@ def test_the_chase_goes_to_the_free_sides():
 
 def test_foragers_eat_more_and_meet_less_poison_than_chance():
     forage, chance = (
-        evaluate(BUILTIN[name], find_scenario("waterworld")(), 5, 60, 0)
+        evaluate(BUILTIN[name], find_scenario("waterworld")(), 5, 24, 0)
         for name in ("forage", "random")
     )
     assert forage["food"] > 2 * chance["food"]

@@ -83,21 +83,28 @@ def test_it_is_pettingzoos_game(agents):
 
 
 def test_players_leave():
-    """Zombies come thick and fast, and nobody fights."""
-    world = make("kaz", processes=0, spawn_delay=1, max_zombies=100, num_agents=2)
-    world.reset()
-    stay = np.zeros((1, 2, 6), np.float32)
-    stay[..., 0] = 1.0  # forward, towards them
-    lived = np.zeros(2)
-    for _ in range(200):
-        step = world.step({PLAYERS: stay})
+    """The archer walks over the upper edge, the knight stays until time runs out."""
+    world = make(
+        "kaz", processes=0, line_death=True, spawn_delay=999, num_agents=2, episode_length=60
+    )
+    seen = world.reset()[PLAYERS][0]
+    moves = np.zeros((1, 2, 6), np.float32)
+    moves[0, 0, 0] = moves[0, 1, 5] = 1.0  # forward; nothing
+    lived, fellow = np.zeros(2), []
+    for _ in range(60):
+        step = world.step({PLAYERS: moves})
         lived += step.present[PLAYERS][0]
-        if step.done[0]:
-            break
-    assert step.done[0]
-    assert not step.truncated[0]
-    assert step.terminated[PLAYERS].all()
+        parts = pieces(world.groups[PLAYERS].observation_parts, step.observation[PLAYERS][0])
+        fellow.append(parts["fellows"][1, 0, -1])
+    assert seen[0].any()
+    assert 20 < lived[0] < 40
+    assert lived[1] == 60
+    assert sum(fellow) == lived[0] - 1  # the knight sees the archer as long as it is there
+    assert step.terminated[PLAYERS][0].tolist() == [True, False]
     assert not step.active[PLAYERS].any()
+    assert step.done[0]
+    assert step.truncated[0]
+    assert not step.observation[PLAYERS][0, 0].any()
     assert step.metrics["survived"][0] == pytest.approx(lived.mean())
     assert step.metrics["kills"][0] == 0
 
