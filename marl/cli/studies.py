@@ -53,12 +53,13 @@ def add_scale(add: Add) -> None:
     )  # fmt: skip
     command.add_argument(
         "--agents", type=whole(1), nargs="+", metavar="N",
-        help="numbers of agents; default: 4 8 12 20 40 80 200 1000 10000, and that in training",
+        help="numbers of agents; default: 4 8 12 20 40 80 200 1000 10000, and that in training; in "
+        "other worlds than those of particles 1, 2, 4 and 8 times that in training (slow: up to 4)",
     )  # fmt: skip
     command.add_argument(
         "--episodes", type=whole(1), metavar="E",
         help="episodes for each number of agents; default: 20 000 agents' worth, at most 2000: 20 "
-        "for 1000 agents, 2 for 10 000, 1 beyond",
+        "for 1000 agents, 2 for 10 000, 1 beyond; in slow worlds 20",
     )  # fmt: skip
     command.add_argument("--seed", type=whole(0), metavar="S", help="seed of the episodes")
     add_workers(command, "measurements")

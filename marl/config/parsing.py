@@ -293,7 +293,7 @@ def _check_sizes(key: str, numbers: tuple[int, ...], world: WorldConfig) -> None
     """Raise UserError if a scenario cannot have so many agents."""
     if "num_agents" not in type(world).model_fields:
         raise UserError(
-            f"training.{key} has no place here: the scenario has {world.agent_count} agents, always"
+            f"training.{key} has no place here: the scenario has no setting world.num_agents"
         )
     for number in numbers:
         if number < 1:

@@ -1,42 +1,18 @@
 """Policies that need no training, by name."""
 
-import json
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from marl.agents.core.base import Policy
+from marl.policies.heuristics import Chase, Forage, Wave
 from marl.policies.landing import Landing
 from marl.policies.landmarks import Assignment, Claims, Greedy, LocalAssignment
+from marl.policies.random import Random
 from marl.worlds.base import Arrays, World
 from marl.worlds.spaces import one_hot
 
 NOWHERE = (0, 0)
-
-
-class Random(Policy):
-    """Uniform actions."""
-
-    def __init__(self, world: World, seed: int = 0) -> None:
-        self._rng = np.random.default_rng(seed)
-        self._groups = world.groups
-
-    def state_dict(self) -> dict[str, Tensor]:
-        stream = json.dumps(self._rng.bit_generator.state).encode()
-        return {"stream": torch.tensor([*stream], dtype=torch.uint8)}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self._rng.bit_generator.state = json.loads(bytes(state["stream"].tolist()))
-
-    def act(self, observation: Arrays, explore: bool = False) -> Arrays:
-        return {
-            g: self._groups[g].random_actions(
-                self._rng, *rows.shape[:2], legal=self._groups[g].legal(rows)
-            )
-            for g, rows in observation.items()
-        }
 
 
 class Still(Policy):
@@ -75,8 +51,11 @@ BUILTIN: dict[str, Callable[..., Policy]] = {
     "auction": Claims,
     "assignment": Assignment,
     "landing": Landing,
+    "wave": Wave,
+    "chase": Chase,
+    "forage": Forage,
 }
 
 
-HOMES = {"landing": "tennis"}
+HOMES = {"landing": "tennis", "wave": "pistonball", "chase": "pursuit", "forage": "waterworld"}
 """The worlds in which those policies play, where nobody says which and it is not `spread`."""

@@ -1,9 +1,10 @@
 """Policies that need no training, for comparison.
 
-Random and still play in every world, landing in tennis. The policies here are for worlds of
-landmarks. All but `assignment` use observations only, and work in any world whose observations have
-a part "landmarks" (and "agents", for local-assignment). They steer by one PD controller, clip(p
-(target - position) - d velocity, -1, 1), with the gains `GAINS` of the world's integration.
+Random and still play in every world, those of heuristics.py and landing.py in theirs. The policies
+here are for worlds of landmarks. All but `assignment` use observations only, and work in any world
+whose observations have a part "landmarks" (and "agents", for local-assignment). They steer by one
+PD controller, clip(p (target - position) - d velocity, -1, 1), with the gains `GAINS` of the
+world's integration.
 """
 
 from collections.abc import Iterable

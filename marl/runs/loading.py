@@ -59,8 +59,10 @@ class FoundPolicy:
 
 def find_policy(name: str, settings: Sequence[str] = ()) -> FoundPolicy:
     """A run, a .safetensors file or a built-in policy, by name. `settings` of the world
-    ("world.KEY=VALUE") come on top of the evaluation world of the run. Settings of a trained agent
-    ("agent.rounds=3") come on top of those in training, if the weights still fit. A file from
+    ("world.KEY=VALUE") come on top of the evaluation world of the run; its scenario can only become
+    one that is derived from it, or from which it is ("world.scenario=real_pursuit" for a run of
+    `pursuit`). Settings of a trained
+    agent ("agent.rounds=3") come on top of those in training, if the weights still fit. A file from
     elsewhere may name code to import, a scenario or an agent; it is refused unless `settings` name
     that code, too ("world.scenario=module:NAME")."""
     return _find_builtin(name, settings) if name in BUILTIN else _find_trained(name, settings)
@@ -148,7 +150,10 @@ def _with_world_settings(config: Config, settings: Sequence[str]) -> NamedWorld:
         except ValueError as error:
             raise UserError(f"world.scenario: {error}") from error
         if not (issubclass(kind, trained) or issubclass(trained, kind)):
-            raise UserError("world.scenario cannot be set here: use a policy for that scenario")
+            raise UserError(
+                f"world.scenario is {changed['scenario']!r}, but the policy was trained in "
+                f"{config.scenario!r}: use a policy for that scenario"
+            )
     return parse_world(changed, "world")
 
 
@@ -211,7 +216,7 @@ def _misfit(config: Config, agent: Agent, world: World) -> str:
     """Why the weights of an agent do not fit a world, in words: the number of agents, or parameters
     that change the observations since training. Empty if neither is the reason."""
     if not isinstance(world, ParticleWorld):
-        return ""
+        return _other_view(config, world)
     kind = type(config.world)
     if not isinstance(world.scenario, kind):
         return f"it was trained in {config.scenario!r}, which is another scenario"
@@ -232,6 +237,19 @@ def _misfit(config: Config, agent: Agent, world: World) -> str:
         return ""
     network = getattr(config.agent, "network", "of its own kind")
     return f"{' and '.join(reasons)}, and its network ({network}) knows that size only"
+
+
+def _other_view(config: Config, world: World) -> str:
+    """How the observations of a world differ in size from those in training, if they do."""
+    for g, then in config.world.groups.items():
+        now = world.groups.get(g)
+        if now is not None and now.observation_size != then.observation_size:
+            here = sum(map(len, world.groups.values()))
+            return (
+                f"with {here} agents {g!r} observe {now.observation_size} numbers, but with "
+                f"{config.world.agent_count} in training {then.observation_size}"
+            )
+    return ""
 
 
 def _tied(config: Config) -> str:

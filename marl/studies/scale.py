@@ -1,4 +1,4 @@
-"""The scale study: policies in worlds of more and more agents at constant density.
+"""The scale study: policies in worlds of more and more agents.
 
 Every policy, with all its seeds, and the built-in policies as yardsticks play greedy episodes on
 the same starts. The built-in ones play in the world of the first trained policy: with its order of
@@ -11,21 +11,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from marl import evaluation
 from marl.errors import UserError
 from marl.policies.builtin import BUILTIN, HOMES
-from marl.runs.loading import find_policy
+from marl.runs.loading import FoundPolicy, find_policy
 from marl.studies.entries import Entry, gather
 from marl.studies.measurements import Row, measure_entries, plan
 from marl.studies.statistics import interval
+from marl.worlds.base import WorldConfig
 from marl.worlds.particles.scenario import Scenario
 from marl.worlds.registry import find_scenario
 
-AGENTS = (4, 8, 12, 20, 40, 80, 200, 1000, 10_000)
-REFERENCES = ("random", "greedy", "local-assignment", "assignment")
+AGENTS = (4, 8, 12, 20, 40, 80, 200, 1000, 10_000)  # in particle worlds
+TIMES, SLOW_TIMES = (1, 2, 4, 8), (1, 2, 4)  # as many as in training, in other and in slow worlds
+REFERENCES = ("random", "greedy", "local-assignment", "assignment")  # in particle worlds
+OTHER_REFERENCES = ("random", "still")  # in other worlds, beside those at home there
 ORACLE = "assignment"
 ORACLE_UP_TO = 10_000  # agents: half a CPU minute and 0.8 GB an episode, and it is cubic
+SLOW_EPISODES = 20
 
 
 # --------------------------------------------------------------------------------------- gathering
@@ -44,25 +49,61 @@ def with_yardsticks(
         (a, one), *more = played.items()
         b, other = next(pair for pair in more if pair[1] != one)
         raise UserError(f"{a} plays {one!r} and {b} plays {other!r}: a study has one scenario")
-    first = next(iter(entries[0].policies.values())) if entries else None
-    order = list(dict.fromkeys([*names, *REFERENCES]))
+    first = _world_of(names, entries, settings)
+    _check_scales(first)
+    order = list(dict.fromkeys([*names, *_references(first.world)]))
     for name in order:
         if name in BUILTIN:
-            found = find_policy(name, () if first else settings)
-            if first:
-                found = replace(found, scenario=first.scenario, world=first.world)
+            found = replace(find_policy(name), scenario=first.scenario, world=first.world)
             entries.append(Entry(name, {name: found}, {name: name}, name not in names))
-            played[name] = HOMES.get(name, found.scenario)
-    for name, scenario in played.items():
-        if not issubclass(find_scenario(scenario), Scenario):
-            raise UserError(f"{name} plays {scenario!r}, where there is nothing to scale")
     entries.sort(key=lambda entry: order.index(next(iter(entry.asked.values()))))
     return entries, left_out
 
 
+def _world_of(
+    names: Sequence[str], entries: Sequence[Entry], settings: Sequence[str]
+) -> FoundPolicy:
+    """The policy in whose world the built-in ones play: the first trained one, or the first that is
+    at home in a world, or the first."""
+    if entries:
+        return next(iter(entries[0].policies.values()))
+    return find_policy(next((name for name in names if name in HOMES), names[0]), settings)
+
+
+def _check_scales(found: FoundPolicy) -> None:
+    """Raise UserError if its world has one number of agents only."""
+    try:
+        found.world.with_agents(2 * found.world.agent_count)
+    except ValidationError:
+        return  # some numbers are not allowed
+    except ValueError as error:
+        raise UserError(
+            f"{found.name} plays {found.scenario!r}, where there is nothing to scale: it {error}"
+        ) from error
+
+
+def _references(world: WorldConfig) -> tuple[str, ...]:
+    """The yardsticks of a world."""
+    if isinstance(world, Scenario):
+        return REFERENCES
+    at_home = [name for name, home in HOMES.items() if isinstance(world, find_scenario(home))]
+    return (*OTHER_REFERENCES, *at_home)
+
+
 def numbers(entries: Sequence[Entry]) -> list[int]:
-    """With how many agents to measure unless told otherwise: AGENTS, and as trained."""
-    return sorted({*AGENTS, *(n for entry in entries if (n := entry.trained_with))})
+    """With how many agents to measure unless told otherwise: AGENTS, and as trained; in other
+    worlds than those of particles multiples of the smallest number in training, or of the world's
+    own."""
+    trained = {n for entry in entries if (n := entry.trained_with)}
+    world = _first(entries).world
+    if isinstance(world, Scenario):
+        return sorted({*AGENTS, *trained})
+    least = min(trained, default=world.agent_count)
+    return sorted({least * k for k in (SLOW_TIMES if world.slow else TIMES)} | trained)
+
+
+def _first(entries: Sequence[Entry]) -> FoundPolicy:
+    return next(iter(entries[0].policies.values()))
 
 
 def default_seed(entries: Sequence[Entry]) -> int:
@@ -73,9 +114,10 @@ def default_seed(entries: Sequence[Entry]) -> int:
 # --------------------------------------------------------------------------------------- measuring
 
 
-def default_episodes(agents: int) -> int:
-    """About 20 000 agents' worth, at most 2000: 20 for 1000 agents, 2 for 10 000, 1 beyond."""
-    return min(-(-20_000 // agents), 2000)
+def default_episodes(agents: int, slow: bool = False) -> int:
+    """About 20 000 agents' worth, at most 2000: 20 for 1000 agents, 2 for 10 000, 1 beyond. In slow
+    worlds 20."""
+    return SLOW_EPISODES if slow else min(-(-20_000 // agents), 2000)
 
 
 def measure(
@@ -90,6 +132,7 @@ def measure(
     """Measure every seed of every policy with each number of agents, so many `workers` (processes)
     at a time; each measurement `alone` in a process, or, which saves the seconds in which that
     starts, without telling how much memory it took. Yields what was done."""
+    slow = _first(entries).world.slow
     for entry in entries:
         if entry.label == ORACLE:
             why = f"it is measured up to {ORACLE_UP_TO} agents only"
@@ -99,7 +142,7 @@ def measure(
         for n in agents
         for entry in entries
         if n not in entry.refused
-        for task in plan(entry, n, episodes or default_episodes(n), seed, settings)
+        for task in plan(entry, n, episodes or default_episodes(n, slow), seed, settings)
     ]
     yield from measure_entries(wanted, workers, alone)
 

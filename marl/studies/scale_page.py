@@ -11,8 +11,9 @@ from marl.studies.measurements import as_file_name
 from marl.studies.scale import ORACLE, Summary, summarise
 from marl.studies.statistics import RESAMPLES
 from marl.studies.tables import HEADINGS, Table, as_markdown, with_interval
+from marl.worlds.particles.scenario import Scenario
 
-FILMED = (80, 1000)  # numbers of agents of which there is a movie
+FILMED = (80, 1000)  # numbers of agents of which there is a movie, in particle worlds
 PICTURED = 10_000  # likewise a picture of the end
 
 
@@ -43,7 +44,7 @@ class ScaleStudy:
         headings += [HEADINGS.get(name, name.replace("_", " ")) for name in names]
         headings[2] += " [95 %]"
         headings[3:3] = ["worst seed"]
-        headings += ["below the oracle", "below training N"]
+        headings += [*["below the oracle"] * self._has_oracle, "below training N"]
         rows = []
         for entry in self.entries:
             summary = self.summaries.get((entry.label, agents))
@@ -52,11 +53,15 @@ class ScaleStudy:
                 continue
             cells = [cell(summary, name, intervals or name == self.metric) for name in names]
             cells[1:1] = [f"{summary.worst:.3f}" if summary.seeds > 1 else "-"]
-            gaps = [self._gap(ORACLE, agents, summary)]
+            gaps = [self._gap(ORACLE, agents, summary)] * self._has_oracle
             gaps.append(self._gap(entry.label, entry.trained_with, summary))
             count = f"{summary.seeds} x {summary.episodes}"
             rows.append([entry.label, count, *cells, *gaps])
         return headings, rows
+
+    @property
+    def _has_oracle(self) -> bool:
+        return any(entry.label == ORACLE for entry in self.entries)
 
     def _measured(self, agents: int) -> list[str]:
         """Metrics of any policy with so many agents."""
@@ -97,30 +102,36 @@ class ScaleStudy:
         return ["", *(f"N={n}" for n in self.numbers)], rows
 
     def costs(self) -> dict[str, Table]:
-        """By title: CPU time of each policy with each number of agents, and memory where it is
+        """By title: CPU time of each policy with each number of agents, and memory, where they are
         known."""
-        tables = {
-            "CPU microseconds per agent and step: policy + world": self.across(
+        tables = {}
+        if self._known("policy_cpu_us"):
+            tables["CPU microseconds per agent and step: policy + world"] = self.across(
                 lambda s: f"{s.cost['policy_cpu_us']:.2f} + {s.cost['world_cpu_us']:.2f}"
             )
-        }
-        if all("peak_mb" in summary.cost for summary in self.summaries.values()):
+        if self._known("peak_mb"):
             tables["Memory of the process at its peak, in MB"] = self.across(
                 lambda s: f"{s.cost['peak_mb']:.0f}"
             )
         return tables
 
+    def _known(self, cost: str) -> bool:
+        return all(cost in summary.cost for summary in self.summaries.values())
+
     @property
     def notes(self) -> list[str]:
         """What is to be known beside the numbers."""
         result = next(iter(self.entries[0].rows.values()), [{}])[0].get("result", {})
+        timing = (
+            "Policy: its act and reset; world: the simulator and the metrics; both without "
+            "compilation, on one thread, with as many measurements side by side as there were "
+            "workers. "
+        ) * self._known("policy_cpu_us")
         return [
             "Medians over seeds of means over greedy episodes, on the same starts for all "
             f"(seed {result.get('seed', '-')}); brackets: 95 % percentile bootstrap intervals "
             f"({RESAMPLES} resamples of the runs, and of the episodes). Built-in policies play in "
-            "the world of the first trained policy. Policy: its act and reset; world: the "
-            "simulator and the metrics; both without compilation, on one thread, with as many "
-            "measurements side by side as there were workers. Memory: of a process that does "
+            f"the world of the first trained policy. {timing}Memory: of a process that does "
             f"nothing else, with Python, torch and numba. {pages.made_with()}",
             *pages.refusals(self.entries),
             *self.left_out,
@@ -207,11 +218,19 @@ class ScaleStudy:
             plots[f"{self.metric}-by-step.png"] = self.by_step()
         yield from pages.write(folder, {**plots, "scale.md": self.markdown([*plots]).encode()})
         for entry in self.entries:
-            for n in (*FILMED, PICTURED):
+            for n in self._filmed(entry):
                 if n in entry.rows and not entry.yardstick:
                     kind = "png" if n == PICTURED else "gif"
                     path = folder / f"{as_file_name(entry.label)}-{n}.{kind}"
                     yield pages.film(entry.middle(n, self.metric), n, path)
+
+    def _filmed(self, entry: Entry) -> Sequence[int]:
+        """The numbers of agents of which there is a movie or a picture. Slow worlds, some of which
+        draw only if asked for, have none."""
+        world = next(iter(entry.policies.values())).world
+        if isinstance(world, Scenario):
+            return (*FILMED, PICTURED)
+        return () if world.slow else self.numbers[-1:]
 
 
 def cell(summary: Summary, name: str, interval: bool) -> str:

@@ -22,9 +22,12 @@ from marl.worlds.particles.scenarios.tag import Tag
 from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.pettingzoo.config import PREFIX, environment
+from marl.worlds.pettingzoo.kaz import Kaz
+from marl.worlds.pettingzoo.names import MPE2
 from marl.worlds.pistonball.real import RealPistonball
 from marl.worlds.pistonball.world import Pistonball
 from marl.worlds.prison import Prison
+from marl.worlds.pursuit.real import RealPursuit
 from marl.worlds.pursuit.world import Pursuit
 from marl.worlds.tennis.world import Tennis
 from marl.worlds.waterworld.world import Waterworld
@@ -45,20 +48,9 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "pursuit": Pursuit,
     "prison": Prison,
     "waterworld": Waterworld,
+    "kaz": Kaz,
+    "real_pursuit": RealPursuit,
 }
-
-MPE2 = {
-    "simple": "simple",
-    "simple_adversary": "adversary",
-    "simple_crypto": "crypto",
-    "simple_push": "push",
-    "simple_reference": "reference",
-    "simple_speaker_listener": "speaker_listener",
-    "simple_spread": "spread",
-    "simple_tag": "tag",
-    "simple_world_comm": "world_comm",
-}
-"""MPE2's names of our scenarios; a version such as _v3 may follow."""
 
 ENTRY_POINTS = "marl.scenarios"  # of packages that offer scenarios
 

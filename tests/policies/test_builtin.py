@@ -156,7 +156,7 @@ def test_other_worlds(name):
     world = make(HOMES.get(name, "tennis"), num_worlds=3)
     for transition, _ in itertools.islice(collect(world, BUILTIN[name](world)), 3):
         for g, actions in transition.action.items():
-            assert actions.shape == (3, len(world.groups[g]), 2)
+            assert actions.shape == (3, len(world.groups[g]), *world.groups[g].action_space.shape)
             assert actions.dtype == np.float32
 
 

@@ -253,3 +253,25 @@ def test_a_study_has_one_scenario(monkeypatch, capsys):
 
     monkeypatch.setattr(gathering, "find_policy", found)
     assert "a study has one scenario" in refused(capsys, "scale", "a-0", "b")
+
+
+def test_heuristics_are_yardsticks_at_home(here, capsys):
+    assert [
+        *map(labels, (with_yardsticks(["wave"])[0], with_yardsticks(["random", "chase"])[0]))
+    ] == [["wave", "random", "still"], ["random", "chase", "still"]]
+    forage = ["world.scenario=waterworld"]
+    assert labels(with_yardsticks(["still"], forage)[0]) == ["still", "random", "forage"]
+    real = ["world.scenario=real_pursuit"]
+    assert labels(with_yardsticks(["still"], real)[0]) == ["still", "random", "chase"]
+    assert scale.numbers(with_yardsticks(["wave"])[0]) == [20, 40, 80, 160]
+    assert scale.numbers(with_yardsticks(["still"], real)[0]) == [8, 16, 32]
+
+    settings = "--set world.episode_length=6 --episodes 2 --agents 2 4 --workers 1"
+    status, output, errors = run(capsys, "scale", "wave", *settings.split())
+    assert status == 0, errors
+    assert "2 agents  seeds x episodes  return [95 %]" in output
+    folder = data_root() / "scales" / "wave"
+    assert {*os.listdir(folder)} == {"scale.md", "return.png", "return-by-step.png", "wave-4.gif"}
+    text = (folder / "scale.md").read_text()
+    assert "oracle" not in text
+    assert "CPU" not in text

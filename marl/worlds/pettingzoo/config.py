@@ -15,6 +15,9 @@ from pydantic import Field, model_validator
 from marl.plugins import import_here
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.pettingzoo.contract import Broken, Examined, examine
+from marl.worlds.pettingzoo.counting import counts
+from marl.worlds.pettingzoo.extras import install, roms
+from marl.worlds.pettingzoo.names import gone
 from marl.worlds.pettingzoo.workers import make_environment
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group
@@ -79,6 +82,16 @@ class PettingZooConfig(WorldConfig):
         preset = PRESETS[self.preset] if self.preset else ()
         return partial(_wrapped, self.module, self.options, (*self.wrappers, *preset))
 
+    def with_agents(self, count: int) -> Self:
+        """The same environment with so many agents, by its own options. Raises ValueError if marl
+        knows none, or they do not allow the number."""
+        if count == self.agent_count:
+            return self
+        if self.teams is not None:
+            raise ValueError(f"has world.teams, which name its {self.agent_count} agents")
+        names = [name for group in self.groups.values() for name in group.names]
+        return self.replaced(options={**self.options, **counts(self.module, names, count)})
+
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
         return PettingZooWorld(
             self._make_env, num_worlds, seed, processes=self.processes, examined=self._examined
@@ -86,7 +99,7 @@ class PettingZooConfig(WorldConfig):
 
 
 def _wrapped(module: str, options: dict[str, Any], wrappers: Sequence[Sequence[Any]]) -> Any:
-    env = _parallel(_imported(module), options)
+    env = _parallel(_imported(module), {**roms(module), **options})
     for name, *arguments in wrappers:
         env = getattr(importlib.import_module("supersuit"), name)(env, *arguments)
     return env
@@ -126,7 +139,9 @@ def environment(name: str) -> type[PettingZooConfig]:
     try:
         found = _imported(module)
     except ImportError as error:
-        hint = _present(name) or _install(module, error)
+        if why := gone(name):
+            raise ValueError(f"{PREFIX}{name} {why}") from error
+        hint = _present(name) or install(module, error)
         raise ValueError(f"{PREFIX}{name} cannot be imported: {error}{hint}") from error
     # PettingZoo has, for a version that is gone, an object that raises when it is called.
     has = isinstance(found, ModuleType) and {"parallel_env", "env"} & {*dir(found)}
@@ -139,8 +154,6 @@ def _present(name: str) -> str:
     """The end of a sentence on an environment that is not there: the versions that are, or the
     nearest name."""
     package, _, wanted = name.rpartition("/")
-    if package == "mpe":
-        return f"; name it {PREFIX}mpe2/{wanted}"
     try:
         folder = _imported(module_of(package)).__path__
     except (ImportError, AttributeError, ValueError):
@@ -152,16 +165,3 @@ def _present(name: str) -> str:
     versions = [x for x in known if re.fullmatch(rf"{re.escape(stem)}_v\d+", x)]
     present = versions or get_close_matches(wanted, known, n=1)
     return f"; there is {PREFIX}{package}/{present[-1]}" if present else ""
-
-
-def _install(module: str, error: ImportError) -> str:
-    """The end of a sentence on a package that is missing: the line that installs it."""
-    missing = error.name or ""
-    package = module.partition(".")[0]
-    if missing == "pettingzoo":
-        return '; pip install "marl[pettingzoo]"'
-    if missing == package:
-        return f"; it is neither installed (pip install {package}) nor in the current folder"
-    if package == "pettingzoo" and not missing.startswith(package):
-        return f'; pip install "pettingzoo[{module.split(".")[1]}]"'
-    return "" if missing.startswith(package) else f"; pip install {missing}"

@@ -25,7 +25,10 @@ def make_environment(make_env: Callable[..., Any] | str, options: dict[str, Any]
     if options.get("render_mode") is not None or not _frozen(env):
         return env
     env.close()
-    return make(**{**options, "render_mode": "rgb_array"})
+    try:
+        return make(**{**options, "render_mode": "rgb_array"})
+    except TypeError:  # it has the mode, but no such argument
+        return make(**options)
 
 
 def _frozen(env: Any) -> bool:
@@ -40,7 +43,9 @@ def _frozen(env: Any) -> bool:
 class Boards:
     """Shared arrays that all processes read and write: {name: [E, ...]}."""
 
-    def __init__(self, kinds: Mapping[str, Kind], num_worlds: int, shared: bool) -> None:
+    def __init__(
+        self, kinds: Mapping[str, Kind], num_worlds: int, shared: bool, measures: Sequence[str] = ()
+    ) -> None:
         groups = {g: kind.group for g, kind in kinds.items()}
         shapes: dict[str, tuple[str, tuple[int, ...]]] = {"cut": ("?", ()), "seed": ("q", ())}
         for g, group in groups.items():
@@ -52,6 +57,7 @@ class Boards:
                 f"terminated.{g}": ("?", n),
                 f"active.{g}": ("?", n),
             }
+        shapes |= {f"measure.{name}": ("f", ()) for name in measures}
         self._shapes = {name: (kind, (num_worlds, *rest)) for name, (kind, rest) in shapes.items()}
         context = get_context("spawn")
         sizes = {
@@ -111,6 +117,10 @@ class _Worlds:
 
     def _show(self, e: int, turn: Turn) -> None:
         boards, here = self._boards, {*self._copies[e].here}
+        for name in boards:
+            kind, _, measure = name.partition(".")
+            if kind == "measure":
+                boards[name][e] = self._copies[e].env.measures[measure]
         for agent, (g, i) in self._places.items():
             self._show_to(agent, boards[f"observation.{g}"][e, i], turn.observation.get(agent))
             boards[f"reward.{g}"][e, i] = turn.reward.get(agent, 0.0)

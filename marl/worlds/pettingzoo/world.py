@@ -27,6 +27,7 @@ from marl.worlds.base import Arrays, Step, World, checked_actions
 from marl.worlds.pettingzoo.contract import Examined, examine
 from marl.worlds.pettingzoo.workers import Boards, Here, Process, make_environment
 from marl.worlds.scene import Scene
+from marl.worlds.spaces import Group
 
 # ------------------------------------------------------------------------------------------- world
 
@@ -39,11 +40,12 @@ class PettingZooWorld(World):
     MPE2's); num_worlds E; seed; processes, over which the copies are distributed (None: one a core;
     0: this process alone; results do not depend on it); groups {name: agents}, instead of the
     inferred ones; frames, how many pictures are observed at once; examined, what `examine` found,
-    if the environment was tried before. With `render_mode="rgb_array"` among its options it can be
-    drawn.
+    if the environment was tried before; described, the same groups with the parts of their spaces;
+    measures, the names of metrics that the environment itself keeps in its dictionary `measures`.
+    With `render_mode="rgb_array"` among its options it can be drawn.
 
-    Its metric is the return of an episode: rewards summed over the steps so far, averaged over the
-    agents.
+    Without measures, its metric is the return of an episode: rewards summed over the steps so far,
+    averaged over the agents.
     """
 
     outcomes = frozenset({"return"})
@@ -59,6 +61,8 @@ class PettingZooWorld(World):
         groups: Mapping[str, Sequence[str]] | None = None,
         frames: int = 1,
         examined: Examined | None = None,
+        described: dict[str, Group] | None = None,
+        measures: Sequence[str] = (),
     ) -> None:
         """Raises ValueError if groups, spaces or numbers do not fit, or the environment does not
         keep what PettingZoo promises."""
@@ -66,10 +70,12 @@ class PettingZooWorld(World):
             raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         make = partial(make_environment, make_env, dict(options or {}))
         self._title, kinds = examined or examine(make, groups, frames)
-        self.groups = {g: kind.group for g, kind in kinds.items()}
+        self.groups = described or {g: kind.group for g, kind in kinds.items()}
+        self._measures = tuple(measures)
+        self.outcomes = frozenset(measures or {"return"})
         self.num_worlds = num_worlds
         workers = min(os.cpu_count() or 1 if processes is None else processes, num_worlds)
-        boards = Boards(kinds, num_worlds, shared=workers > 0)
+        boards = Boards(kinds, num_worlds, workers > 0, self._measures)
         self._boards = boards.arrays()
         ends = np.linspace(0, num_worlds, max(workers, 1) + 1).astype(int)
         self._shares = [range(a, b) for a, b in itertools.pairwise(ends.tolist())]
@@ -138,9 +144,14 @@ class PettingZooWorld(World):
             truncated=over & self._boards["cut"],
             active=active,
             done=over,
-            metrics={"return": self._return.astype(np.float32)},
+            metrics=self._metrics(),
             present=present,
         )
+
+    def _metrics(self) -> Arrays:
+        if not self._measures:
+            return {"return": self._return.astype(np.float32)}
+        return {name: self._boards[f"measure.{name}"].copy() for name in self._measures}
 
     def state(self) -> np.ndarray:
         """The observations of all agents."""

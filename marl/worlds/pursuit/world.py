@@ -8,7 +8,7 @@ from gymnasium.spaces import Box
 from pydantic import Field, ValidationInfo, field_validator
 
 from marl.values import checked_seed
-from marl.worlds.base import Arrays, Neighbours, Step, WorldConfig, checked_actions
+from marl.worlds.base import Arrays, Neighbours, Step, World, WorldConfig, checked_actions
 from marl.worlds.compiled.random import stream_keys
 from marl.worlds.compiled.world import CompiledWorld
 from marl.worlds.pursuit import rules
@@ -134,7 +134,7 @@ class Pursuit(WorldConfig):
                 grown[side] = max(SMALLEST, round(max(share, 0.0) ** 0.5 * length))
         return self.replaced(**grown)
 
-    def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> "PursuitWorld":
+    def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
         return PursuitWorld(self, num_worlds, seed, staggered)
 
 

@@ -17,10 +17,13 @@ from marl.runs.checkpoint import read_checkpoint
 from marl.runs.loading import find_policy
 from marl.runs.log import read_log
 from marl.runs.run import Run
-from marl.studies.scale import with_yardsticks
+from marl.studies.entries import default_metric
+from marl.studies.scale import measure, numbers, with_yardsticks
+from marl.studies.scale_page import ScaleStudy
 from marl.training.loop import train
 from marl.worlds.base import WorldConfig
 from marl.worlds.pettingzoo.config import environment, module_of
+from marl.worlds.pettingzoo.extras import roms
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.registry import find_scenario, make
 
@@ -287,8 +290,9 @@ class Without:
 @pytest.mark.parametrize(
     ("missing", "name", "said"),
     [
-        ("pettingzoo", "sisl/nothing", r'; pip install "marl\[pettingzoo\]"'),
-        ("Box2D", "sisl/multiwalker_v9", r'; pip install "pettingzoo\[sisl\]"'),
+        ("pettingzoo", "sisl/nothing", r"; pip install 'marl\[sisl\]'"),
+        ("pettingzoo", "classic/rps_v2", r"; pip install 'pettingzoo\[classic\]'"),
+        ("Box2D", "sisl/multiwalker_v9", r"; pip install 'marl\[sisl\]'"),
         ("mpe2", "mpe2/simple_v3", r"neither installed \(pip install mpe2\) nor in the current"),
         ("scarce", "needy/env", r"; pip install scarce"),
     ],
@@ -313,13 +317,49 @@ def test_it_is_said_what_to_install(data, monkeypatch, missing, name, said):
         ("sisl/multiwalker_v8", "; there is pettingzoo:sisl/multiwalker_v9"),
         ("mpe2/simple_spread_v2", "; there is pettingzoo:mpe2/simple_spread_v3"),
         ("mpe2/simple_spred_v3", "; there is pettingzoo:mpe2/simple_spread_v3"),
-        ("mpe/simple_spread_v3", "; name it pettingzoo:mpe2/simple_spread_v3"),
+        ("mpe/simple_tag_v3", r"scenario 'tag' is that game, and so is pettingzoo:mpe2/simple_tag"),
+        ("mpe/simple_line_v1", "has moved out of PettingZoo: pettingzoo:mpe2/simple_line_v1"),
+        (
+            "butterfly/prison_v3",
+            "was removed from PettingZoo: marl's scenario 'prison' is that game",
+        ),
+        ("sisl/waterworld_v4", "was removed from PettingZoo: marl's scenario 'waterworld' is that"),
+        ("butterfly/prospector_v4", "was removed from PettingZoo: marl has none like it"),
         ("mpe2/all_modules", "mpe2/all_modules has no parallel_env and no env"),
     ],
 )
 def test_a_version_that_is_gone_names_the_present_one(data, name, said):
     with pytest.raises(UserError, match=said):
         tag(f"world.scenario=pettingzoo:{name}")
+
+
+def test_an_environment_that_takes_no_render_mode_is_made_without(data, monkeypatch):
+    monkeypatch.syspath_prepend(data.parent)
+    (data.parent / "modeless").mkdir()
+    code = FILMED.replace(
+        '"filmed"}', '"filmed", "render_modes": ["rgb_array"]}\n    render_mode = None'
+    )
+    (data.parent / "modeless" / "env.py").write_text(code)
+    config = find_scenario("pettingzoo:modeless/env")(processes=0)
+    (group,) = config.groups.values()
+    assert group.picture.picture == (2, 36, 36)
+
+
+def test_atari_games_find_their_roms(monkeypatch, tmp_path):
+    (tmp_path / "ale_py").mkdir()
+    (tmp_path / "ale_py" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    roms_of = {"auto_rom_install_path": str(tmp_path / "ale_py" / "roms")}
+    assert roms(module_of("atari/space_invaders_v2")) == roms_of
+    assert roms(module_of("sisl/pursuit_v5")) == {}
+
+
+def test_observations_of_any_length_are_refused(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    pytest.importorskip("pettingzoo.butterfly.knights_archers_zombies_v11")
+    kaz = find_scenario("pettingzoo:butterfly/knights_archers_zombies_v11")
+    with pytest.raises(ValueError, match=r"what group 'archer' observes, Sequence\(.* is no list"):
+        kaz(processes=0, options={"obs_method": "vector-sequence"})
 
 
 ONE_AFTER_THE_OTHER = """
@@ -359,13 +399,31 @@ def test_files_from_elsewhere_are_not_trusted(data, tmp_path, monkeypatch):
 
 
 def test_there_is_nothing_to_scale(data):
-    with pytest.raises(UserError, match=r"landing plays 'tennis', where there is nothing to scale"):
+    said = r"landing plays 'tennis', where there is nothing to scale: it has 2 agents, always"
+    with pytest.raises(UserError, match=said):
         with_yardsticks(["landing"])
     with pytest.raises(UserError, match=r"random plays 'tennis', where there is nothing to scale"):
         with_yardsticks(["random"], ["world.scenario=tennis"])
-    train(tag("training.steps=20"), "a")
-    with pytest.raises(UserError, match=r"a plays 'pettingzoo:.*, where there is nothing to scale"):
-        with_yardsticks(["a"])
+    push = "pettingzoo:mpe2/simple_push_v3"
+    with pytest.raises(UserError, match=rf"still plays '{push}', .*: it has 2 agents, and marl kn"):
+        with_yardsticks(["still"], [f"world.scenario={push}"])
+
+
+def test_what_is_scaled_by_the_environments_own_option(data):
+    line = ["world.scenario=pettingzoo:mpe2/simple_line_v1", "world.processes=0"]
+    settings = [*line, 'world.options={"N": 2, "max_cycles": 4}']
+    entries, _ = with_yardsticks(["random"], settings)
+    assert [entry.label for entry in entries] == ["random", "still"]
+    assert numbers(entries) == [2, 4, 8]  # of a slow world
+    for _ in measure(entries, [2, 4], None, 0, 1, alone=False):
+        pass
+    assert entries[0].results(4)[0]["episodes"] == 20
+    page = ScaleStudy("x", entries, default_metric(entries))
+    assert page.metric == "return"
+    headings, rows = page.scores(4)
+    assert headings[2:] == ["return [95 %]", "worst seed", "below training N"]
+    assert [row[0] for row in rows] == ["random", "still"]
+    assert page.costs() == {}
 
 
 def test_a_world_of_ones_own_in_a_config(data, monkeypatch):
