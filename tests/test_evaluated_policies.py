@@ -315,8 +315,11 @@ def test_settings_may_change_the_number_of_agents(data, capsys, scenario, settin
     found = find_policy("random", settings)
     assert found.agents == (agents,)
     assert found.world_for(agents).agent_count == agents
-    with pytest.raises(UserError, match=f"has {agents} agents, always"):
-        found.world_for(agents + 1)
+    if ":" in scenario:
+        assert found.world_for(agents + 1).options == {"N": agents + 1}
+    else:
+        with pytest.raises(UserError, match=f"has {agents} agents, always"):
+            found.world_for(agents + 1)
     world = {"scenario": scenario, **TINY["world"]}
     if ":" in scenario:
         world = {"scenario": scenario, "processes": 0, "options": {"max_cycles": 3}}
