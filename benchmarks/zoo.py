@@ -29,6 +29,7 @@ from fresh import FOLDER, commit_of, drawn
 
 from marl.config.parsing import find_config, load_config
 from marl.folders import data_root
+from marl.policies.builtin import BUILTIN
 from marl.runs.files import whole_file, write_json
 from marl.runs.paths import WEIGHTS
 from marl.studies.tables import as_markdown
@@ -51,32 +52,30 @@ class Play:
 class Task:
     """What is played with the weights of a config, and what is known of its world."""
 
-    world: str  # the section of the page
     plays: tuple[Play, ...]
     references: tuple[str, ...] = ("random",)  # built-in policies that play the same
     metric: str = "return"
     seeds: int = 5
 
 
+REAL_PURSUIT = ("world.scenario=real_pursuit", "world.urgency_reward=0")
+
 TASKS = {
     "pistonball": Task(
-        "pistonball",
         (
-            Play("marl", (5, 10, 20, 40, 100, 1000)),
+            Play("marl", (5, 10, 20, 40, 100, 1000), 40),
             Play("PettingZoo", (5, 10, 20), 100, ("world.scenario=real_pistonball",)),
         ),
         ("random", "wave"),
     ),
-    "prison": Task("prison", (Play("marl", (8, 16, 80)),)),
+    "prison": Task((Play("marl", (8, 16, 80)),)),
     "pursuit": Task(
-        "pursuit",
         (
-            Play("marl", (2, 4, 8, 16, 64)),
-            Play("PettingZoo", (8,), 40, ("world.scenario=real_pursuit",)),
+            Play("marl", (2, 4, 8, 16, 64), 100, ("world.urgency_reward=0",)),
+            Play("PettingZoo", (8,), 20, REAL_PURSUIT),
         ),
         ("random", "chase"),
     ),
-    "waterworld": Task("waterworld", (Play("marl", (2, 3, 5, 20)),), ("random", "forage")),
 }
 
 
@@ -99,7 +98,9 @@ def results(policy: str, name: str, play: Play, starts: int, root: Path) -> dict
         file.parent.mkdir(parents=True, exist_ok=True)
         options = ["--agents", *map(str, play.agents), "--episodes", str(play.episodes)]
         options += ["--seed", str(starts), "--json", str(file)]
-        options += [x for setting in play.settings for x in ("--set", setting)]
+        home = f"world.scenario={load_config(find_config(name)).scenario}"
+        settings = [home, *play.settings] if policy in BUILTIN else play.settings
+        options += [x for setting in settings for x in ("--set", setting)]
         marl("evaluate", policy, *options, root=root)
     found = json.loads(file.read_text("utf-8"))
     return {str(result["agents"]): result[TASKS[name].metric] for result in found}
