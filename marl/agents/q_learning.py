@@ -53,6 +53,9 @@ FAMILY = {
 """The mixer of each member, one of `MIXERS`."""
 
 
+MIXER_SETTINGS = ("mixing", "hypernet", "mixer_lr")
+
+
 class QConfig(BaseModel):
     """Settings of the Q-learners."""
 
@@ -123,6 +126,12 @@ class QConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        for name in MIXER_SETTINGS:
+            value = getattr(self, name)
+            if self.name != "qmix" and value != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} is {value}, but only qmix's mixer has it, not {self.name}"
+                )
         if self.window > 1 and not self.replay:
             raise ValueError(
                 "window is of batches from replay, which is false; all steps of a rollout, "

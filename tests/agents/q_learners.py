@@ -31,7 +31,8 @@ rows = pytest.mark.parametrize("name", FAMILY)
 
 
 def agent_of(name, groups=TEAM, seed=0, **settings):
-    config = QConfig(**{"name": name, "hidden": (8,), "mixing": 4, "hypernet": 6} | settings)
+    mixer = {"mixing": 4, "hypernet": 6} if name == "qmix" else {}
+    config = QConfig(**{"name": name, "hidden": (8,)} | mixer | settings)
     return QLearning(groups, config, ExplorationConfig(sigma=1.0), seed)
 
 

@@ -248,6 +248,7 @@ def test_every_team_has_its_own_mixer():
     [
         ({"memory": 8}, "memory is 8, but window is 1"),
         ({"window": 4, "replay": False}, "window is of batches from replay"),
+        ({"name": "vdn", "mixing": 16}, "mixing is 16, but only qmix's mixer has it, not vdn"),
         ({"window": 11}, "agent.window is 11, but episodes have world.episode_length, 10 steps"),
     ],
 )
