@@ -8,6 +8,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 SHIPPED = (
+    "pistonball",
     "spread",
     "spread_auction",
     "spread_messages",

@@ -81,6 +81,7 @@ def test_best_and_last_evaluations_stand_side_by_side(asked):
         "3",
         "20",
         "4",
+        "2",
         "90.0",
         "80.0",
     ]
