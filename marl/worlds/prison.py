@@ -12,12 +12,11 @@ from gymnasium.spaces import Box
 from numba import njit
 from pydantic import Field, ValidationInfo, field_validator
 
-from marl.values import checked_seed
 from marl.worlds.base import Arrays, Step, WorldConfig, checked_actions
 from marl.worlds.compiled.cache import kernel
 from marl.worlds.compiled.frames import FRAMES, picture_space, remember
-from marl.worlds.compiled.random import Random, choice, stream_keys
-from marl.worlds.compiled.world import CompiledWorld
+from marl.worlds.compiled.random import Random, choice
+from marl.worlds.compiled.world import CompiledWorld, first_state
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
 
@@ -207,21 +206,17 @@ class PrisonWorld(CompiledWorld):
     def __init__(
         self, scenario: Prison, num_worlds: int = 1, seed: int = 0, staggered: bool = False
     ) -> None:
-        if num_worlds < 1:
-            raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         self.scenario, self.groups, self.num_worlds = scenario, scenario.groups, num_worlds
         self._staggered = staggered
         shape = num_worlds, scenario.num_agents
         self._widths = np.resize(np.array(WIDTHS, float), scenario.num_agents)
         self._state: Arrays = {
-            "keys": stream_keys(checked_seed(seed), num_worlds),
-            "draws": np.zeros(num_worlds, np.uint64),
+            **first_state(seed, num_worlds),
             "place": np.zeros(shape),
             "first": np.zeros(shape, np.int8),
             "last": np.zeros(shape, np.int8),
             "best": np.zeros(num_worlds),
             "earned": np.zeros(num_worlds),
-            "steps": np.zeros(num_worlds, np.int64),
         }
         if scenario.observe == "image":
             past = num_worlds, FRAMES - 1, scenario.num_agents
@@ -229,9 +224,7 @@ class PrisonWorld(CompiledWorld):
 
     def reset(self, mask: np.ndarray | None = None) -> Arrays:
         s, scenario = self._state, self.scenario
-        fresh = s["draws"] == 0
-        begin = np.ones(self.num_worlds, bool) if mask is None else np.asarray(mask, bool)
-        begin = begin | fresh
+        begin = self.starting(mask, scenario.episode_length)
         reset_cells(
             *(s[name] for name in ("place", "first", "last", "best", "keys", "draws")),
             begin, CELL - self._widths, scenario.synchronized_start, scenario.episode_length,
@@ -239,9 +232,6 @@ class PrisonWorld(CompiledWorld):
         s["earned"][begin] = 0
         if scenario.observe == "image":
             s["count"][begin] = 0
-        s["steps"][begin] = 0
-        if self._staggered and fresh.all():
-            s["steps"][:] = np.arange(self.num_worlds) * scenario.episode_length // self.num_worlds
         return self._observation()
 
     def step(self, actions: Arrays) -> Step:

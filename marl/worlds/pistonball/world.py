@@ -7,11 +7,9 @@ import numpy as np
 from gymnasium.spaces import Box
 from pydantic import Field
 
-from marl.values import checked_seed
 from marl.worlds.base import Arrays, Neighbours, Step, WorldConfig, checked_actions
 from marl.worlds.compiled.frames import FRAMES, picture_space, remember
-from marl.worlds.compiled.random import stream_keys
-from marl.worlds.compiled.world import CompiledWorld
+from marl.worlds.compiled.world import CompiledWorld, first_state
 from marl.worlds.pistonball import drawing, physics, pictures
 from marl.worlds.pistonball.observing import BALL, LENGTH, OTHER, OWN, SPEED, TURN, look
 from marl.worlds.scene import Scene
@@ -110,8 +108,6 @@ class PistonballWorld(CompiledWorld):
     def __init__(
         self, scenario: Pistonball, num_worlds: int = 1, seed: int = 0, *, staggered: bool = False
     ) -> None:
-        if num_worlds < 1:
-            raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         self.scenario, self.groups, self.num_worlds = scenario, scenario.groups, num_worlds
         self._staggered = staggered
         n = scenario.num_agents
@@ -125,9 +121,7 @@ class PistonballWorld(CompiledWorld):
         )
         self.ended = np.ones(num_worlds, bool)
         self._state: Arrays = {
-            "keys": stream_keys(checked_seed(seed), num_worlds),
-            "draws": np.zeros(num_worlds, np.uint64),
-            "steps": np.zeros(num_worlds, np.int64),
+            **first_state(seed, num_worlds),
             "earned": np.zeros(num_worlds),
             "ended": self.ended,
             **self.court._asdict(),
@@ -164,15 +158,10 @@ class PistonballWorld(CompiledWorld):
         return earned
 
     def reset(self, mask: np.ndarray | None = None) -> Arrays:
-        s = self._state
-        first = s["draws"] == 0
-        anew = first | (True if mask is None else np.asarray(mask, bool))
-        for name in ("steps", "earned", "ended"):
-            s[name][anew] = 0
-        self.begin(anew)
-        if self._staggered and first.all():
-            length, worlds = self.scenario.episode_length, self.num_worlds
-            s["steps"][:] = np.arange(worlds) * length // worlds
+        starting = self.starting(mask, self.scenario.episode_length)
+        for name in ("earned", "ended"):
+            self._state[name][starting] = 0
+        self.begin(starting)
         return {PISTONS: self.observed()}
 
     def step(self, actions: Arrays) -> Step:

@@ -1,16 +1,13 @@
 """Pursuit as a world: E grids with N pursuers and M evaders each; see rules.py."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from gymnasium.spaces import Box
 from pydantic import Field, ValidationInfo, field_validator
 
-from marl.values import checked_seed
 from marl.worlds.base import Arrays, Neighbours, Step, World, WorldConfig, checked_actions
-from marl.worlds.compiled.random import stream_keys
-from marl.worlds.compiled.world import CompiledWorld
+from marl.worlds.compiled.world import CompiledWorld, first_state
 from marl.worlds.pursuit import rules
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
@@ -156,8 +153,6 @@ class PursuitWorld(CompiledWorld):
     def __init__(
         self, scenario: Pursuit, num_worlds: int = 1, seed: int = 0, staggered: bool = False
     ) -> None:
-        if num_worlds < 1:
-            raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         self.scenario, self.groups, self.num_worlds = scenario, scenario.groups, num_worlds
         self._staggered = staggered
         reach = scenario.obs_range // 2
@@ -172,14 +167,10 @@ class PursuitWorld(CompiledWorld):
         self._grids[..., rules.WALL] = padded
         agents, evaders = scenario.num_agents, scenario.evader_count
         self._state: Arrays = {
-            "keys": np.zeros(num_worlds, np.uint64),
-            "draws": np.zeros(num_worlds, np.uint64),
-            "next_keys": stream_keys(checked_seed(seed), num_worlds),
-            "reseeded": np.ones(num_worlds, bool),
+            **first_state(seed, num_worlds),
             "pursuers": np.zeros((num_worlds, agents, 2), np.int32),
             "evaders": np.zeros((num_worlds, evaders, 2), np.int32),
             "free": np.zeros((num_worlds, evaders), bool),
-            "steps": np.zeros(num_worlds, np.int64),
             "earned": np.zeros(num_worlds),
         }
 
@@ -195,28 +186,11 @@ class PursuitWorld(CompiledWorld):
 
     def reset(self, mask: np.ndarray | None = None) -> Arrays:
         s = self._state
-        never = s["draws"] == 0
-        starting = np.ones(self.num_worlds, bool) if mask is None else np.asarray(mask, bool)
-        starting = starting | never
-        renewed = starting & s["reseeded"]
-        s["keys"][renewed] = s["next_keys"][renewed]
-        s["draws"][renewed] = 0
-        s["reseeded"][renewed] = False
+        starting = self.starting(mask, self.scenario.episode_length)
         seen = self._unseen()
         rules.reset_grids(*self._places(), starting, seen, self._rules)
-        s["steps"][starting], s["earned"][starting] = 0, 0.0
-        if self._staggered and never.all():
-            s["steps"][:] = (
-                np.arange(self.num_worlds) * self.scenario.episode_length // self.num_worlds
-            )
+        s["earned"][starting] = 0.0
         return {TEAM: seen}
-
-    def reseed(self, seeds: Sequence[int]) -> None:
-        """As `World.reseed`: evaders move by the old streams until the next reset."""
-        if len(seeds) != self.num_worlds:
-            raise ValueError(f"{len(seeds)} seeds are given for {self.num_worlds} worlds")
-        self._state["next_keys"][:] = [stream_keys(checked_seed(seed), 1)[0] for seed in seeds]
-        self._state["reseeded"][:] = True
 
     def step(self, actions: Arrays) -> Step:
         s, shape = self._state, (self.num_worlds, self.scenario.num_agents)

@@ -7,10 +7,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from pydantic import Field
 
-from marl.values import checked_seed
 from marl.worlds.base import Arrays, Step, WorldConfig, checked_actions
-from marl.worlds.compiled.random import stream_keys
-from marl.worlds.compiled.world import CompiledWorld
+from marl.worlds.compiled.world import CompiledWorld, first_state
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
 from marl.worlds.tennis import physics
@@ -74,29 +72,24 @@ class TennisWorld(CompiledWorld):
     outcomes = Tennis.outcomes
 
     def __init__(self, scenario: Tennis, num_worlds: int = 1, seed: int = 0) -> None:
-        if num_worlds < 1:
-            raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         self.scenario, self.groups, self.num_worlds = scenario, scenario.groups, num_worlds
         self._state: Arrays = {
-            "keys": stream_keys(checked_seed(seed), num_worlds),
-            "draws": np.zeros(num_worlds, np.uint64),
+            **first_state(seed, num_worlds),
             "rackets": np.zeros((num_worlds, 2, 4)),
             "ball": np.zeros((num_worlds, 4)),
             "last": np.full(num_worlds, -1, np.int8),
             "over": np.zeros(num_worlds, bool),
             "ended": np.ones(num_worlds, bool),
-            "steps": np.zeros(num_worlds, np.int64),
             "earned": np.zeros((num_worlds, 2)),
             "frames": np.zeros((num_worlds, 2, FRAMES, SEEN), np.float32),
         }
 
     def reset(self, mask: np.ndarray | None = None) -> Arrays:
         s = self._state
-        begin = np.ones(self.num_worlds, bool) if mask is None else np.asarray(mask, bool)
-        begin = begin | (s["draws"] == 0)
+        begin = self.starting(mask, self.scenario.episode_length)
         places = (s[name] for name in (*PLACES, "keys", "draws"))
         physics.reset_courts(*places, begin, self.scenario.legacy)
-        for name in ("ended", "steps", "earned"):
+        for name in ("ended", "earned"):
             s[name][begin] = 0
         return self._observation()
 

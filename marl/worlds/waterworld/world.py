@@ -6,10 +6,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from pydantic import Field
 
-from marl.values import checked_seed
 from marl.worlds.base import Arrays, Step, WorldConfig, checked_actions
-from marl.worlds.compiled.random import stream_keys
-from marl.worlds.compiled.world import CompiledWorld
+from marl.worlds.compiled.world import CompiledWorld, first_state
 from marl.worlds.scene import Scene
 from marl.worlds.spaces import Group, Part
 from marl.worlds.waterworld.kernels import reset_ponds, step_ponds
@@ -129,8 +127,6 @@ class WaterworldWorld(CompiledWorld):
     def __init__(
         self, scenario: Waterworld, num_worlds: int = 1, seed: int = 0, staggered: bool = False
     ) -> None:
-        if num_worlds < 1:
-            raise ValueError(f"num_worlds is {num_worlds}: at least 1 is needed")
         self.scenario, self.groups, self.num_worlds = scenario, scenario.groups, num_worlds
         self._staggered, self._rules = staggered, scenario.rules()
         angles = np.arange(scenario.n_sensors) * (2 * np.pi / scenario.n_sensors)
@@ -147,9 +143,7 @@ class WaterworldWorld(CompiledWorld):
             "count": np.zeros((num_worlds, scenario.num_food), np.int64),
             "obstacles": np.zeros((num_worlds, scenario.num_obstacles, 2)),
             "clock": np.zeros(num_worlds, np.int64),
-            "keys": stream_keys(checked_seed(seed), num_worlds),
-            "draws": np.zeros(num_worlds, np.uint64),
-            "steps": np.zeros(num_worlds, np.int64),
+            **first_state(seed, num_worlds),
             "poisoned": np.zeros((num_worlds, n), np.int64),  # of agents, in the last step
             "totals": np.zeros((num_worlds, 3)),  # the metrics
         }
@@ -159,19 +153,14 @@ class WaterworldWorld(CompiledWorld):
         return Pond(*(self._state[name] for name in Pond._fields))
 
     def reset(self, mask: np.ndarray | None = None) -> Arrays:
-        s, length = self._state, self.scenario.episode_length
-        fresh = s["draws"] == 0
-        first = bool(fresh.all())
-        fresh |= np.ones(self.num_worlds, bool) if mask is None else np.asarray(mask, bool)
+        s = self._state
+        starting = self.starting(mask, self.scenario.episode_length)
         observation = self._new_observation()
         reset_ponds(
-            self._pond, s["keys"], s["draws"], fresh, self._rules, self._rays, s["poisoned"],
+            self._pond, s["keys"], s["draws"], starting, self._rules, self._rays, s["poisoned"],
             observation,
         )  # fmt: skip
-        s["steps"][fresh] = 0
-        s["totals"][fresh] = 0
-        if self._staggered and first:
-            s["steps"][:] = np.arange(self.num_worlds) * length // self.num_worlds
+        s["totals"][starting] = 0
         return {PURSUERS: observation}
 
     def _new_observation(self) -> np.ndarray:

@@ -20,10 +20,10 @@ JOINT = 3.14  # standard errors: six intervals of this half-width hold together 
 REAL = {
     (5, "random"): (28.37, 1.88),
     (5, "random, discrete"): (32.08, 1.93),
-    (5, "heuristic"): (88.14, 0.96),
+    (5, "wave"): (88.14, 0.96),
     (20, "random"): (-4.24, 0.41),
     (20, "random, discrete"): (-2.51, 0.46),
-    (20, "heuristic"): (83.14, 1.11),
+    (20, "wave"): (83.14, 1.11),
 }
 
 
