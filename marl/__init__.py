@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from marl.testing.check_world import check_world
     from marl.worlds.registry import make, register_scenario
 
-_SCENARIOS = (  # as in marl.worlds.registry, whose import takes seconds
+_SCENARIOS = (  # as in marl.worlds.registry, whose import takes seconds, but PettingZoo's own
     *("spread", "simple", "adversary", "crypto", "push", "reference", "speaker_listener", "tag"),
-    *("world_comm", "tennis", "pistonball", "real_pistonball", "pursuit", "prison", "waterworld"),
+    *("world_comm", "tennis", "pistonball", "pursuit", "prison", "waterworld"),
 )
 for _name in _SCENARIOS:
     register(

@@ -24,8 +24,6 @@ def test_every_scenario_of_ours_has_an_id():
 @pytest.mark.parametrize("actions", ["continuous", "discrete"])
 @pytest.mark.parametrize("name", OURS)
 def test_gymnasiums_own_checker(name, actions):
-    if name == "real_pistonball":
-        pytest.importorskip("pymunk")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*infinity")  # as MPE2's

@@ -36,8 +36,6 @@ def small(name, continuous):
 @both_kinds
 @pytest.mark.parametrize("name", OURS)
 def test_pettingzoos_own_tests(name, continuous):
-    if name == "real_pistonball":
-        pytest.importorskip("pymunk")
     settings = {"continuous_actions": continuous}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
