@@ -25,6 +25,7 @@ from marl.runs.checkpoint import as_tensors, read_checkpoint
 from marl.runs.paths import WEIGHTS, find_weights
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.particles.world import ParticleWorld
+from marl.worlds.pettingzoo.names import ORIGINALS
 from marl.worlds.registry import find_scenario
 
 
@@ -145,13 +146,17 @@ def _with_world_settings(config: Config, settings: Sequence[str]) -> NamedWorld:
     data = {"world": world_to_json(config.scenario, config.evaluation_world)}
     changed = with_settings(data, settings)["world"]
     if changed["scenario"] != config.scenario:
+        named, trained = str(changed["scenario"]), type(config.world)
+        original = ORIGINALS.get(named)
+        if original and issubclass(find_scenario(original), trained):
+            changed["scenario"] = named = original  # PettingZoo's, behind the trained observations
         try:
-            kind, trained = find_scenario(str(changed["scenario"])), type(config.world)
+            kind = find_scenario(named)
         except ValueError as error:
             raise UserError(f"world.scenario: {error}") from error
         if not (issubclass(kind, trained) or issubclass(trained, kind)):
             raise UserError(
-                f"world.scenario is {changed['scenario']!r}, but the policy was trained in "
+                f"world.scenario is {named!r}, but the policy was trained in "
                 f"{config.scenario!r}: use a policy for that scenario"
             )
     return parse_world(changed, "world")

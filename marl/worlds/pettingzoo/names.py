@@ -22,6 +22,12 @@ REMOVED = {
 }
 """Games that PettingZoo has no more, and our scenario for each."""
 
+ORIGINALS = {
+    "pettingzoo:butterfly/pistonball_v6": "real_pistonball",
+    "pettingzoo:sisl/pursuit_v5": "real_pursuit",
+}
+"""PettingZoo's own games behind the observations of a scenario of ours."""
+
 
 def gone(name: str) -> str:
     """What became of a game that PettingZoo has no more ("sisl/waterworld_v4"), and our scenario

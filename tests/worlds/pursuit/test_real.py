@@ -88,10 +88,15 @@ def test_a_run_of_pursuit_plays_there(data):
     found = find_policy("a", ["world.scenario=real_pursuit", "world.processes=0"])
     assert found.scenario == "real_pursuit"
     assert found.world == RealPursuit(num_agents=2, episode_length=6, processes=0)
+    named = find_policy("a", ["world.scenario=pettingzoo:sisl/pursuit_v5", "world.processes=0"])
+    assert (named.scenario, named.world) == ("real_pursuit", found.world)
     real = found.world_for(4).make_world(1, 0)
     assert found.policy(real, 0).act(real.reset())["pursuers"].shape == (1, 4, 5)
     said = "world.scenario is 'spread', but the policy was trained in 'pursuit'"
     with pytest.raises(UserError, match=said):
         find_policy("a", ["world.scenario=spread"])
+    foreign = "pettingzoo:butterfly/pistonball_v6"
+    with pytest.raises(UserError, match=f"world.scenario is '{foreign}', but the policy was trai"):
+        find_policy("a", [f"world.scenario={foreign}"])
     with pytest.raises(UserError, match="no scenario is called 'real_pursuti'"):
         find_policy("a", ["world.scenario=real_pursuti"])
