@@ -48,13 +48,16 @@ INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 
 def run_command(command: Callable[[], object]) -> NoReturn:
     """Call a function and exit as every command does: a UserError is one line on stderr, and so is
-    a PolicyWarning. SIGTERM is as Ctrl-C."""
+    a PolicyWarning, each sentence once. SIGTERM is as Ctrl-C."""
     before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     show_others = warnings.showwarning
+    said: set[str] = set()  # Python's own record of repeats is lost when a library changes filters
 
     def show(message, category, filename, lineno, file=None, line=None) -> None:
         if issubclass(category, PolicyWarning):
-            _complain(f"warning: {message}")
+            if str(message) not in said:
+                said.add(str(message))
+                _complain(f"warning: {message}")
         else:
             show_others(message, category, filename, lineno, file, line)
 
