@@ -34,6 +34,7 @@ from marl.runs.files import whole_file, write_json
 from marl.runs.paths import WEIGHTS
 from marl.studies.tables import as_markdown
 
+METRIC, SEEDS = "return", 5
 PAGE = Path("docs/pettingzoo.md")
 PACKAGES = ("torch", "numpy", "numba", "pettingzoo", "pymunk")
 
@@ -53,10 +54,8 @@ class Task:
     """What is played with the weights of a config, and what is known of its world."""
 
     plays: tuple[Play, ...]
-    goal: float  # of the metric: the CPU seconds to it are in the table
+    goal: float  # of METRIC: the CPU seconds to it are in the table
     references: tuple[str, ...] = ("random",)  # built-in policies that play the same
-    metric: str = "return"
-    seeds: int = 5
 
 
 REAL_PURSUIT = ("world.scenario=real_pursuit", "world.urgency_reward=0")
@@ -86,16 +85,14 @@ def run(name: str, seed: int, starts: int, root: Path) -> dict[str, Any]:
     """Train and play a run of a config, unless it is on record."""
     log = trained(f"{name}-{seed}", find_config(name), seed, root=root)
     curve = [
-        (x["step"], x["cpu_seconds"], x["evaluation"][TASKS[name].metric])
-        for x in log
-        if "evaluation" in x
+        (x["step"], x["cpu_seconds"], x["evaluation"][METRIC]) for x in log if "evaluation" in x
     ]
     played = [results(f"{name}-{seed}", name, play, starts, root) for play in TASKS[name].plays]
     return {"seed": seed, "curve": curve, "played": played}
 
 
 def results(policy: str, name: str, play: Play, starts: int, root: Path) -> dict[str, float]:
-    """The metric by number of agents, of a run or a built-in policy."""
+    """METRIC by number of agents, of a run or a built-in policy."""
     file = root / "played" / f"{policy}-{play.where}.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,18 +103,18 @@ def results(policy: str, name: str, play: Play, starts: int, root: Path) -> dict
         options += [x for setting in settings for x in ("--set", setting)]
         marl("evaluate", policy, *options, root=root)
     found = json.loads(file.read_text("utf-8"))
-    return {str(result["agents"]): result[TASKS[name].metric] for result in found}
+    return {str(result["agents"]): result[METRIC] for result in found}
 
 
-def record(name: str, jobs: int, seeds: int | None = None) -> dict[str, Any]:
+def record(name: str, jobs: int) -> dict[str, Any]:
     """Train and play the missing runs of a config; all that its table holds."""
     task, file = TASKS[name], find_config(name)
     commit = commit_of(file)
-    drawn_seeds, starts = drawn(commit, f"zoo {name}", seeds or task.seeds)
+    seeds, starts = drawn(commit, f"zoo {name}", SEEDS)
     root = data_root() / "fresh" / f"zoo-{name}-{commit[:10]}"
     root.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
-        runs = list(pool.map(lambda seed: run(name, seed, starts, root), drawn_seeds))
+        runs = list(pool.map(lambda seed: run(name, seed, starts, root), seeds))
         pairs = [(policy, play) for policy in task.references for play in task.plays]
         found = pool.map(lambda pair: results(pair[0], name, pair[1], starts, root), pairs)
     references: dict[str, list[dict[str, float]]] = {policy: [] for policy in task.references}
@@ -196,7 +193,7 @@ def section(name: str, data: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{package} {number}" for package, number in data["versions"].items())
     played = ", ".join(f"{play.episodes} in {play.where}" for play in TASKS[name].plays)
     foot = (
-        f"`{TASKS[name].metric}`, median of {len(data['runs'])} seeds (worst). Episodes of each "
+        f"`{METRIC}`, median of {len(data['runs'])} seeds (worst). Episodes of each "
         f"seed with each n: {played}. Starts {data['starts']}; commit {data['commit'][:10]}; "
         f"{versions}. `python benchmarks/zoo.py {name}`"
     )

@@ -53,9 +53,6 @@ FAMILY = {
 """The mixer of each member, one of `MIXERS`."""
 
 
-MIXER_SETTINGS = ("mixing", "hypernet", "mixer_lr")
-
-
 class QConfig(BaseModel):
     """Settings of the Q-learners."""
 
@@ -120,15 +117,13 @@ class QConfig(BaseModel):
     )
     augment: bool = Field(
         False,
-        description="turn and reflect updates' rows by the square's symmetries; shift pictures at "
-        "random",
+        description="turn and reflect rows by the square's symmetries; shift pictures at random",
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        for name in MIXER_SETTINGS:
-            value = getattr(self, name)
-            if self.name != "qmix" and value != type(self).model_fields[name].default:
+        for name in () if self.name == "qmix" else ("mixing", "hypernet", "mixer_lr"):
+            if (value := getattr(self, name)) != type(self).model_fields[name].default:
                 raise ValueError(
                     f"{name} is {value}, but only qmix's mixer has it, not {self.name}"
                 )

@@ -62,10 +62,9 @@ def find_policy(name: str, settings: Sequence[str] = ()) -> FoundPolicy:
     """A run, a .safetensors file or a built-in policy, by name. `settings` of the world
     ("world.KEY=VALUE") come on top of the evaluation world of the run; its scenario can only become
     one that is derived from it, or from which it is ("world.scenario=real_pursuit" for a run of
-    `pursuit`). Settings of a trained
-    agent ("agent.rounds=3") come on top of those in training, if the weights still fit. A file from
-    elsewhere may name code to import, a scenario or an agent; it is refused unless `settings` name
-    that code, too ("world.scenario=module:NAME")."""
+    `pursuit`). Settings of a trained agent ("agent.rounds=3") come on top of those in training, if
+    the weights still fit. A file from elsewhere may name code to import, a scenario or an agent; it
+    is refused unless `settings` name that code, too ("world.scenario=module:NAME")."""
     return _find_builtin(name, settings) if name in BUILTIN else _find_trained(name, settings)
 
 

@@ -44,7 +44,7 @@ def asked(data, monkeypatch):
 def test_every_task_can_be_played(name):
     world = load_config(find_config(name)).evaluation_world
     task = zoo.TASKS[name]
-    assert task.metric in world.metrics
+    assert zoo.METRIC in world.metrics
     assert {*task.references} <= {*BUILTIN}
     for play in task.plays:
         for setting in play.settings:
@@ -76,7 +76,7 @@ def test_the_median_run_ships(asked, monkeypatch, tmp_path):
 
 
 def test_best_and_last_evaluations_stand_side_by_side(asked):
-    line = zoo.learning("pistonball", zoo.record("pistonball", 1, seeds=1)).splitlines()[-1]
+    line = zoo.learning("pistonball", zoo.record("pistonball", 1)).splitlines()[2]
     assert [cell.strip() for cell in line.strip("| ").split("|")] == [
         "3",
         "20",
