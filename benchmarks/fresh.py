@@ -69,6 +69,12 @@ def commit_of(*configs: Path) -> str:
     return _git("log", "-1", "--format=%H", "--", *watched)
 
 
+def versions(*more: str) -> dict[str, str]:
+    """Of Python, of the packages that results depend on, and of others."""
+    packages = {package: version(package) for package in ("torch", "numpy", "numba", *more)}
+    return {"python": platform.python_version(), **packages}
+
+
 def _git(*words: str) -> str:
     done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -119,10 +125,7 @@ def record(options: argparse.Namespace) -> dict[str, Any]:
         "references": {
             policy: {n: results[policy, n] for n in options.agents} for policy in options.references
         },
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("torch", "numpy", "numba")},
-        },
+        "versions": versions(),
     }
 
 

@@ -7,24 +7,22 @@ A row is a config in data/json: of SAC that for choices, for DDPG and MADDPG mpe
 were chosen on spread with development seeds, and serve all five worlds. The seeds and the starts
 come from the hash of the checked-out commit, as in fresh.py. In tag and adversary the rivals are
 trained before (MADDPG against MADDPG, seed 0) and do not learn. Each run trains in a process of its
-own on one thread, and plays greedily with its last weights. The command keeps what it measures,
-continues after an interruption, and writes benchmarks/fresh/mpe.json.
+own on one thread, and plays greedily with its last weights. The command adds every finished run to
+benchmarks/fresh/mpe.json, first seeds first, and makes only what is missing there.
 """
 
 import argparse
 import json
 import os
-import platform
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from commands import config_name, marl, trained
-from fresh import FOLDER, commit_of, drawn
+from fresh import FOLDER, commit_of, drawn, versions
 
 from marl.agents import Policy
 from marl.config.parsing import find_config, parse_config, parse_world, read_config, with_settings
@@ -67,7 +65,9 @@ class Score:
     metric: float
 
 
-ROWS = ("iql", "vdn", "qmix", "isac", "masac", "ippo", "mappo", "ddpg", "maddpg")
+ROWS = ("iql", "vdn", "qmix", "isac", "masac", "ippo", "mappo", "ddpg", "maddpg", "random")
+RANDOM = ROWS[-1]
+FAMILY, FAMILY_ROWS = "mpe", ("ddpg", "maddpg")  # the config that they share
 
 TASKS = {
     "spread": Task(
@@ -93,7 +93,7 @@ def rival(name: str, root: Path) -> str:
     """The run whose weights the rivals of a task have: MADDPG, all learning at once."""
     run = f"rivals-{name}"
     config = root / "configs" / f"{run}.json"
-    write_json(config, {**read_config(find_config("mpe")), "world": _world(TASKS[name])})
+    write_json(config, {**read_config(find_config(FAMILY)), "world": _world(TASKS[name])})
     trained(run, config, 0, root=root)
     return run
 
@@ -102,13 +102,18 @@ def _world(task: Task) -> dict[str, Any]:
     return {**task.world, "actions": "discrete"}
 
 
+def config_of(row: str) -> str:
+    """The config of a row, by its name; the one of random play serves its world only."""
+    return FAMILY if row in (*FAMILY_ROWS, RANDOM) else config_name(row, discrete=True)
+
+
 def settings(row: str, name: str) -> dict[str, Any]:
     """The config of a row in a world, as JSON."""
-    task, in_family = TASKS[name], row in ("ddpg", "maddpg")
-    data = read_config(find_config("mpe" if in_family else config_name(row, discrete=True)))
+    task, config = TASKS[name], config_of(row)
+    data = read_config(find_config(config))
     agents = sum(map(len, _names(task).values()))
     data = {**data, "world": _world(task), "evaluation": {"agents": [agents]}}
-    if in_family:
+    if row in FAMILY_ROWS:
         data["agent"] = {**data["agent"], "name": row}
     if task.rival:
         data["agents"] = {task.rival: {"frozen": f"rivals-{name}"}}
@@ -116,7 +121,9 @@ def settings(row: str, name: str) -> dict[str, Any]:
 
 
 def score(row: str, name: str, seed: int, starts: int, root: Path) -> Score:
-    """Train and play a run, unless it is on record."""
+    """Train and play a run, or what is missing of it."""
+    if row == RANDOM:
+        return random_play(name, seed, starts, root)
     task, run = TASKS[name], f"{row}-{name}-{seed}"
     config = root / "configs" / f"{row}-{name}.json"
     write_json(config, settings(row, name))
@@ -131,22 +138,22 @@ def score(row: str, name: str, seed: int, starts: int, root: Path) -> Score:
     return Score(seed, log[-1]["cpu_seconds"], log[-1]["step"], *outcome(name, result))
 
 
-def random_play(name: str, starts: int, root: Path) -> Score:
+def random_play(name: str, seed: int, starts: int, root: Path) -> Score:
     """What the learning side gets when it chooses at random."""
-    task, data = TASKS[name], settings("iql", name)
+    task, data = TASKS[name], settings(RANDOM, name)
     players: dict[str, Any] = dict.fromkeys(task.team, "random")
     if task.rival:
-        players[task.rival] = {"frozen": str(root / "models" / rival(name, root) / WEIGHTS)}
+        players[task.rival] = {"frozen": str(root / "models" / f"rivals-{name}" / WEIGHTS)}
     data = with_settings({**data, "agents": players}, task.played)
     config = resolve_frozen(parse_config(data))
 
-    def policy(worlds: World, seed: int) -> Policy:
-        agent = config.make_agent(worlds.groups, seed, worlds)
+    def policy(worlds: World, number: int) -> Policy:
+        agent = config.make_agent(worlds.groups, number, worlds)
         freeze(agent, config)
         return agent
 
     result = evaluate(policy, config.world, config.world.agent_count, EPISODES, starts)
-    return Score(0, 0.0, 0, *outcome(name, result))
+    return Score(seed, 0.0, 0, *outcome(name, result))
 
 
 def outcome(name: str, result: Mapping[str, Any]) -> tuple[float, float, float]:
@@ -164,70 +171,102 @@ def _names(task: Task) -> dict[str, tuple[str, ...]]:
     return {g: group.names for g, group in groups.items()}
 
 
-def record(options: argparse.Namespace) -> dict[str, Any]:
-    """Train and play missing runs; all values of the tables."""
-    commit = commit_of(*sorted(Path("data/json").glob("*.json")))
-    seeds, starts = drawn(commit, "mpe", options.seeds)
-    root = data_root() / "fresh" / f"mpe-{commit[:10]}"
+def record(options: argparse.Namespace) -> None:
+    """Train and play what is missing, and keep each run as it ends."""
+    root = data_root() / "fresh" / f"mpe-{commit_of()[:10]}"
     (root / "configs").mkdir(parents=True, exist_ok=True)
+    on_record, todo = read(), []
     for name in options.worlds:
+        for row in options.rows:
+            entry = _entry(on_record, name, row)
+            seeds, starts = drawn(entry["commit"], "mpe", 1 if row == RANDOM else options.seeds)
+            known = [run["seed"] for run in entry["runs"]]
+            missing = [(i, seed) for i, seed in enumerate(seeds) if seed not in known]
+            if missing and entry["commit"] != (commit := _commit(row)):
+                raise SystemExit(
+                    f"{row} was begun in {name} at commit {entry['commit']}, and this is {commit}"
+                )
+            todo += [(i, row, name, seed, starts, root) for i, seed in missing]
+    for name in {one[2] for one in todo}:
         if TASKS[name].rival:
             rival(name, root)
-    todo = [(row, name, s) for s in seeds for name in options.worlds for row in options.rows]
-
-    def scored(one: tuple[str, str, int]) -> Score:
-        row, name, seed = one
-        return score(row, name, seed, starts, root)
-
     with ThreadPoolExecutor(options.jobs) as pool:
-        scores = list(pool.map(scored, todo))
-    tables: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for (row, name, _), found in zip(todo, scores, strict=True):
-        tables.setdefault(name, {}).setdefault(row, []).append(vars(found))
-    for name in options.worlds:
-        tables[name]["random"] = [vars(random_play(name, starts, root))]
-    packages = {package: version(package) for package in ("torch", "numpy", "numba")}
-    versions = {"python": platform.python_version(), **packages}
-    return {"commit": commit, "starts": starts, "seeds": seeds, "versions": versions,
-            "worlds": tables}  # fmt: skip
+        running = {
+            pool.submit(score, *one): one[:2] for _, *one in sorted(todo, key=lambda one: one[0])
+        }
+        for done in as_completed(running):
+            row, name = running[done]
+            on_record[name][row]["runs"].append(vars(done.result()))
+            write_json(FILE, on_record)
 
 
-def table(name: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def read() -> dict[str, Any]:
+    """What is on record: by world and row, the commit that drew the seeds, and the scores."""
+    return json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+
+
+def _entry(on_record: dict[str, Any], name: str, row: str) -> dict[str, Any]:
+    rows = on_record.setdefault(name, {})
+    if row not in rows:
+        rows[row] = {"commit": _commit(row), "versions": versions(), "runs": []}
+    return rows[row]
+
+
+def _commit(row: str) -> str:
+    return commit_of(find_config(config_of(row)))
+
+
+def table(name: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """One world's rows, the best first."""
     task = TASKS[name]
     head = ["agent", "team's return, median [all seeds]", "worst", "per agent", task.metric]
     head += ["steps", "CPU-s"] + ["EPyMARL"] * bool(task.published)
     lines = []
-    for row, scores in rows.items():
-        team = np.array([x["team_return"] for x in scores])
+    for row, entry in rows.items():
+        runs = sorted(entry["runs"], key=lambda run: run["seed"])
+        team = np.array([run["team_return"] for run in runs])
         cells = [
             f"`{row}`",
             f"{np.median(team):.1f} [{', '.join(f'{x:.1f}' for x in team)}]",
             f"{team.min():.1f}",
-            f"{np.median([x['own_return'] for x in scores]):.2f}",
-            f"{np.median([x['metric'] for x in scores]):.3f}",
-            f"{scores[0]['steps']}",
-            f"{np.median([x['cpu_seconds'] for x in scores]):.0f}",
+            f"{np.median([run['own_return'] for run in runs]):.2f}",
+            f"{np.median([run['metric'] for run in runs]):.3f}",
+            f"{runs[0]['steps']}",
+            f"{np.median([run['cpu_seconds'] for run in runs]):.0f}",
         ]
         cells += [f"{task.published.get(row, '-')}"] * bool(task.published)
         lines.append((-float(np.median(team)), cells))
     return as_markdown((head, [cells for _, cells in sorted(lines)]))
 
 
-def page(data: Mapping[str, Any]) -> str:
+def origins(name: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Where one world's rows come from."""
+    drawn_by: dict[str, list[str]] = {}
+    for row, entry in rows.items():
+        drawn_by.setdefault(entry["commit"], []).append(row)
+    lines = []
+    for commit, members in drawn_by.items():
+        runs = [run for row in members for run in rows[row]["runs"]]
+        seeds = sorted({run["seed"] for run in runs})
+        packages = rows[members[0]]["versions"].items()
+        lines.append(
+            f"- {', '.join(f'`{row}`' for row in members)}: seeds {', '.join(map(str, seeds))}; "
+            f"starts {drawn(commit, 'mpe', 0)[1]}; commit {commit[:10]}; "
+            + ", ".join(f"{package} {number}" for package, number in packages)
+        )
+    return "\n".join([*lines, f"- `python benchmarks/mpe.py --worlds {name}`"])
+
+
+def page(on_record: Mapping[str, Any]) -> str:
     """The whole page."""
     parts = [(Path(__file__).with_suffix(".md")).read_text("utf-8").strip()]
-    for name, rows in data["worlds"].items():
-        parts += [f"## {name}", table(name, rows)]
-    versions = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
-    seeds = ", ".join(map(str, data["seeds"]))
-    if missing := [f"`{name}`" for name in TASKS if name not in data["worlds"]]:
-        parts.append(f"Not measured yet: {', '.join(missing)}.")
-    parts.append(
-        f"Seeds {seeds}; starts {data['starts']}; commit {data['commit'][:10]}; {versions}. "
-        "`python benchmarks/mpe.py` trains and plays everything; it continues after an "
-        "interruption."
-    )
+    for name in TASKS:
+        rows = {row: entry for row, entry in on_record.get(name, {}).items() if entry["runs"]}
+        parts.append(f"## {name}")
+        if rows:
+            parts += [table(name, rows), origins(name, rows)]
+        if missing := [f"`{row}`" for row in ROWS if row not in rows]:
+            parts.append(f"Not measured yet: {', '.join(missing)}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -242,10 +281,9 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="of what is on record")
     options = parser.parse_args()
     if not options.page:
-        FOLDER.mkdir(exist_ok=True)
-        write_json(FILE, record(options))
+        record(options)
     with whole_file(PAGE) as unfinished:
-        unfinished.write_text(page(json.loads(FILE.read_text("utf-8"))), "utf-8")
+        unfinished.write_text(page(read()), "utf-8")
 
 
 if __name__ == "__main__":

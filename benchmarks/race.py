@@ -16,16 +16,14 @@ continues after an interruption, and writes benchmarks/fresh/race.json.
 import argparse
 import json
 import os
-import platform
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from commands import trained
-from fresh import FOLDER, METRIC, commit_of, drawn, play
+from fresh import FOLDER, METRIC, commit_of, drawn, play, versions
 from learning import curve_of
 
 from marl.folders import data_root
@@ -66,9 +64,8 @@ def record(options: argparse.Namespace) -> dict[str, Any]:
     rows: dict[str, list[dict[str, Any]]] = {row: [] for row in options.rows}
     for (row, _), found in zip(todo, done, strict=True):
         rows[row].append(found)
-    packages = {package: version(package) for package in ("torch", "numpy", "numba")}
-    versions = {"python": platform.python_version(), **packages}
-    return {"commit": commit, "starts": starts, "seeds": seeds, "versions": versions, "rows": rows}
+    return {"commit": commit, "starts": starts, "seeds": seeds, "versions": versions(),
+            "rows": rows}  # fmt: skip
 
 
 def table(data: dict[str, Any]) -> str:
@@ -84,9 +81,9 @@ def table(data: dict[str, Any]) -> str:
         lines.append(cells)
     head = ["row", f"CPU-s to {FINISH}, each seed", "CPU-s of training"]
     head += [f"N={n}, median (worst)" for n in NUMBERS]
-    versions = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
+    packages = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
     seeds = ", ".join(map(str, data["seeds"]))
-    about = f"Seeds {seeds}; starts {data['starts']}; commit {data['commit'][:11]}; {versions}."
+    about = f"Seeds {seeds}; starts {data['starts']}; commit {data['commit'][:11]}; {packages}."
     return f"{as_markdown((head, lines))}\n\n{about}"
 
 

@@ -14,18 +14,16 @@ copies the median run's weights to data/models.
 import argparse
 import json
 import os
-import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from commands import marl, trained
-from fresh import FOLDER, commit_of, drawn
+from fresh import FOLDER, commit_of, drawn, versions
 
 from marl.config.parsing import find_config, load_config
 from marl.folders import data_root
@@ -36,7 +34,6 @@ from marl.studies.tables import as_markdown
 
 METRIC, SEEDS = "return", 5
 PAGE = Path("docs/pettingzoo.md")
-PACKAGES = ("torch", "numpy", "numba", "pettingzoo", "pymunk")
 
 
 @dataclass(frozen=True)
@@ -125,10 +122,7 @@ def record(name: str, jobs: int) -> dict[str, Any]:
         "starts": starts,
         "runs": runs,
         "references": references,
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in PACKAGES},
-        },
+        "versions": versions("pettingzoo", "pymunk"),
     }
 
 
@@ -190,12 +184,12 @@ def learning(name: str, data: Mapping[str, Any]) -> str:
 
 def section(name: str, data: Mapping[str, Any]) -> str:
     """The tables of a config, and what they rest on."""
-    versions = ", ".join(f"{package} {number}" for package, number in data["versions"].items())
+    packages = ", ".join(f"{package} {number}" for package, number in data["versions"].items())
     played = ", ".join(f"{play.episodes} in {play.where}" for play in TASKS[name].plays)
     foot = (
         f"`{METRIC}`, median of {len(data['runs'])} seeds (worst). Episodes of each "
         f"seed with each n: {played}. Starts {data['starts']}; commit {data['commit'][:10]}; "
-        f"{versions}. `python benchmarks/zoo.py {name}`"
+        f"{packages}. `python benchmarks/zoo.py {name}`"
     )
     return "\n\n".join([table(name, data), foot, learning(name, data)])
 
