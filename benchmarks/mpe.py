@@ -15,14 +15,14 @@ import argparse
 import json
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from commands import config_name, marl, trained
-from fresh import FOLDER, commit_of, drawn, versions
+from fresh import FOLDER, commit_of
+from records import Job, Record
 
 from marl.agents import Policy
 from marl.config.parsing import find_config, parse_config, parse_world, read_config, with_settings
@@ -57,7 +57,6 @@ class Task:
 class Score:
     """What a run came to."""
 
-    seed: int
     cpu_seconds: float
     steps: int
     team_return: float
@@ -120,25 +119,26 @@ def settings(row: str, name: str) -> dict[str, Any]:
     return data
 
 
-def score(row: str, name: str, seed: int, starts: int, root: Path) -> Score:
+def score(job: Job, root: Path) -> Score:
     """Train and play a run, or what is missing of it."""
+    name, row = job.row.split("/")
     if row == RANDOM:
-        return random_play(name, seed, starts, root)
-    task, run = TASKS[name], f"{row}-{name}-{seed}"
+        return random_play(name, job.starts, root)
+    task, run = TASKS[name], f"{row}-{name}-{job.seed}"
     config = root / "configs" / f"{row}-{name}.json"
     write_json(config, settings(row, name))
-    log = trained(run, config, seed, root=root)
+    log = trained(run, config, job.seed, root=root)
     file = root / "played" / f"{run}.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        options = ["--episodes", str(EPISODES), "--seed", str(starts), "--json", str(file)]
+        options = ["--episodes", str(EPISODES), "--seed", str(job.starts), "--json", str(file)]
         options += [x for setting in task.played for x in ("--set", setting)]
         marl("evaluate", run, *options, root=root)
     result = json.loads(file.read_text())[0]
-    return Score(seed, log[-1]["cpu_seconds"], log[-1]["step"], *outcome(name, result))
+    return Score(log[-1]["cpu_seconds"], log[-1]["step"], *outcome(name, result))
 
 
-def random_play(name: str, seed: int, starts: int, root: Path) -> Score:
+def random_play(name: str, starts: int, root: Path) -> Score:
     """What the learning side gets when it chooses at random."""
     task, data = TASKS[name], settings(RANDOM, name)
     players: dict[str, Any] = dict.fromkeys(task.team, "random")
@@ -147,13 +147,13 @@ def random_play(name: str, seed: int, starts: int, root: Path) -> Score:
     data = with_settings({**data, "agents": players}, task.played)
     config = resolve_frozen(parse_config(data))
 
-    def policy(worlds: World, number: int) -> Policy:
-        agent = config.make_agent(worlds.groups, number, worlds)
+    def policy(worlds: World, seed: int) -> Policy:
+        agent = config.make_agent(worlds.groups, seed, worlds)
         freeze(agent, config)
         return agent
 
     result = evaluate(policy, config.world, config.world.agent_count, EPISODES, starts)
-    return Score(seed, 0.0, 0, *outcome(name, result))
+    return Score(0.0, 0, *outcome(name, result))
 
 
 def outcome(name: str, result: Mapping[str, Any]) -> tuple[float, float, float]:
@@ -171,49 +171,20 @@ def _names(task: Task) -> dict[str, tuple[str, ...]]:
     return {g: group.names for g, group in groups.items()}
 
 
-def record(options: argparse.Namespace) -> None:
-    """Train and play what is missing, and keep each run as it ends."""
-    root = data_root() / "fresh" / f"mpe-{commit_of()[:10]}"
-    (root / "configs").mkdir(parents=True, exist_ok=True)
-    on_record, todo = read(), []
+def complete(record: Record, options: argparse.Namespace) -> None:
+    """Make what is missing."""
+    jobs = []
     for name in options.worlds:
         for row in options.rows:
-            entry = _entry(on_record, name, row)
-            seeds, starts = drawn(entry["commit"], "mpe", 1 if row == RANDOM else options.seeds)
-            known = [run["seed"] for run in entry["runs"]]
-            missing = [(i, seed) for i, seed in enumerate(seeds) if seed not in known]
-            if missing and entry["commit"] != (commit := _commit(row)):
-                raise SystemExit(
-                    f"{row} was begun in {name} at commit {entry['commit']}, and this is {commit}"
-                )
-            todo += [(i, row, name, seed, starts, root) for i, seed in missing]
-    for name in {one[2] for one in todo}:
+            commit = commit_of(find_config(config_of(row)))
+            count = 1 if row == RANDOM else options.seeds
+            jobs += record.missing(f"{name}/{row}", commit, count)
+    root = data_root() / "fresh" / f"mpe-{commit_of()[:10]}"
+    (root / "configs").mkdir(parents=True, exist_ok=True)
+    for name in {job.row.split("/")[0] for job in jobs}:
         if TASKS[name].rival:
             rival(name, root)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        running = {
-            pool.submit(score, *one): one[:2] for _, *one in sorted(todo, key=lambda one: one[0])
-        }
-        for done in as_completed(running):
-            row, name = running[done]
-            on_record[name][row]["runs"].append(vars(done.result()))
-            write_json(FILE, on_record)
-
-
-def read() -> dict[str, Any]:
-    """What is on record: by world and row, the commit that drew the seeds, and the scores."""
-    return json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
-
-
-def _entry(on_record: dict[str, Any], name: str, row: str) -> dict[str, Any]:
-    rows = on_record.setdefault(name, {})
-    if row not in rows:
-        rows[row] = {"commit": _commit(row), "versions": versions(), "runs": []}
-    return rows[row]
-
-
-def _commit(row: str) -> str:
-    return commit_of(find_config(config_of(row)))
+    record.make(jobs, lambda job: vars(score(job, root)), options.jobs)
 
 
 def table(name: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
@@ -223,7 +194,7 @@ def table(name: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     head += ["steps", "CPU-s"] + ["EPyMARL"] * bool(task.published)
     lines = []
     for row, entry in rows.items():
-        runs = sorted(entry["runs"], key=lambda run: run["seed"])
+        runs = entry["runs"]
         team = np.array([run["team_return"] for run in runs])
         cells = [
             f"`{row}`",
@@ -239,33 +210,20 @@ def table(name: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     return as_markdown((head, [cells for _, cells in sorted(lines)]))
 
 
-def origins(name: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Where one world's rows come from."""
-    drawn_by: dict[str, list[str]] = {}
-    for row, entry in rows.items():
-        drawn_by.setdefault(entry["commit"], []).append(row)
-    lines = []
-    for commit, members in drawn_by.items():
-        runs = [run for row in members for run in rows[row]["runs"]]
-        seeds = sorted({run["seed"] for run in runs})
-        packages = rows[members[0]]["versions"].items()
-        lines.append(
-            f"- {', '.join(f'`{row}`' for row in members)}: seeds {', '.join(map(str, seeds))}; "
-            f"starts {drawn(commit, 'mpe', 0)[1]}; commit {commit[:10]}; "
-            + ", ".join(f"{package} {number}" for package, number in packages)
-        )
-    return "\n".join([*lines, f"- `python benchmarks/mpe.py --worlds {name}`"])
-
-
-def page(on_record: Mapping[str, Any]) -> str:
+def page(record: Record) -> str:
     """The whole page."""
     parts = [(Path(__file__).with_suffix(".md")).read_text("utf-8").strip()]
     for name in TASKS:
-        rows = {row: entry for row, entry in on_record.get(name, {}).items() if entry["runs"]}
+        of = {row: f"{name}/{row}" for row in ROWS}
+        known = {row: record.rows[key] for row, key in of.items() if key in record.rows}
         parts.append(f"## {name}")
-        if rows:
-            parts += [table(name, rows), origins(name, rows)]
-        if missing := [f"`{row}`" for row in ROWS if row not in rows]:
+        if known:
+            origins = record.origins([of[row] for row in known]).replace(f"{name}/", "")
+            parts += [
+                table(name, known),
+                f"{origins}\n- `python benchmarks/mpe.py --worlds {name}`",
+            ]
+        if missing := [f"`{row}`" for row in ROWS if row not in known]:
             parts.append(f"Not measured yet: {', '.join(missing)}.")
     return "\n\n".join(parts) + "\n"
 
@@ -280,10 +238,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     parser.add_argument("--page", action="store_true", help="of what is on record")
     options = parser.parse_args()
+    record = Record(FILE, "mpe")
     if not options.page:
-        record(options)
+        complete(record, options)
     with whole_file(PAGE) as unfinished:
-        unfinished.write_text(page(read()), "utf-8")
+        unfinished.write_text(page(record), "utf-8")
 
 
 if __name__ == "__main__":

@@ -9,25 +9,23 @@ process of its own on one thread, and its last weights play greedily with other 
 CPU seconds are those of training without evaluations.
 
 The hash of the checked-out commit gives the seeds and the starts, as in fresh.py; `--development`
-uses the seeds 0, 1... and keeps its record in data/race. The command keeps what it measures,
-continues after an interruption, and writes benchmarks/fresh/race.json.
+uses the seeds 0, 1... and keeps its record in data/race. The command adds every finished run to
+benchmarks/fresh/race.json, first seeds first, and makes only what is missing there.
 """
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from commands import trained
-from fresh import FOLDER, METRIC, commit_of, drawn, play, versions
+from fresh import FOLDER, METRIC, commit_of, play
 from learning import curve_of
+from records import DEVELOPMENT, Job, Record
 
 from marl.folders import data_root
-from marl.runs.files import write_json
 from marl.studies.tables import as_markdown
 
 CONFIGS = Path(__file__).parent / "race"
@@ -42,36 +40,30 @@ def seconds_to(curve: Sequence[tuple[int, float, float]], coverage: float) -> fl
     return next((seconds for _, seconds, value in curve if value >= coverage), None)
 
 
-def run(row: str, seed: int, starts: int, root: Path) -> dict[str, Any]:
-    """Train and play a run, unless it is on record."""
-    name = f"{row}-{seed}"
-    curve = curve_of(trained(name, CONFIGS / f"{row}.json", seed, root=root), METRIC)
-    played = {str(n): play(name, n, starts, root)[METRIC] for n in NUMBERS}
-    return {"seed": seed, "curve": curve, "played": played}
+def run(job: Job, root: Path) -> dict[str, Any]:
+    """Train and play a run."""
+    name = f"{job.row}-{job.seed}"
+    curve = curve_of(trained(name, CONFIGS / f"{job.row}.json", job.seed, root=root), METRIC)
+    played = {str(n): play(name, n, job.starts, root)[METRIC] for n in NUMBERS}
+    return {"curve": curve, "played": played}
 
 
-def record(options: argparse.Namespace) -> dict[str, Any]:
-    """Train and play missing runs; all values of the table."""
-    commit, seeds, starts = "development", list(range(options.seeds)), 0
-    if not options.development:
-        commit = commit_of(*(CONFIGS / f"{row}.json" for row in ROWS))
-        seeds, starts = drawn(commit, "race", options.seeds)
-    root = data_root() / "race" / commit[:10]
+def complete(record: Record, options: argparse.Namespace) -> None:
+    """Make what is missing."""
+    jobs = []
+    for row in options.rows:
+        commit = DEVELOPMENT if options.development else commit_of(CONFIGS / f"{row}.json")
+        jobs += record.missing(row, commit, options.seeds)
+    root = data_root() / "race" / (DEVELOPMENT if options.development else commit_of()[:10])
     root.mkdir(parents=True, exist_ok=True)
-    todo = [(row, seed) for seed in seeds for row in options.rows]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        done = list(pool.map(lambda one: run(one[0], one[1], starts, root), todo))
-    rows: dict[str, list[dict[str, Any]]] = {row: [] for row in options.rows}
-    for (row, _), found in zip(todo, done, strict=True):
-        rows[row].append(found)
-    return {"commit": commit, "starts": starts, "seeds": seeds, "versions": versions(),
-            "rows": rows}  # fmt: skip
+    record.make(jobs, lambda job: run(job, root), options.jobs)
 
 
-def table(data: dict[str, Any]) -> str:
+def table(record: Record) -> str:
     """The rows, and what they rest on."""
     lines = []
-    for row, runs in data["rows"].items():
+    for row, entry in record.rows.items():
+        runs = entry["runs"]
         times = [seconds_to(run["curve"], FINISH) for run in runs]
         cells = [f"`{row}`", ", ".join("-" if t is None else f"{t:.0f}" for t in times)]
         cells.append(f"{np.median([run['curve'][-1][1] for run in runs]):.0f}")
@@ -81,10 +73,7 @@ def table(data: dict[str, Any]) -> str:
         lines.append(cells)
     head = ["row", f"CPU-s to {FINISH}, each seed", "CPU-s of training"]
     head += [f"N={n}, median (worst)" for n in NUMBERS]
-    packages = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
-    seeds = ", ".join(map(str, data["seeds"]))
-    about = f"Seeds {seeds}; starts {data['starts']}; commit {data['commit'][:11]}; {packages}."
-    return f"{as_markdown((head, lines))}\n\n{about}"
+    return f"{as_markdown((head, lines))}\n\n{record.origins(list(record.rows))}"
 
 
 def main() -> None:
@@ -100,11 +89,11 @@ def main() -> None:
     options.rows = options.rows or ROWS
     if unknown := [row for row in options.rows if row not in ROWS]:
         parser.error(f"{unknown[0]!r} has no config; choose from {', '.join(ROWS)}")
-    file = (data_root() / "race" if options.development else FOLDER) / "race.json"
+    folder = data_root() / "race" if options.development else FOLDER
+    record = Record(folder / "race.json", "race")
     if not options.page:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, record(options))
-    print(table(json.loads(file.read_text("utf-8"))))
+        complete(record, options)
+    print(table(record))
 
 
 if __name__ == "__main__":

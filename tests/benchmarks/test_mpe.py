@@ -34,9 +34,8 @@ def asked(data, monkeypatch):
 
     monkeypatch.setattr(mpe, "trained", trained)
     monkeypatch.setattr(mpe, "marl", marl)
-    monkeypatch.setattr(mpe, "random_play", lambda *of: mpe.Score(1, 0.0, 0, -9.0, -3.0, 0.1))
+    monkeypatch.setattr(mpe, "random_play", lambda *of: mpe.Score(0.0, 0, -9.0, -3.0, 0.1))
     monkeypatch.setattr(mpe, "commit_of", lambda *configs: "0" * 40)
-    monkeypatch.setattr(mpe, "FILE", data / "mpe.json")
     return asked
 
 
@@ -52,28 +51,28 @@ def test_every_row_fits_every_world(row, name):
     assert agent.act(world.reset()).keys() == world.groups.keys()
 
 
-def recorded(worlds, rows=("maddpg", "ddpg"), seeds=2):
-    mpe.record(Namespace(rows=list(rows), worlds=list(worlds), seeds=seeds, jobs=1))
-    return mpe.read()
+def recorded(data, worlds, rows=("maddpg", "ddpg"), seeds=2):
+    record = mpe.Record(data / "mpe.json", "mpe")
+    mpe.complete(record, Namespace(rows=list(rows), worlds=list(worlds), seeds=seeds, jobs=1))
+    return record
 
 
-def test_one_side_learns_against_a_rival_trained_before(asked):
-    data = recorded(["tag"])
+def test_one_side_learns_against_a_rival_trained_before(asked, data):
+    record = recorded(data, ["tag"])
     assert asked[0][0] == "rivals-tag"
     assert "agents" not in asked[0][1]
     name, config = asked[1]
     assert name.startswith("maddpg-tag-")
     assert config["agents"] == {"good": {"frozen": "rivals-tag"}}
     assert (config["agent"]["name"], config["world"]["actions"]) == ("maddpg", "discrete")
-    score = data["tag"]["ddpg"]["runs"][0]
+    score = record.rows["tag/ddpg"]["runs"][0]
     assert score["own_return"] == pytest.approx(25 * 0.4)  # of those who learn
     assert score["team_return"] == pytest.approx(3 * 25 * 0.4)
     assert score["seed"] >= 1000
 
 
-def test_a_common_reward_is_not_summed_again(asked):
-    data = recorded(["spread"])
-    score = data["spread"]["maddpg"]["runs"][0]
+def test_a_common_reward_is_not_summed_again(asked, data):
+    score = recorded(data, ["spread"]).rows["spread/maddpg"]["runs"][0]
     assert score["team_return"] == score["own_return"] == pytest.approx(25 * -4.0)
     assert any("world.reward=original" in x[2] for x in asked if x[0] == "evaluate")
 
@@ -86,48 +85,9 @@ def test_random_play_against_the_rival_is_the_last_line(name, data, monkeypatch)
     monkeypatch.setattr(mpe, "read_config", lambda path: mpe.with_settings(read(path), steps))
     if name == "tag":
         mpe.rival(name, data)
-    score = mpe.random_play(name, 0, 0, data)
+    score = mpe.random_play(name, 0, data)
     assert score.team_return == pytest.approx({"spread": 1, "tag": 3}[name] * score.own_return)
     assert score.own_return != 0.0
-
-
-def test_what_is_on_record_is_not_made_again(asked):
-    first = recorded(["spread"])
-    assert len(first["spread"]["ddpg"]["runs"]) == 2
-    asked.clear()
-    assert recorded(["spread"]) == first
-    assert asked == []
-    more = recorded(["spread"], seeds=3)
-    assert {row: len(entry["runs"]) for row, entry in more["spread"].items()} == {
-        "maddpg": 3,
-        "ddpg": 3,
-    }
-    assert len(asked) == 4  # trained and played, in two rows
-
-
-def test_first_seeds_come_first_and_each_run_is_kept_as_it_ends(asked, monkeypatch):
-    calls = []
-
-    def fails(row, name, seed, starts, root):
-        calls.append((row, seed))
-        if len(calls) == 4:
-            raise SystemExit("a full disk")
-        return mpe.Score(seed, 60.0, 1000, -3.0, -1.0, 0.5)
-
-    monkeypatch.setattr(mpe, "score", fails)
-    with pytest.raises(SystemExit, match="a full disk"):
-        recorded(["spread"])
-    assert [row for row, _ in calls] == ["maddpg", "ddpg", "maddpg", "ddpg"]
-    kept = {row: len(entry["runs"]) for row, entry in mpe.read()["spread"].items()}
-    assert kept == {"maddpg": 2, "ddpg": 1}
-
-
-def test_another_commit_adds_no_runs(asked, monkeypatch):
-    recorded(["spread"])
-    monkeypatch.setattr(mpe, "commit_of", lambda *configs: "1" * 40)
-    recorded(["spread"])
-    with pytest.raises(SystemExit, match="maddpg was begun in spread at commit 0000"):
-        recorded(["spread"], seeds=3)
 
 
 def test_the_best_row_stands_first():
@@ -142,8 +102,8 @@ def test_the_best_row_stands_first():
     assert lines[3].startswith("| `iql` |")
 
 
-def test_the_page_says_what_is_missing(asked):
-    said = mpe.page(recorded(["spread"], ["ddpg", "random"]))
+def test_the_page_says_what_is_missing(asked, data):
+    said = mpe.page(recorded(data, ["spread"], ["ddpg", "random"]))
     assert "## spread" in said
     assert "Not measured yet: `iql`" in said
     assert "- `ddpg`, `random`: seeds" in said

@@ -1,6 +1,5 @@
 """The race to a coverage: its configs, its times, its table."""
 
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -52,10 +51,10 @@ def test_runs_are_trained_and_played_in_all_sizes(data, monkeypatch):
     monkeypatch.setattr(race, "trained", trained)
     monkeypatch.setattr(race, "play", play)
     options = Namespace(rows=["atoc", "iql"], seeds=2, jobs=1, development=True)
-    found = race.record(options)
-    assert found["seeds"] == [0, 1]
+    record = race.Record(data / "race.json", "race")
+    race.complete(record, options)
     assert ("iql-1", "iql", 1) in asked
     assert {n for name, n in (x for x in asked if len(x) == 2) if name == "atoc-0"} == {4, 12, 80}
-    lines = race.table(json.loads(json.dumps(found))).splitlines()
+    lines = race.table(record).splitlines()
     assert lines[2] == "| `atoc` | 2, 2 | 2 | 0.896 (0.896) | 0.888 (0.888) | 0.820 (0.820) |"
-    assert lines[-1].startswith("Seeds 0, 1; starts 0; commit development;")
+    assert lines[-1].startswith("- `atoc`, `iql`: seeds 0, 1; starts 0; commit development;")
