@@ -4,16 +4,16 @@ Two choices make a member of the family: the critics' input, which the name says
 one network for all agents or one for each (`networks`). With o an actor's input, x the observations
 and a the actions in the critics' input:
 
-    y     = r + gamma (1 - terminated) E [min_i Q'_i(x', a') - alpha log pi(a' | o')]
+    y     = c r + gamma (1 - terminated) E [min_i Q'_i(x', a') - alpha log pi(a' | o')]
     Q_i   <- minimise mean (Q_i(x, a) - y)^2
     pi    <- minimise mean E [alpha log pi(a | o) - min_i Q_i(x, a)]
     alpha <- minimise mean log alpha (entropy of pi(. | o) - target)        if it is learned
     Q'    <- (1 - tau) Q' + tau Q
 
-In the expectations E, an agent's own action is drawn by its policy. Over choices they are exact:
-critics then have one value for each joint choice of the agent. For numbers they are one draw, and
-pi's gradient runs through it. The others do in a' what their policies draw, and in the loss of pi
-what they did (as in MADDPG, Lowe et al. 2017).
+c is `reward_scale`. In the expectations E, an agent's own action is drawn by its policy. Over
+choices they are exact: critics then have one value for each joint choice of the agent. For numbers
+they are one draw, and pi's gradient runs through it. The others do in a' what their policies draw,
+and in the loss of pi what they did (as in MADDPG, Lowe et al. 2017).
 
 Shapes: N agents of a group, B transitions, [N, B, size]; networks are stacked, [K, rows, size].
 N is 1 for transitions of single agents.
@@ -57,6 +57,7 @@ class SACConfig(NetworkConfig):
     networks: Literal["one", "each"] = Field(
         "one", description="one actor and critics for each group, or for each agent"
     )
+    reward_scale: float = Field(1.0, gt=0, description="factor on rewards in updates")
     temperature: float | None = Field(
         None, ge=0, description="weight of the policy's entropy beside the reward; null: learned"
     )
@@ -188,7 +189,8 @@ class _Learner(OffPolicyLearner):
         # Target
         with torch.no_grad():
             soft = self.least(self.target_critics, o2, a2) - alpha * following.log
-            y = reward + self.config.gamma * (1.0 - terminated) * following.expected(soft)
+            following_value = (1.0 - terminated) * following.expected(soft)
+            y = self.config.reward_scale * reward + self.config.gamma * following_value
         # Critics
         loss, result = self.critic_loss(o, a, y, present)
         self.descend(self.critics, self.critic_optimiser, loss)

@@ -99,7 +99,7 @@ def losses_by_hand(agent, before, after, batch, g, noise):
         _, chance, log = following[g][i]
         q = np.minimum(*values(before, "target_critics", o2, a2, i))
         soft = (chance * (q - alpha * log)).sum(1)
-        y = r[g][:, i] + 0.9 * (1 - terminated[g][:, i]) * soft
+        y = 0.5 * r[g][:, i] + 0.9 * (1 - terminated[g][:, i]) * soft
         both = values(before, "critics", o, a, i)
         critic.append(sum(np.square(of_action(q, i) - y)[counts] for q in both))
         mine, chance, log = drawn(g, i, o, noise.now)
@@ -127,7 +127,7 @@ def check_losses(agent, batch):
         assert float(result[f"{g}.entropy"]) == pytest.approx(entropy, rel=1e-4)
 
 
-QUICK = {"tau": 0.1, "actor_lr": 0.03, "critic_lr": 0.03, "temperature": 0.3}
+QUICK = {"tau": 0.1, "actor_lr": 0.03, "critic_lr": 0.03, "temperature": 0.3, "reward_scale": 0.5}
 
 
 @every_row
@@ -248,7 +248,7 @@ def plain_update(learners, agent, batch, noise):
                 with torch.no_grad():
                     _, chance, log = following[g][i]
                     q = values(learner.target_critics, o2, a2, g, i).amin(0) - alpha * log
-                    y = r[g][:, i] + 0.9 * (1 - terminated[g][:, i]) * (chance * q).sum(1)
+                    y = 0.5 * r[g][:, i] + 0.9 * (1 - terminated[g][:, i]) * (chance * q).sum(1)
                 q = values(learner.critics, o, a, g, i)
                 if choices:
                     number = 2 * a[g][:, i, :3].argmax(1) + a[g][:, i, 3:].argmax(1)
@@ -274,7 +274,7 @@ def plain_update(learners, agent, batch, noise):
 @every_row
 @names
 def test_the_stack_learns_what_separate_learners_do(name, networks):
-    agent = agent_of(name, networks, tau=0.1, gradient_clip=0.5)
+    agent = agent_of(name, networks, tau=0.1, gradient_clip=0.5, reward_scale=0.5)
     agent.draw = "steps"
     learners = {}
     for g, group in UNLIKE.items():
