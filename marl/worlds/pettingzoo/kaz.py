@@ -4,17 +4,15 @@ PettingZoo's own observation has a row for everything that could be there, so it
 number of players. Here each player sees the same numbers among any number of players.
 """
 
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box
 from pydantic import Field, field_validator
 
 from marl.worlds.base import WorldConfig
-from marl.worlds.pettingzoo.contract import Examined
-from marl.worlds.pettingzoo.extras import require
-from marl.worlds.pettingzoo.spaces import Kind
+from marl.worlds.pettingzoo.described import described_world
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group, Part
 
@@ -97,18 +95,7 @@ class Kaz(WorldConfig):
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> PettingZooWorld:
         """Raises UserError if PettingZoo or its family butterfly is not installed."""
-        require(MODULE, "the scenario 'kaz'")
-        (group,) = self.groups.values()
-        kind = Kind(group.names, group.observation_space, Discrete(MOVES))
-        return PettingZooWorld(
-            partial(KazEnv, self),
-            num_worlds,
-            seed,
-            processes=self.processes,
-            examined=Examined("kaz", {PLAYERS: kind}),
-            described=self.groups,
-            measures=self.metrics,
-        )
+        return described_world(self, "kaz", MODULE, KazEnv, num_worlds, seed)
 
 
 class KazEnv:

@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import ValidationInfo, field_validator
 
-from marl.errors import UserError
 from marl.worlds.compiled.random import Random, choice
+from marl.worlds.pettingzoo.extras import require
 from marl.worlds.pistonball.world import PISTONS, Pistonball, PistonballWorld
+
+MODULE = "pettingzoo.butterfly.pistonball.pistonball"
 
 
 class RealPistonball(Pistonball):
@@ -35,14 +37,10 @@ def _environment(scenario: RealPistonball) -> Any:
     """PettingZoo's environment; it draws only if the pistons observe pictures. Raises UserError if
     it is not installed."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    try:
-        from pettingzoo.butterfly.pistonball.pistonball import raw_env
-        from supersuit import color_reduction_v0, resize_v1
-    except ImportError as error:
-        raise UserError(
-            f"real_pistonball needs a package that is missing ({error}): "
-            "pip install 'marl[butterfly]'"
-        ) from None
+    require(MODULE, "the scenario 'real_pistonball'")
+    from pettingzoo.butterfly.pistonball.pistonball import raw_env
+
+    pictures = scenario.observe == "image"
     env = raw_env(
         n_pistons=scenario.num_agents,
         continuous=scenario.actions == "continuous",
@@ -50,8 +48,13 @@ def _environment(scenario: RealPistonball) -> Any:
         random_rotate=scenario.random_rotate,
         ball_friction=scenario.ball_friction,
         max_cycles=10**9,  # our world counts the steps
-        render_mode="rgb_array" if scenario.observe == "image" else None,
+        render_mode="rgb_array" if pictures else None,
     )
+    if not pictures:
+        return env
+    require("supersuit", "the scenario 'real_pistonball' with pictures")
+    from supersuit import color_reduction_v0, resize_v1
+
     return resize_v1(color_reduction_v0(env, "full"), *(scenario.picture_size,) * 2)
 
 

@@ -1,19 +1,14 @@
 """PettingZoo's own pursuit_v5 with our settings, observations and metrics."""
 
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium.spaces import Discrete
 from pydantic import Field
 
 from marl.worlds.base import World
-from marl.worlds.pettingzoo.contract import Examined
-from marl.worlds.pettingzoo.extras import require
-from marl.worlds.pettingzoo.spaces import Kind
-from marl.worlds.pettingzoo.world import PettingZooWorld
+from marl.worlds.pettingzoo.described import described_world
 from marl.worlds.pursuit import rules
-from marl.worlds.pursuit.world import TEAM, Pursuit
+from marl.worlds.pursuit.world import Pursuit
 
 MODULE = "pettingzoo.sisl.pursuit.pursuit"
 
@@ -31,18 +26,7 @@ class RealPursuit(Pursuit):
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
         """Raises UserError if PettingZoo or its family sisl is not installed."""
-        require(MODULE, "the scenario 'real_pursuit'")
-        (group,) = self.groups.values()
-        kind = Kind(group.names, group.observation_space, Discrete(len(rules.MOVES)))
-        return PettingZooWorld(
-            partial(PursuitEnv, self),
-            num_worlds,
-            seed,
-            processes=self.processes,
-            examined=Examined("real_pursuit", {TEAM: kind}),
-            described=self.groups,
-            measures=self.metrics,
-        )
+        return described_world(self, "real_pursuit", MODULE, PursuitEnv, num_worlds, seed)
 
 
 class PursuitEnv:

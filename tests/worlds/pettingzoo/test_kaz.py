@@ -1,9 +1,8 @@
 """Knights, archers and zombies: PettingZoo's game behind observations that do not grow."""
 
-import sys
-
 import numpy as np
 import pytest
+from missing import hide
 from tiny import TINY
 
 from marl.config.parsing import parse_config
@@ -135,20 +134,8 @@ def test_a_set_policy_of_two_plays_with_more(data):
         found.world_for(5)
 
 
-class Without:
-    """Finds no module of that package."""
-
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "pygame":
-            raise ModuleNotFoundError(f"No module named {name!r}", name="pygame")
-
-
 def test_what_is_missing_is_named_when_a_world_is_made(monkeypatch):
     scenario = Kaz()
-    for module in [x for x in sys.modules if x.startswith("pettingzoo.butterfly.knights")]:
-        monkeypatch.delitem(sys.modules, module)
-    for module in [x for x in sys.modules if x.partition(".")[0] == "pygame"]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setattr(sys, "meta_path", [Without(), *sys.meta_path])
+    hide(monkeypatch, "pygame", "pettingzoo.butterfly.knights")
     with pytest.raises(UserError, match=r"'kaz' cannot be made.*; pip install 'marl\[butterfly\]'"):
         scenario.make_world(1, 0)

@@ -1,9 +1,8 @@
 """PettingZoo's pistonball as a scenario. (test_parity.py and test_pictures.py: beside ours.)"""
 
-import sys
-
 import numpy as np
 import pytest
+from missing import hide
 
 import marl
 from marl.config.parsing import parse_config
@@ -43,10 +42,17 @@ def test_it_has_a_substep_for_each_piston():
 
 
 def test_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pettingzoo.butterfly.pistonball.pistonball", None)
+    hide(monkeypatch, "pymunk", "pettingzoo.butterfly.pistonball")
     with pytest.raises(UserError, match=r"pip install 'marl\[butterfly\]'") as refusal:
         marl.make("real_pistonball")
     assert "\n" not in str(refusal.value)
+
+
+def test_only_pictures_need_supersuit(monkeypatch):
+    hide(monkeypatch, "supersuit")
+    marl.make("real_pistonball", num_agents=3)
+    with pytest.raises(UserError, match="with pictures cannot be made: No module named"):
+        marl.make("real_pistonball", num_agents=3, observe="image")
 
 
 @pytest.mark.parametrize("observe", ["vectors", "image"])
