@@ -2,6 +2,7 @@
 workers side by side would only wait for each other. Neither the imports of new processes nor the
 drawing of learning curves take time (see `forks.use`)."""
 
+import gc
 import sys
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from marl.studies.statistics import interval
 from marl.training import loop
 
 torch.set_num_threads(1)
+gc.set_threshold(100_000)  # searches for cycles took a twentieth of the time
 
 
 @pytest.fixture

@@ -141,11 +141,11 @@ BOTH = {"actor_lr": 1e-3, "critic_lr": 3e-3, "layer_norm": ("actor", "critic")}
     ("name", "settings"),
     [
         ("iql", {"lr": 3e-3}),
-        ("vdn", {"lr": 3e-3}),
         ("ippo", BOTH),
-        ("isac", BOTH),
         ("atoc", {**BOTH, "action_penalty": 0.01}),
-        ("ddpg", {**BOTH, "action_penalty": 0.01}),
+        pytest.param("vdn", {"lr": 3e-3}, marks=pytest.mark.long),
+        pytest.param("isac", BOTH, marks=pytest.mark.long),
+        pytest.param("ddpg", {**BOTH, "action_penalty": 0.01}, marks=pytest.mark.long),
     ],
 )
 def test_probe_the_bright_side(name, settings):

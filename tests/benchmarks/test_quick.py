@@ -11,7 +11,7 @@ sys.path.insert(0, str(FOLDER))
 import updates  # noqa: E402
 
 
-@pytest.mark.parametrize("script", ["updates", "training"])
+@pytest.mark.parametrize("script", ["updates", pytest.param("training", marks=pytest.mark.long)])
 def test_a_quick_run(script, tmp_path):
     report = tmp_path / "report.json"
     command = [sys.executable, FOLDER / f"{script}.py", "--quick", "--json", report]

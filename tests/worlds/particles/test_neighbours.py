@@ -63,7 +63,14 @@ def test_equal_distances_are_ordered_by_number():
     assert in_lanes.tobytes() == in_cells.tobytes()
 
 
-@pytest.mark.parametrize("reward", ["shared", "mpe2", "nearest", "assignment"])
+@pytest.mark.parametrize(
+    "reward",
+    [
+        "shared",
+        "assignment",
+        *(pytest.param(x, marks=pytest.mark.long) for x in ("mpe2", "nearest")),
+    ],
+)
 def test_cells_and_lanes_agree_over_an_episode(reward):
     """40 steps with everybody pushing to the middle: many contacts, equal to the last bit."""
     worlds = [

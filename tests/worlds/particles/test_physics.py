@@ -82,8 +82,11 @@ def trajectories(num_agents: int, seed: int, dtype: type, search: str, integrati
     return worst, overlaps
 
 
+TWELVE = pytest.param(12, 4, marks=pytest.mark.long)
+
+
 @pytest.mark.parametrize("search", ["lanes", "cells"])
-@pytest.mark.parametrize(("num_agents", "seed"), [(1, 0), (3, 1), (4, 2), (6, 3), (12, 4)])
+@pytest.mark.parametrize(("num_agents", "seed"), [(1, 0), (3, 1), (4, 2), (6, 3), TWELVE])
 def test_float64_equals_mpe2(num_agents, seed, search):
     worst, overlaps = trajectories(num_agents, seed, np.float64, search)
     assert (worst < 1e-9).all(), worst
