@@ -22,7 +22,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from marl.agents.core.checks import check_pictures
+from marl.agents.core.checks import check_idle, check_pictures
 from marl.agents.core.critic_inputs import one_table
 from marl.agents.core.learner import (
     Learner,
@@ -122,11 +122,14 @@ class QConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        for name in () if self.name == "qmix" else ("mixing", "hypernet", "mixer_lr"):
-            if (value := getattr(self, name)) != type(self).model_fields[name].default:
-                raise ValueError(
-                    f"{name} is {value}, but only qmix's mixer has it, not {self.name}"
-                )
+        if self.name != "qmix":
+            idle = ("mixing", "hypernet", "mixer_lr")
+            check_idle(self, idle, f"only qmix's mixer has it, not {self.name}")
+        if self.replay:
+            check_idle(self, ("epochs", "minibatches"), "it is for learning without replay")
+        else:
+            idle = ("tau", "target_every", "double")
+            check_idle(self, idle, "without replay there is no target network")
         if self.window > 1 and not self.replay:
             raise ValueError(
                 "window is of batches from replay, which is false; all steps of a rollout, "

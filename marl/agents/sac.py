@@ -20,13 +20,14 @@ N is 1 for transitions of single agents.
 """
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from marl.agents.core.checks import check_idle
 from marl.agents.core.critic_inputs import looks_of
 from marl.agents.core.learner import Logged, adam, average, follow, mean_of_present, of_all
 from marl.agents.core.off_policy import (
@@ -73,6 +74,13 @@ class SACConfig(NetworkConfig):
         "each number of an action, null: -1; for choices, a share of the largest, the logarithm of "
         "how many are allowed, null: 0.2",
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.temperature is not None:
+            idle = ("initial_temperature", "temperature_lr", "target_entropy")
+            check_idle(self, idle, f"temperature is {self.temperature}, so none is learned")
+        return self
 
 
 class SAC(OffPolicyAgent["_Learner"]):

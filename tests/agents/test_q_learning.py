@@ -249,6 +249,8 @@ def test_every_team_has_its_own_mixer():
         ({"memory": 8}, "memory is 8, but window is 1"),
         ({"window": 4, "replay": False}, "window is of batches from replay"),
         ({"name": "vdn", "mixing": 16}, "mixing is 16, but only qmix's mixer has it, not vdn"),
+        ({"minibatches": 8}, "minibatches is 8, but it is for learning without replay"),
+        ({"replay": False, "tau": 0.1}, "tau is 0.1, but without replay there is no target"),
         ({"window": 11}, "agent.window is 11, but episodes have world.episode_length, 10 steps"),
     ],
 )

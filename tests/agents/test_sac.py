@@ -315,6 +315,7 @@ BOTH = group_of(2, 3, 4, action_parts=(Part("go", scalars=1), Part("say", scalar
         (TEAM, {"augment": True}, r"agent\.augment is on, but the world does not say where"),
         (PLANE, {"name": "masac", "network": "set"}, "'set', but the critic of 'masac'"),
         (PLANE, {"network": "set", "normalise": True}, r"agent\.normalise is on, but a 'set'"),
+        (TEAM, {"temperature": 0.1, "temperature_lr": 0.1}, "temperature is 0.1, so none is learn"),
     ],
 )
 def test_what_does_not_fit_is_refused(groups, settings, sentence):

@@ -1,9 +1,19 @@
 """Settings that several families have, and that must fit each other or a group of agents."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from marl.worlds.spaces import Group
+
+
+def check_idle(config: BaseModel, names: Iterable[str], why: str) -> None:
+    """Raises ValueError if one of these settings, which have no effect, is not its default. `why`
+    ends the sentence."""
+    for name in names:
+        if (value := getattr(config, name)) != type(config).model_fields[name].default:
+            raise ValueError(f"{name} is {value}, but {why}")
 
 
 def check_network(
