@@ -75,6 +75,7 @@ TASKS = {
         600.0,
         ("random", "chase"),
     ),
+    "kaz": Task((Play("PettingZoo", (2, 4, 10), 100),), 2.5),
 }
 
 
