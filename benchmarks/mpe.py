@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from commands import config_name, marl, trained
 from fresh import FOLDER, commit_of
-from records import Job, Record
+from records import Job, Record, write_page
 
 from marl.agents import Policy
 from marl.config.parsing import find_config, parse_config, parse_world, read_config, with_settings
 from marl.evaluation import evaluate
 from marl.folders import data_root
-from marl.runs.files import whole_file, write_json
+from marl.runs.files import write_json
 from marl.runs.frozen import freeze, resolve_frozen
 from marl.runs.paths import WEIGHTS
 from marl.studies.tables import as_markdown
@@ -210,9 +210,9 @@ def table(name: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     return as_markdown((head, [cells for _, cells in sorted(lines)]))
 
 
-def page(record: Record) -> str:
-    """The whole page."""
-    parts = [(Path(__file__).with_suffix(".md")).read_text("utf-8").strip()]
+def tables(record: Record) -> str:
+    """Every world's section of the page."""
+    parts = []
     for name in TASKS:
         of = {row: f"{name}/{row}" for row in ROWS}
         known = {row: record.rows[key] for row, key in of.items() if key in record.rows}
@@ -225,7 +225,7 @@ def page(record: Record) -> str:
             ]
         if missing := [f"`{row}`" for row in ROWS if row not in known]:
             parts.append(f"Not measured yet: {', '.join(missing)}.")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def main() -> None:
@@ -241,8 +241,7 @@ def main() -> None:
     record = Record(FILE, "mpe")
     if not options.page:
         complete(record, options)
-    with whole_file(PAGE) as unfinished:
-        unfinished.write_text(page(record), "utf-8")
+    write_page(PAGE, Path(__file__).with_suffix(".md"), tables(record))
 
 
 if __name__ == "__main__":

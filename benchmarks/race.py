@@ -1,7 +1,7 @@
 """Who covers the landmarks soonest, and what does each learner keep with many agents?
 
     python benchmarks/race.py [ROW ...] [--seeds 5] [--development]
-    python benchmarks/race.py --page               the table of what is on record, in Markdown
+    python benchmarks/race.py --page               docs/race.md from what is on record
 
 The main experiment: four agents in cooperative navigation, with the set network and the views of
 `spread.json`, which is the row `atoc`. Each row has a config in benchmarks/race. A run trains in a
@@ -23,7 +23,7 @@ import numpy as np
 from commands import trained
 from fresh import FOLDER, METRIC, commit_of, play
 from learning import curve_of
-from records import DEVELOPMENT, Job, Record
+from records import DEVELOPMENT, Job, Record, write_page
 
 from marl.folders import data_root
 from marl.studies.tables import as_markdown
@@ -32,6 +32,7 @@ CONFIGS = Path(__file__).parent / "race"
 ROWS = sorted(path.stem for path in CONFIGS.glob("*.json") if path.stem != "world")
 SPREAD = Path("data/json/spread.json")
 FINISH = 0.95  # coverage of four agents
+PAGE = Path("docs/race.md")
 NUMBERS = (4, 12, 80)  # of agents
 
 
@@ -93,7 +94,10 @@ def main() -> None:
     record = Record(folder / "race.json", "race")
     if not options.page:
         complete(record, options)
-    print(table(record))
+    if options.development:
+        print(table(record))
+    else:
+        write_page(PAGE, Path(__file__).with_suffix(".md"), table(record))
 
 
 if __name__ == "__main__":

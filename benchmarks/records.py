@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fresh import drawn, versions
 
-from marl.runs.files import write_json
+from marl.runs.files import whole_file, write_json
 
 DEVELOPMENT = "development"  # in place of a commit: the seeds are 0, 1...
 
@@ -83,3 +83,9 @@ class Record:
                 f"{commit[:11]}; " + ", ".join(f"{name} {number}" for name, number in packages)
             )
         return "\n".join(lines)
+
+
+def write_page(page: Path, prose: Path, tables: str) -> None:
+    """A page of the guide: prose, then tables in Markdown."""
+    with whole_file(page) as unfinished:
+        unfinished.write_text(f"{prose.read_text('utf-8').strip()}\n\n{tables}\n", "utf-8")

@@ -103,7 +103,7 @@ def test_the_best_row_stands_first():
 
 
 def test_the_page_says_what_is_missing(asked, data):
-    said = mpe.page(recorded(data, ["spread"], ["ddpg", "random"]))
+    said = mpe.tables(recorded(data, ["spread"], ["ddpg", "random"]))
     assert "## spread" in said
     assert "Not measured yet: `iql`" in said
     assert "- `ddpg`, `random`: seeds" in said
