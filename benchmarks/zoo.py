@@ -1,6 +1,6 @@
 """What is learned in PettingZoo's worlds, and what of it is kept with more agents.
 
-    python benchmarks/zoo.py [WORLD ...] [--jobs 2]
+    python benchmarks/zoo.py [CONFIG ...] [--seeds 5] [--jobs 2]
     python benchmarks/zoo.py --page                     docs/pettingzoo.md from what is on record
 
 A row is a config in data/json. Its settings were chosen with development seeds; the hash of the
@@ -32,7 +32,7 @@ from marl.runs.files import whole_file, write_json
 from marl.runs.paths import WEIGHTS
 from marl.studies.tables import as_markdown
 
-METRIC, SEEDS = "return", 5
+METRIC = "return"
 PAGE = Path("docs/pettingzoo.md")
 
 
@@ -104,11 +104,11 @@ def results(policy: str, name: str, play: Play, starts: int, root: Path) -> dict
     return {str(result["agents"]): result[METRIC] for result in found}
 
 
-def record(name: str, jobs: int) -> dict[str, Any]:
-    """Train and play the missing runs of a config; all that its table holds."""
+def record(name: str, jobs: int, count: int = 5) -> dict[str, Any]:
+    """Train and play the missing ones of `count` runs of a config; all that its table holds."""
     task, file = TASKS[name], find_config(name)
     commit = commit_of(file)
-    seeds, starts = drawn(commit, f"zoo {name}", SEEDS)
+    seeds, starts = drawn(commit, f"zoo {name}", count)
     root = data_root() / "fresh" / f"zoo-{name}-{commit[:10]}"
     root.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
@@ -210,6 +210,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("configs", nargs="*", metavar="CONFIG", help=f"of {', '.join(TASKS)}")
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     parser.add_argument("--ship", action="store_true", help="the median run of each")
     parser.add_argument("--page", action="store_true", help="of what is on record")
@@ -217,7 +218,7 @@ def main() -> None:
     if unknown := [name for name in options.configs if name not in TASKS]:
         parser.error(f"{unknown[0]!r} is none of {', '.join(TASKS)}")
     for name in [] if options.page else options.configs or TASKS:
-        data = record(name, options.jobs)
+        data = record(name, options.jobs, options.seeds)
         FOLDER.mkdir(exist_ok=True)
         write_json(FOLDER / f"zoo_{name}.json", data)
         if options.ship:

@@ -10,6 +10,7 @@ from marl.worlds.pursuit.rules import CHANNELS, MOVES, PURSUERS
 from marl.worlds.pursuit.world import TEAM
 from marl.worlds.spaces import one_hot, pieces
 from marl.worlds.waterworld.world import PURSUERS as SWIMMERS
+from marl.worlds.waterworld.world import WAYS
 
 URGENT = 2.0  # cells: by how much a held side of an evader brings its other sides nearer
 CLOSE = 0.8  # of a ray's length: poison nearer than that is avoided
@@ -88,7 +89,10 @@ class Forage(Policy):
         food, poison = seen["food_distance"][..., 0, :], seen["poison_distance"][..., 0, :]
         towards = self._rays[food.argmin(-1)] * (food.min(-1, keepdims=True) < 1.0)
         away = self._rays[poison.argmin(-1)] * (poison.min(-1, keepdims=True) < CLOSE)
-        return {SWIMMERS: (towards - away).astype(np.float32)}
+        thrust = (towards - away).astype(np.float32)
+        if self._group.choices:
+            thrust = one_hot((thrust @ WAYS.T).argmax(-1), len(WAYS))
+        return {SWIMMERS: thrust}
 
 
 def _check_home(world: World, home: str, g: str, part: str) -> None:

@@ -68,6 +68,20 @@ def test_foragers_eat_more_and_meet_less_poison_than_chance():
     assert forage["return"] > 0 > chance["return"]
 
 
+def test_a_foragers_choice_is_the_way_next_to_its_thrust():
+    free, choosing = (
+        make("waterworld", num_worlds=9, actions=x) for x in ("continuous", "discrete")
+    )
+    seen = free.reset()
+    thrust = BUILTIN["forage"](free).act(seen)["pursuers"].reshape(-1, 2)
+    choice = BUILTIN["forage"](choosing).act(seen)["pursuers"].reshape(-1, 5)
+    assert np.isin([0, 1, 2], choice.argmax(1)).all()
+    for (x, y), chosen in zip(thrust, choice, strict=True):
+        way = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])[chosen.argmax()]
+        assert chosen.sum() == 1
+        assert way @ (x, y) == max(abs(x), abs(y))
+
+
 @pytest.mark.parametrize("name", ["wave", "chase", "forage"])
 def test_each_names_its_world(name):
     with pytest.raises(ValueError, match=f"this policy needs the world '{HOMES[name]}'"):

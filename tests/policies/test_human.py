@@ -87,11 +87,14 @@ def test_a_key_without_a_move_is_to_stay(scenario, agent, keys, choice):
     assert action[0, 0].tolist() == [i == choice for i in range(3)]
 
 
-def test_a_swimmer_goes_where_the_keys_say():
-    world, hands = make("waterworld"), Keyboard()
+@pytest.mark.parametrize(
+    ("actions", "up"), [("continuous", [0.0, 1.0]), ("discrete", [0.0, 0.0, 0.0, 0.0, 1.0])]
+)
+def test_a_swimmer_goes_where_the_keys_say(actions, up):
+    world, hands = make("waterworld", actions=actions), Keyboard()
     policy = HumanPolicy(BUILTIN["still"](world), world.groups, "pursuer_1", hands)
     hands.press("UP")
-    assert policy.act(world.reset())["pursuers"][0, 1].tolist() == [0.0, 1.0]
+    assert policy.act(world.reset())["pursuers"][0, 1].tolist() == up
 
 
 @pytest.mark.parametrize("player", [0, 1])

@@ -1,6 +1,6 @@
 """Waterworld as a world: E ponds; see physics.py and kernels.py."""
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -18,6 +18,7 @@ OBSTACLE, FOOD, POISON, AGENT = (
     (120, 176, 178, 255), (110, 210, 90, 255), (226, 96, 86, 255), (90, 95, 230, 255)
 )  # fmt: skip
 SIGHT = (90, 95, 230, 28)
+WAYS = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)], np.float32)  # of the discrete thrusts
 
 
 class Waterworld(WorldConfig):
@@ -29,7 +30,8 @@ class Waterworld(WorldConfig):
     lengths of a ray (1.0: nothing), and, after each of the last three, how fast the nearest recedes
     along the ray. At the end, whether the agent touches food, and whether it met poison. Rays are
     no plane vectors: turned by less than a whole ray, the pond looks different.
-    Actions, float32[2]: the thrust, to the right and up; its length counts up to 1.
+    Actions, float32[2]: the thrust, to the right and up; its length counts up to 1. Discrete: one
+    of five, one-hot: none, left, right, down, up, with full thrust.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("return", "food", "poison")
@@ -72,6 +74,9 @@ class Waterworld(WorldConfig):
         True,
         description="as v4, with its faults in catching, paying and obstacles; false mends them",
     )
+    actions: Literal["continuous", "discrete"] = Field(
+        "continuous", description="a thrust, or one of none, left, right, down, up"
+    )
     episode_length: int = Field(500, ge=1, description="steps until time runs out (truncation)")
 
     @property
@@ -84,13 +89,16 @@ class Waterworld(WorldConfig):
         parts = [Part(block, scalars=rays, sizes=(1.0,) * rays) for block in blocks]
         parts += [Part("touches_food", scalars=1), Part("met_poison", scalars=1)]
         size = sum(part.size for part in parts)
+        discrete = self.actions == "discrete"
+        choices = len(WAYS) if discrete else 2
         return {
             PURSUERS: Group(
                 tuple(f"pursuer_{i}" for i in range(self.num_agents)),
                 Box(-np.inf, np.inf, (size,), np.float32),
-                Box(-1.0, 1.0, (2,), np.float32),
+                Box(0.0 if discrete else -1.0, 1.0, (choices,), np.float32),
                 tuple(parts),
-                (Part("thrust", scalars=2),),  # no vector: rays would not turn with it
+                # neither vector nor directions: rays would not turn with it
+                (Part("thrust", scalars=choices, choice=discrete),),
             )
         }
 
@@ -170,7 +178,10 @@ class WaterworldWorld(CompiledWorld):
 
     def step(self, actions: Arrays) -> Step:
         s, shape = self._state, (self.num_worlds, self.scenario.num_agents)
-        given = checked_actions(actions, PURSUERS, self.groups, (*shape, 2))
+        space = self.groups[PURSUERS].action_space.shape
+        given = checked_actions(actions, PURSUERS, self.groups, (*shape, *space))
+        if self.scenario.actions == "discrete":
+            given = given @ WAYS
         eaten, reward = np.empty(shape, bool), np.empty(shape)
         observation = self._new_observation()
         step_ponds(

@@ -176,12 +176,26 @@ def test_what_grows_with_the_agents():
         {"num_agents": 1, "num_food": 0, "num_poison": 0, "num_obstacles": 0},
         {"num_agents": 20, "num_food": 20, "num_poison": 40, "num_obstacles": 3, "legacy": False},
         {"speed_features": False, "n_sensors": 7, "size": 2.0, "local_ratio": 0.5},
+        {"actions": "discrete"},
     ],
 )
 def test_it_keeps_what_worlds_promise_and_is_drawn(settings):
     world = make("waterworld", num_worlds=3, episode_length=9, **settings)
     check_world(world)
     assert draw(world.scene(1)).std() > 0
+
+
+def test_choices_are_full_thrusts():
+    thrusts = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)], np.float32)
+    free, choosing = (make("waterworld", seed=5, actions=x) for x in ("continuous", "discrete"))
+    np.testing.assert_array_equal(*(w.reset()["pursuers"] for w in (free, choosing)))
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        way = random.integers(5, size=(1, 5))
+        one = free.step({"pursuers": thrusts[way]})
+        other = choosing.step({"pursuers": np.eye(5, dtype=np.float32)[way]})
+        for a, b in ((one.observation, other.observation), (one.reward, other.reward)):
+            np.testing.assert_array_equal(a["pursuers"], b["pursuers"])
 
 
 def test_worlds_side_by_side_are_single_worlds():
