@@ -75,7 +75,12 @@ TASKS = {
         600.0,
         ("random", "chase"),
     ),
-    "kaz": Task((Play("PettingZoo", (2, 4, 10), 100),), 2.5),
+    "waterworld": Task(
+        (Play("marl", (2, 3, 5, 10, 20), 100, ("world.actions=discrete",)),),
+        5.0,
+        ("random", "forage"),
+    ),
+    "kaz": Task((Play("PettingZoo", (2, 4, 10), 40),), 2.5),
 }
 
 
