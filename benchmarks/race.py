@@ -45,8 +45,7 @@ def run(job: Job, root: Path) -> dict[str, Any]:
     """Train and play a run."""
     name = f"{job.row}-{job.seed}"
     curve = curve_of(trained(name, CONFIGS / f"{job.row}.json", job.seed, root=root), METRIC)
-    played = {str(n): play(name, n, job.starts, root)[METRIC] for n in NUMBERS}
-    return {"curve": curve, "played": played}
+    return {"curve": curve, "played": {str(n): play(name, n, job.starts, root) for n in NUMBERS}}
 
 
 def complete(record: Record, options: argparse.Namespace) -> None:
@@ -69,11 +68,13 @@ def table(record: Record) -> str:
         cells = [f"`{row}`", ", ".join("-" if t is None else f"{t:.0f}" for t in times)]
         cells.append(f"{np.median([run['curve'][-1][1] for run in runs]):.0f}")
         for n in NUMBERS:
-            values = [run["played"][str(n)] for run in runs]
-            cells.append(f"{np.median(values):.3f} ({min(values):.3f})")
+            played = [run["played"][str(n)] for run in runs]
+            values = [result[METRIC] for result in played]
+            collisions = np.median([result["collisions"] for result in played])
+            cells.append(f"{np.median(values):.3f} ({min(values):.3f}), {collisions:.2f}")
         lines.append(cells)
     head = ["row", f"CPU-s to {FINISH}, each seed", "CPU-s of training"]
-    head += [f"N={n}, median (worst)" for n in NUMBERS]
+    head += [f"N={n}" for n in NUMBERS]
     return f"{as_markdown((head, lines))}\n\n{record.origins(list(record.rows))}"
 
 
