@@ -28,7 +28,8 @@ FAMILIES = ("atari", "butterfly", "classic", "mpe", "sisl")  # that PettingZoo i
 
 FRAMES = 4  # of a preset
 PRESETS: dict[str, tuple[tuple[Any, ...], ...]] = {
-    "84x84": (("color_reduction_v0", "full"), ("resize_v1", 84, 84)),
+    f"{size}x{size}": (("color_reduction_v0", "full"), ("resize_v1", size, size))
+    for size in (84, 42)
 }
 """SuperSuit's wrappers by the name of a preset."""
 
@@ -45,10 +46,10 @@ class PettingZooConfig(WorldConfig):
     wrappers: tuple[tuple[Any, ...], ...] = Field(
         (), description='SuperSuit\'s wrappers, innermost first, such as [["frame_skip_v0", 4]]'
     )
-    preset: Literal["84x84"] | None = Field(
+    preset: Literal["84x84", "42x42"] | None = Field(
         None,
         description="pictures as in the field's Atari work, around the wrappers: grey, 84 x 84 "
-        "pixels, the last 4 at once",
+        "or 42 x 42 pixels, the last 4 at once",
     )
     teams: dict[str, tuple[str, ...]] | None = Field(
         None, description="groups {name: agents} instead of those inferred from spaces and names"
