@@ -81,6 +81,7 @@ TASKS = {
         ("random", "forage"),
     ),
     "kaz": Task((Play("PettingZoo", (2, 4, 10), 40),), 2.5),
+    "cooperative_pong": Task((Play("PettingZoo", (2,), 100),), 90.0),
 }
 
 

@@ -24,6 +24,7 @@ from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.pettingzoo.config import PREFIX, environment
 from marl.worlds.pettingzoo.kaz import Kaz
 from marl.worlds.pettingzoo.names import MPE2
+from marl.worlds.pettingzoo.pong import CooperativePong
 from marl.worlds.pistonball.real import RealPistonball
 from marl.worlds.pistonball.world import Pistonball
 from marl.worlds.prison import Prison
@@ -48,6 +49,7 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "pursuit": Pursuit,
     "prison": Prison,
     "waterworld": Waterworld,
+    "cooperative_pong": CooperativePong,
     "kaz": Kaz,
     "real_pursuit": RealPursuit,
 }
