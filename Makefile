@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test test-all test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-learning bench-fresh bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
+.PHONY: demo test test-all test-learning test-reliability check docs bench bench-updates bench-training bench-seeds bench-peers bench-removed bench-learning bench-fresh bench-comparison bench-scaling bench-paper bench-foreign bench-tennis clean
 
 demo: .venv/with-marl
 	$(BIN)/marl demo
@@ -74,6 +74,17 @@ bench-peers: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt \
 		--editable '.[pettingzoo]'
+
+# Games that PettingZoo removed, of which version 1.11.2 says that it needs Python 3.9.
+bench-removed:
+	$(PYTHON) -m venv .venv-waterworld
+	.venv-waterworld/bin/pip install --quiet --disable-pip-version-check \
+		'pettingzoo==1.25.0' 'pymunk<7' pygame-ce scipy
+	$(PYTHON) -m venv .venv-prison
+	.venv-prison/bin/pip install --quiet --disable-pip-version-check \
+		'gym==0.26.2' 'numpy<2' pygame-ce pillow
+	.venv-prison/bin/pip install --quiet --disable-pip-version-check \
+		--no-deps --ignore-requires-python 'pettingzoo==1.11.2'
 
 # Half a day on two idle cores, in pieces; most of it is BenchMARL. --peer-seeds 2 halves it.
 bench-learning: .venv/with-tests

@@ -1,19 +1,23 @@
 """Our copies of PettingZoo's worlds beside the originals: speed, in one run.
 
-    python benchmarks/zoo_speed.py [pistonball pursuit pictures] [--agents N ...] [--seconds 5]
+    python benchmarks/zoo_speed.py [pistonball pursuit pictures waterworld prison]
+                                   [--agents N ...] [--seconds 5]
 
-Random actions, one thread. `pistonball` and `pursuit` count environment steps in a CPU second, with
+Random actions, one thread. All but `pictures` count environment steps in a CPU second, with
 everybody's observations. PettingZoo's pistonball is measured as it is played, with pictures, and
 undrawn, without observations. `pictures` counts pistons' views of 84 x 84 pixels in a CPU second:
-one picture of PettingZoo's, made small by SuperSuit, and the last four of ours. (Of prison and
-waterworld no current version of PettingZoo has the original.)
+one picture of PettingZoo's, made small by SuperSuit, and the last four of ours. PettingZoo has
+removed waterworld and prison: `make bench-removed` gives them environments of their own, which
+peers/removed.py runs in.
 """
 
 import argparse
 import itertools
+import subprocess
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +29,19 @@ from marl.studies.tables import as_markdown
 from marl.worlds.base import WorldConfig
 from marl.worlds.pistonball.real import RealPistonball
 from marl.worlds.pistonball.world import Pistonball
+from marl.worlds.prison import Prison
 from marl.worlds.pursuit.world import Pursuit
+from marl.worlds.waterworld.world import Waterworld
 
+ROOT = Path(__file__).parents[1]
+AGENTS = {
+    "pistonball": (5, 20),
+    "pursuit": (8,),
+    "pictures": (5, 20),
+    "waterworld": (5,),
+    "prison": (8,),
+}
+REMOVED: dict[str, type[WorldConfig]] = {"waterworld": Waterworld, "prison": Prison}
 BATCHES = (1, 64, 256, 1024)  # of our worlds
 PACKAGES = ("pettingzoo", "supersuit", "pymunk", "numpy", "numba")
 
@@ -73,19 +88,37 @@ def theirs(env: Any) -> Advance:
     return advance
 
 
+def interpreter(game: str) -> Path:
+    """That has a removed game."""
+    return ROOT / f".venv-{game}" / "bin" / "python"
+
+
+def removed(game: str, agents: int, seconds: float) -> float:
+    """Steps of a game that PettingZoo has removed, in a CPU second."""
+    script = ROOT / "benchmarks" / "peers" / "removed.py"
+    command = [str(interpreter(game)), str(script), game, str(agents), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])  # pygame greets on the first
+
+
 def speeds(what: str, agents: int, seconds: float) -> dict[str, float]:
     """By who was measured, the original first."""
     if what == "pictures":
         env = pistonball(n_pistons=agents, render_mode="rgb_array")
         small = resize_v1(color_reduction_v0(env, "full"), 84, 84)
         image = Pistonball(num_agents=agents, observe="image")
-        players = {"PettingZoo": theirs(small), "16 worlds": ours(image, 16)}
+        players: dict[str, Advance] = {"PettingZoo": theirs(small), "16 worlds": ours(image, 16)}
         return {who: agents * per_second(x, seconds) for who, x in players.items()}
-    if what == "pistonball":
+    found: dict[str, float] = {}
+    players = {}
+    if what in REMOVED:
+        found["PettingZoo"] = removed(what, agents, seconds)
+        scenario = REMOVED[what]().with_agents(agents)
+    elif what == "pistonball":
         drawn = pistonball(n_pistons=agents, render_mode="rgb_array")
         undrawn = RealPistonball(num_agents=agents)
         players = {"PettingZoo": theirs(drawn), "undrawn": ours(undrawn, 1)}
-        scenario: WorldConfig = Pistonball(num_agents=agents)
+        scenario = Pistonball(num_agents=agents)
     else:
         scenario = Pursuit().with_agents(agents)
         sides = dict(zip(("x_size", "y_size"), scenario.map_size, strict=True))
@@ -93,23 +126,25 @@ def speeds(what: str, agents: int, seconds: float) -> dict[str, float]:
         players = {"PettingZoo": theirs(env)}
     names = {n: f"{n} world{'s' * (n > 1)}" for n in BATCHES}
     players |= {names[n]: ours(scenario, n) for n in BATCHES}
-    return {who: per_second(advance, seconds) for who, advance in players.items()}
+    return found | {who: per_second(advance, seconds) for who, advance in players.items()}
 
 
 def main() -> None:
-    known = {"pistonball": (5, 20), "pursuit": (8,), "pictures": (5, 20)}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", nargs="*", metavar="WHAT", help=f"of {', '.join(known)}")
-    parser.add_argument("--agents", type=int, nargs="+", help="default: 5 and 20, pursuit 8")
+    parser.add_argument("what", nargs="*", metavar="WHAT", help=f"of {', '.join(AGENTS)}")
+    parser.add_argument("--agents", type=int, nargs="+")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     options = parser.parse_args()
-    if unknown := [what for what in options.what if what not in known]:
-        parser.error(f"{unknown[0]!r} is none of {', '.join(known)}")
+    if unknown := [what for what in options.what if what not in AGENTS]:
+        parser.error(f"{unknown[0]!r} is none of {', '.join(AGENTS)}")
+    missing = [game for game in REMOVED if not interpreter(game).exists()]
+    if wanted := [game for game in options.what if game in missing]:
+        parser.error(f"{wanted[0]} needs `make bench-removed`")
     print(", ".join(f"{name} {version(name)}" for name in PACKAGES))
-    for what in options.what or known:
-        found = {n: speeds(what, n, options.seconds) for n in options.agents or known[what]}
+    for what in options.what or [what for what in AGENTS if what not in missing]:
+        found = {n: speeds(what, n, options.seconds) for n in options.agents or AGENTS[what]}
         names = list(next(iter(found.values())))
         lines = []
         for n, by_name in found.items():
