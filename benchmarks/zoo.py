@@ -82,6 +82,7 @@ TASKS = {
     ),
     "kaz": Task((Play("PettingZoo", (2, 4, 10), 40),), 2.5),
     "cooperative_pong": Task((Play("PettingZoo", (2,), 100),), 90.0),
+    "space_invaders": Task((Play("PettingZoo", (2,), 24),), 500.0),
 }
 
 
