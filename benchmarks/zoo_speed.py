@@ -1,14 +1,14 @@
 """Our copies of PettingZoo's worlds beside the originals: speed, in one run.
 
-    python benchmarks/zoo_speed.py [pistonball pursuit pictures waterworld prison]
+    python benchmarks/zoo_speed.py [pistonball pursuit pictures waterworld prison cooperative_pong]
                                    [--agents N ...] [--seconds 5]
 
 Random actions, one thread. All but `pictures` count environment steps in a CPU second, with
 everybody's observations. PettingZoo's pistonball is measured as it is played, with pictures, and
-undrawn, without observations. `pictures` counts pistons' views of 84 x 84 pixels in a CPU second:
-one picture of PettingZoo's, made small by SuperSuit, and the last four of ours. PettingZoo has
-removed waterworld and prison: `make bench-removed` gives them environments of their own, which
-peers/removed.py runs in.
+undrawn, without observations; its cooperative pong with pictures, and behind our numbers.
+`pictures` counts pistons' views of 84 x 84 pixels in a CPU second: one picture of PettingZoo's,
+made small by SuperSuit, and the last four of ours. PettingZoo has removed waterworld and prison:
+`make bench-removed` gives them environments of their own, which peers/removed.py runs in.
 """
 
 import argparse
@@ -21,25 +21,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pettingzoo.butterfly.cooperative_pong.cooperative_pong import parallel_env as pong
 from pettingzoo.butterfly.pistonball.pistonball import parallel_env as pistonball
 from pettingzoo.sisl.pursuit.pursuit import parallel_env as pursuit
+from simulator import ROOT
 from supersuit import color_reduction_v0, resize_v1
 
 from marl.studies.tables import as_markdown
 from marl.worlds.base import WorldConfig
+from marl.worlds.pettingzoo.pong import CooperativePong
 from marl.worlds.pistonball.real import RealPistonball
 from marl.worlds.pistonball.world import Pistonball
 from marl.worlds.prison import Prison
 from marl.worlds.pursuit.world import Pursuit
 from marl.worlds.waterworld.world import Waterworld
 
-ROOT = Path(__file__).parents[1]
 AGENTS = {
     "pistonball": (5, 20),
     "pursuit": (8,),
     "pictures": (5, 20),
     "waterworld": (5,),
     "prison": (8,),
+    "cooperative_pong": (2,),
 }
 REMOVED: dict[str, type[WorldConfig]] = {"waterworld": Waterworld, "prison": Prison}
 BATCHES = (1, 64, 256, 1024)  # of our worlds
@@ -109,6 +112,12 @@ def speeds(what: str, agents: int, seconds: float) -> dict[str, float]:
         image = Pistonball(num_agents=agents, observe="image")
         players: dict[str, Advance] = {"PettingZoo": theirs(small), "16 worlds": ours(image, 16)}
         return {who: agents * per_second(x, seconds) for who, x in players.items()}
+    if what == "cooperative_pong":
+        players = {
+            "PettingZoo": theirs(pong(render_mode="rgb_array")),
+            "16 worlds": ours(CooperativePong(processes=0), 16),
+        }
+        return {who: per_second(x, seconds) for who, x in players.items()}
     found: dict[str, float] = {}
     players = {}
     if what in REMOVED:
@@ -134,7 +143,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("what", nargs="*", metavar="WHAT", help=f"of {', '.join(AGENTS)}")
-    parser.add_argument("--agents", type=int, nargs="+")
+    parser.add_argument("--agents", type=int, nargs="+", help="default: as in the docs")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     options = parser.parse_args()
     if unknown := [what for what in options.what if what not in AGENTS]:

@@ -17,6 +17,7 @@ import zoo_speed
         ("pursuit", ["PettingZoo", "1 world", "64 worlds"]),
         ("pictures", ["PettingZoo", "16 worlds"]),
         ("prison", ["PettingZoo", "1 world", "64 worlds"]),
+        ("cooperative_pong", ["PettingZoo", "16 worlds"]),
     ],
 )
 def test_everybody_is_measured(what, players, monkeypatch, capsys):

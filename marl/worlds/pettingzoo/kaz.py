@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 from pydantic import Field, field_validator
 
 from marl.worlds.base import WorldConfig
-from marl.worlds.pettingzoo.described import described_world
+from marl.worlds.pettingzoo.described import PROCESSES, DescribedEnv, described_world
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group, Part
 
@@ -61,9 +61,7 @@ class Kaz(WorldConfig):
     max_arrows: int = Field(10, ge=1, le=1000, description="arrows at once, of all archers")
     line_death: bool = Field(False, description="players leave at the upper and lower edge")
     episode_length: int = Field(900, ge=1, description="steps until time runs out (truncation)")
-    processes: int | None = Field(
-        None, ge=0, description="processes for the worlds; null: one a core, 0: the training's"
-    )
+    processes: int | None = PROCESSES
 
     @field_validator("num_agents")
     @classmethod
@@ -98,7 +96,7 @@ class Kaz(WorldConfig):
         return described_world(self, "kaz", MODULE, KazEnv, num_worlds, seed)
 
 
-class KazEnv:
+class KazEnv(DescribedEnv):
     """PettingZoo's environment with our observations, and `measures` of the episode."""
 
     metadata: ClassVar[dict[str, str]] = {"name": "kaz"}
@@ -131,10 +129,6 @@ class KazEnv:
         )
         return aec_to_parallel(game)
 
-    @property
-    def agents(self) -> list[str]:
-        return self.env.agents
-
     def reset(self, seed: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         # One that is reset goes on counting towards the next zombie, so episodes differ.
         self.env = self._made()
@@ -154,12 +148,6 @@ class KazEnv:
     def _observations(self) -> dict[str, np.ndarray]:
         names = self.scenario.groups[PLAYERS].names
         return dict(zip(names, look(self.scenario, self.env.state()), strict=True))
-
-    def render(self) -> np.ndarray:
-        return self.env.render()
-
-    def close(self) -> None:
-        self.env.close()
 
 
 def look(scenario: Kaz, state: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from gymnasium.spaces import Box
 from pydantic import Field
 
 from marl.worlds.base import WorldConfig
-from marl.worlds.pettingzoo.described import described_world
+from marl.worlds.pettingzoo.described import PROCESSES, DescribedEnv, described_world
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group, Part
 
@@ -26,10 +26,10 @@ class CooperativePong(WorldConfig):
     loss costs both `off_screen_penalty` and ends the episode. The right paddle is a cake of four
     tiers, from which the ball bounces up and down, too.
 
-    Observation, float32, seen from the paddle's own side, lengths in half the screen's height, y
-    down: height of the own paddle and of the other above the middle, the ball's distance from the
-    own edge and its height, its velocity away from the own edge and downwards in tens of pixels a
-    step, and 1.0 for the right paddle.
+    Observation, float32, seen from the paddle's own side, lengths in half the screen's height:
+    how far the own paddle and the other are below the middle, the ball's distance from the own
+    edge and how far it is below the middle, its velocity away from the own edge and downwards in
+    tens of pixels a step, and 1.0 for the right paddle.
 
     Actions, one-hot: stay, up, down. The metrics describe the episode: the return of each paddle
     and the steps that the ball was kept.
@@ -46,9 +46,7 @@ class CooperativePong(WorldConfig):
     max_reward: float = Field(100.0, description="of each paddle for a whole episode")
     off_screen_penalty: float = Field(-10.0, description="of each paddle for the ball's loss")
     episode_length: int = Field(900, ge=1, description="steps until time runs out (truncation)")
-    processes: int | None = Field(
-        None, ge=0, description="processes for the worlds; null: one a core, 0: the training's"
-    )
+    processes: int | None = PROCESSES
 
     @cached_property
     def groups(self) -> dict[str, Group]:
@@ -67,7 +65,7 @@ class CooperativePong(WorldConfig):
         return described_world(self, "cooperative_pong", MODULE, PongEnv, num_worlds, seed)
 
 
-class PongEnv:
+class PongEnv(DescribedEnv):
     """PettingZoo's environment with our observations, and `measures` of the episode."""
 
     metadata: ClassVar[dict[str, str]] = {"name": "cooperative_pong"}
@@ -116,10 +114,6 @@ class PongEnv:
         )
         return aec_to_parallel(game)
 
-    @property
-    def agents(self) -> list[str]:
-        return self.env.agents
-
     def reset(self, seed: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         _, infos = self.env.reset(seed=seed)
         self.measures = dict.fromkeys(CooperativePong.metrics, 0.0)
@@ -143,9 +137,3 @@ class PongEnv:
         right = [*heights[::-1], area.width / unit - along, down, -vx, vy, 1.0]
         seen = np.array([left, right], np.float32)
         return dict(zip(self.scenario.groups[PADDLES].names, seen, strict=True))
-
-    def render(self) -> np.ndarray:
-        return self.env.render()
-
-    def close(self) -> None:
-        self.env.close()

@@ -3,10 +3,9 @@
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 
 from marl.worlds.base import World
-from marl.worlds.pettingzoo.described import described_world
+from marl.worlds.pettingzoo.described import PROCESSES, DescribedEnv, described_world
 from marl.worlds.pursuit import rules
 from marl.worlds.pursuit.world import Pursuit
 
@@ -20,16 +19,14 @@ class RealPursuit(Pursuit):
 
     slow: ClassVar[bool] = True
 
-    processes: int | None = Field(
-        None, ge=0, description="processes for the worlds; null: one a core, 0: the training's"
-    )
+    processes: int | None = PROCESSES
 
     def make_world(self, num_worlds: int, seed: int, staggered: bool = False) -> World:
         """Raises UserError if PettingZoo or its family sisl is not installed."""
         return described_world(self, "real_pursuit", MODULE, PursuitEnv, num_worlds, seed)
 
 
-class PursuitEnv:
+class PursuitEnv(DescribedEnv):
     """PettingZoo's environment with flat observations, and `measures` of the episode."""
 
     metadata: ClassVar[dict[str, str]] = {"name": "real_pursuit"}
@@ -58,10 +55,6 @@ class PursuitEnv:
         )
         self.measures = dict.fromkeys(Pursuit.metrics, 0.0)
 
-    @property
-    def agents(self) -> list[str]:
-        return self.env.agents
-
     def reset(self, seed: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         seen, infos = self.env.reset(seed=seed)
         self.measures = dict.fromkeys(Pursuit.metrics, 0.0)
@@ -73,9 +66,3 @@ class PursuitEnv:
         left = self.env.state()[..., rules.EVADERS].sum()
         self.measures["caught"] = 1.0 - float(left) / self.evaders
         return {name: view.ravel() for name, view in seen.items()}, rewards, *others
-
-    def render(self) -> np.ndarray:
-        return self.env.render()
-
-    def close(self) -> None:
-        self.env.close()
