@@ -1,11 +1,12 @@
 """Our copies of PettingZoo's worlds beside the originals: speed, in one run.
 
-    python benchmarks/zoo_speed.py [pistonball pursuit pictures waterworld prison cooperative_pong]
-                                   [--agents N ...] [--seconds 5]
+    python benchmarks/zoo_speed.py [pistonball pursuit pictures waterworld prison cooperative_pong
+                                   multiwalker] [--agents N ...] [--seconds 5]
 
 Random actions, one thread. All but `pictures` count environment steps in a CPU second, with
 everybody's observations. PettingZoo's pistonball is measured as it is played, with pictures, and
-undrawn, without observations; its cooperative pong with pictures, and behind our numbers.
+undrawn, without observations; its cooperative pong with pictures, and behind our numbers; its
+multiwalker with and without its layers.
 `pictures` counts pistons' views of 84 x 84 pixels in a CPU second: one picture of PettingZoo's,
 made small by SuperSuit, and the last four of ours. PettingZoo has removed waterworld and prison:
 `make bench-removed` gives them environments of their own, which peers/removed.py runs in.
@@ -23,12 +24,14 @@ from typing import Any
 import numpy as np
 from pettingzoo.butterfly.cooperative_pong.cooperative_pong import parallel_env as pong
 from pettingzoo.butterfly.pistonball.pistonball import parallel_env as pistonball
+from pettingzoo.sisl.multiwalker.multiwalker import parallel_env as multiwalker
 from pettingzoo.sisl.pursuit.pursuit import parallel_env as pursuit
 from simulator import ROOT
 from supersuit import color_reduction_v0, resize_v1
 
 from marl.studies.tables import as_markdown
 from marl.worlds.base import WorldConfig
+from marl.worlds.pettingzoo.multiwalker import Multiwalker
 from marl.worlds.pettingzoo.pong import CooperativePong
 from marl.worlds.pistonball.real import RealPistonball
 from marl.worlds.pistonball.world import Pistonball
@@ -43,6 +46,7 @@ AGENTS = {
     "waterworld": (5,),
     "prison": (8,),
     "cooperative_pong": (2,),
+    "multiwalker": (2, 10),
 }
 REMOVED: dict[str, type[WorldConfig]] = {"waterworld": Waterworld, "prison": Prison}
 BATCHES = (1, 64, 256, 1024)  # of our worlds
@@ -116,6 +120,12 @@ def speeds(what: str, agents: int, seconds: float) -> dict[str, float]:
         players = {
             "PettingZoo": theirs(pong(render_mode="rgb_array")),
             "16 worlds": ours(CooperativePong(processes=0), 16),
+        }
+        return {who: per_second(x, seconds) for who, x in players.items()}
+    if what == "multiwalker":
+        players = {
+            "PettingZoo": theirs(multiwalker(n_walkers=agents)),
+            "16 worlds": ours(Multiwalker(num_agents=agents, processes=0), 16),
         }
         return {who: per_second(x, seconds) for who, x in players.items()}
     found: dict[str, float] = {}

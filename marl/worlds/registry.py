@@ -23,6 +23,7 @@ from marl.worlds.particles.scenarios.world_comm import WorldComm
 from marl.worlds.particles.world import ParticleWorld
 from marl.worlds.pettingzoo.config import PREFIX, environment
 from marl.worlds.pettingzoo.kaz import Kaz
+from marl.worlds.pettingzoo.multiwalker import Multiwalker
 from marl.worlds.pettingzoo.names import MPE2
 from marl.worlds.pettingzoo.pong import CooperativePong
 from marl.worlds.pistonball.real import RealPistonball
@@ -51,6 +52,7 @@ SCENARIOS: dict[str, type[WorldConfig]] = {
     "waterworld": Waterworld,
     "cooperative_pong": CooperativePong,
     "kaz": Kaz,
+    "multiwalker": Multiwalker,
     "real_pursuit": RealPursuit,
 }
 

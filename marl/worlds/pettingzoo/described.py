@@ -45,11 +45,12 @@ def described_world(
     num_worlds: int,
     seed: int,
 ) -> PettingZooWorld:
-    """Worlds of a scenario with one group of choosing agents and a number of `processes`. `make`
-    needs PettingZoo's `module`. Raises UserError if that cannot be imported."""
+    """Worlds of a scenario with one group of agents and a number of `processes`. `make` needs
+    PettingZoo's `module`. Raises UserError if that cannot be imported."""
     require(module, f"the scenario {name!r}")
     ((g, group),) = scenario.groups.items()
-    kind = Kind(group.names, group.observation_space, Discrete(group.action_space.shape[0]))
+    action = Discrete(group.action_space.shape[0]) if group.choices else group.action_space
+    kind = Kind(group.names, group.observation_space, action)
     return PettingZooWorld(
         partial(make, scenario),
         num_worlds,

@@ -12,6 +12,7 @@ from gymnasium.spaces import Box
 from pydantic import Field, field_validator
 
 from marl.worlds.base import WorldConfig
+from marl.worlds.compiled.cache import kernel
 from marl.worlds.pettingzoo.described import PROCESSES, DescribedEnv, described_world
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.spaces import Group, Part
@@ -162,29 +163,39 @@ def look(scenario: Kaz, state: np.ndarray) -> np.ndarray:
     along = np.concatenate([heading, kind], axis=1)
     players, zombies = slice(0, n), slice(n + half + scenario.max_arrows, None)
     weapons = slice(n, n + half + scenario.max_arrows)
-    others = there[players] & ~np.eye(n, dtype=bool)  # [N, N]: nobody is its own fellow
+    seen_by_all = there & np.ones((n, 1), bool)  # [N, M]
+    fellows = there[players] & ~np.eye(n, dtype=bool)  # [N, N]: nobody is its own fellow
 
     def near(what: slice, visible: np.ndarray, more: np.ndarray, count: int) -> np.ndarray:
         return nearest(place[what] - place[players, None], visible, more[what], count)
 
     seen = (
         np.concatenate([place, along], axis=1)[players],
-        near(zombies, there[zombies], along[:, :0], scenario.num_perceived_zombies),
-        near(players, others, along, scenario.num_perceived_agents),
-        near(weapons, there[weapons], along, scenario.num_perceived_weapons),
+        near(zombies, seen_by_all[:, zombies], along[:, :0], scenario.num_perceived_zombies),
+        near(players, fellows, along, scenario.num_perceived_agents),
+        near(weapons, seen_by_all[:, weapons], along, scenario.num_perceived_weapons),
     )
     return np.concatenate(seen, axis=1, dtype=np.float32)
 
 
+@kernel
 def nearest(offset: np.ndarray, visible: np.ndarray, more: np.ndarray, count: int) -> np.ndarray:
     """The `count` nearest of M things for each of N players, f64[N, count (3 + X)]: offset f64[N,
     M, 2], their numbers `more` f64[M, X], and 1.0; zeros for those not `visible`, bool[N, M]. Equal
     distances, but for rounding, are ordered by number."""
-    n, things, _ = offset.shape
-    visible = np.broadcast_to(visible, (n, things))
-    far = np.where(visible, np.hypot(offset[..., 0], offset[..., 1]).round(6), np.inf)
-    order = np.argsort(far, axis=1, kind="stable")[:, :count]
-    shown = np.take_along_axis(visible, order, axis=1)[..., None]
-    taken = np.take_along_axis(offset, order[..., None], axis=1)
-    items = np.concatenate([taken, more[order], np.ones_like(taken[..., :1])], axis=2) * shown
-    return np.pad(items, ((0, 0), (0, count - items.shape[1]), (0, 0))).reshape(n, -1)
+    players, things, _ = offset.shape
+    size = 3 + more.shape[1]
+    seen = np.zeros((players, count * size))
+    far = np.empty(things)
+    for i in range(players):
+        for j in range(things):
+            length = np.hypot(offset[i, j, 0], offset[i, j, 1])
+            far[j] = np.rint(1e6 * length) if visible[i, j] else np.inf
+        for k in range(min(count, things)):
+            j = int(np.argmin(far))
+            if far[j] == np.inf:
+                break
+            item = seen[i, k * size : (k + 1) * size]
+            item[:2], item[2:-1], item[-1] = offset[i, j], more[j], 1.0
+            far[j] = np.inf
+    return seen
