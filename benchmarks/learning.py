@@ -2,7 +2,7 @@
 
     python benchmarks/learning.py [vmas spread jaxmarl] [--rows ippo qmix ...] [--frames 120000]
                                   [--seeds 5] [--peer-seeds 5] [--development]
-    python benchmarks/learning.py --page           the tables of what is on record, in Markdown
+    python benchmarks/learning.py --page           docs/other-learners.md from what is on record
 
 In `vmas` (VMAS's simple_spread) and `spread` (marl's, with MPE's settings) each row of ours has the
 settings and the number of steps of data/json/ROW.json (at least `--frames`). BenchMARL's has its
@@ -31,6 +31,7 @@ import loops
 from commands import config_name, trained
 from fresh import commit_of, drawn
 from learning_tables import Point, page
+from records import write_page
 from simulator import ROOT
 
 from marl.config.model import Config
@@ -42,6 +43,7 @@ from marl.policies.builtin import BUILTIN
 from marl.runs.files import write_json
 
 FOLDER = Path(__file__).parent / "peers"
+PAGE = Path("docs/other-learners.md")
 ROWS = ("ippo", "mappo", "qmix", "vdn", "iql", "isac", "masac")
 OURS, PEER = "marl", "BenchMARL"
 LIBRARIES = (OURS, PEER)
@@ -253,7 +255,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--peers", metavar="PYTHON", help="the interpreter that has the peers")
     parser.add_argument("--development", action="store_true", help="seeds 0, 1..., data/learning")
     parser.add_argument("--config", help="with --development: ours, in place of the rows' own")
-    parser.add_argument("--page", action="store_true", help="print what is on record, run nothing")
+    parser.add_argument("--page", action="store_true", help="write the guide's page, run nothing")
     options = parser.parse_args()
     if unknown := [name for name in options.worlds if name not in known]:
         parser.error(f"{unknown[0]!r} is no world; choose from {', '.join(known)}")
@@ -268,22 +270,27 @@ def parsed() -> argparse.Namespace:
     return options
 
 
-def main() -> None:
-    options = parsed()
-    failed = []
-    if not options.page:
-        failed = run(options)
-        if "jaxmarl" in options.worlds:
-            failed += loops.run(options.folder, options.peers)
+def tables(options: argparse.Namespace) -> str:
+    """What is on record of the worlds that are asked for, in Markdown."""
     records = [
         Record(options.folder, world, row).data
         for world in WORLDS
         if world in options.worlds
         for row in options.rows
     ]
-    print(page(records, OURS, PEER))
+    loop = loops.page(options.folder) if "jaxmarl" in options.worlds else ""
+    return "\n".join(filter(None, [page(records, OURS, PEER), loop]))
+
+
+def main() -> None:
+    options = parsed()
+    if options.page:
+        write_page(PAGE, Path(__file__).with_suffix(".md"), tables(options))
+        return
+    failed = run(options)
     if "jaxmarl" in options.worlds:
-        print(loops.page(options.folder))
+        failed += loops.run(options.folder, options.peers)
+    print(tables(options))
     if failed:
         print(*failed, sep="\n", file=sys.stderr)
         raise SystemExit(1)

@@ -74,6 +74,8 @@ def split(whole: Any, parts: int | Sequence[int]) -> list[Any]:
     """Arrays whose first axis is the world, also in dictionaries and named tuples, in so many equal
     parts, or cut before the worlds of these numbers."""
     count = parts if isinstance(parts, int) else len(parts) + 1
+    if count == 1:
+        return [whole]
     if isinstance(whole, np.ndarray):
         return np.split(whole, parts)
     if isinstance(whole, tuple):
