@@ -46,10 +46,19 @@ NO_MEMORY = "there is not enough memory for this"
 INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Ctrl-C, SIGTERM, and the end of the terminal (SIGHUP), unless that is ignored, as after
+    nohup."""
+    ends = getattr(signal, "SIGHUP", None)  # Windows has none
+    heard = ends is not None and signal.getsignal(ends) != signal.SIG_IGN
+    return signal.SIGINT, signal.SIGTERM, *([ends] if heard else [])
+
+
 def run_command(command: Callable[[], object]) -> NoReturn:
     """Call a function and exit as every command does: a UserError is one line on stderr, and so is
-    a PolicyWarning, each sentence once. SIGTERM is as Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    a PolicyWarning, each sentence once. SIGTERM and SIGHUP are as Ctrl-C."""
+    interrupt, *others = stop_signals()
+    before = {x: signal.signal(x, signal.getsignal(interrupt)) for x in others}
     show_others = warnings.showwarning
     said: set[str] = set()  # Python's own record of repeats is lost when a library changes filters
 
@@ -69,7 +78,8 @@ def run_command(command: Callable[[], object]) -> NoReturn:
         if failure is not None and not isinstance(failure, BrokenPipeError):
             _complain(f"cannot write the standard output: {failure.strerror}")
             status = status or 2
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     sys.exit(status)
 
 

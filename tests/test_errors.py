@@ -6,14 +6,24 @@ import pytest
 from marl.errors import PolicyWarning, run_command
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_a_command_with_a_word(number, capsys):
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     with pytest.raises(SystemExit) as end:
         run_command(lambda: signal.raise_signal(number))
     assert end.value.code == 130
     assert capsys.readouterr().err == "Interrupted\n"
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before
+
+
+def test_a_command_behind_nohup_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as end:
+            run_command(lambda: signal.raise_signal(signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert end.value.code == 0
 
 
 def test_a_warning_is_said_once_whatever_becomes_of_the_filters(capsys):

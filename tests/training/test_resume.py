@@ -176,13 +176,13 @@ def at_the_last_evaluation(monkeypatch, action) -> None:
     monkeypatch.setattr(evaluation, "collect", watched)
 
 
-@pytest.mark.parametrize("stops", [1, 2])
-def test_a_stop_in_the_last_evaluation_loses_nothing(data, monkeypatch, stops):
+@pytest.mark.parametrize(("stops", "number"), [(1, signal.SIGHUP), (2, signal.SIGTERM)])
+def test_a_stop_in_the_last_evaluation_loses_nothing(data, monkeypatch, stops, number):
     """Training is saved before; the evaluation follows when the run is resumed."""
     monkeypatch.setattr("marl.training.session.EVALUATION_EPISODES", 3)
     train(short(*EVALUATED), "whole")
     with monkeypatch.context() as patch:
-        at_the_last_evaluation(patch, lambda: signal.raise_signal(signal.SIGTERM))
+        at_the_last_evaluation(patch, lambda: signal.raise_signal(number))
         for _ in range(stops):
             with pytest.raises(Stopped, match="step 12; continue with: marl resume cut"):
                 resume("cut") if Run("cut").state.exists() else train(short(*EVALUATED), "cut")
