@@ -49,9 +49,11 @@ INTERRUPTED = 130  # exit status, as shells have it: 128 + SIGINT
 def stop_signals() -> tuple[signal.Signals, ...]:
     """Ctrl-C, SIGTERM, and the end of the terminal (SIGHUP), unless that is ignored, as after
     nohup."""
+    found = (signal.SIGINT, signal.SIGTERM)
     ends = getattr(signal, "SIGHUP", None)  # Windows has none
-    heard = ends is not None and signal.getsignal(ends) != signal.SIG_IGN
-    return signal.SIGINT, signal.SIGTERM, *([ends] if heard else [])
+    if ends is None or signal.getsignal(ends) == signal.SIG_IGN:
+        return found
+    return *found, ends
 
 
 def run_command(command: Callable[[], object]) -> NoReturn:
