@@ -57,6 +57,8 @@ class Task:
 
 REAL_PURSUIT = ("world.scenario=real_pursuit", "world.urgency_reward=0")
 
+REAL_FALLS = ("world.terminate_reward=-100", "world.fall_reward=-10")
+
 TASKS = {
     "pistonball": Task(
         (
@@ -65,6 +67,13 @@ TASKS = {
         ),
         90.0,
         ("random", "wave"),
+    ),
+    "pistonball_frames": Task(
+        (
+            Play("marl", (5, 10, 20, 40), 20),
+            Play("PettingZoo", (5, 10, 20), 20, ("world.scenario=real_pistonball",)),
+        ),
+        90.0,
     ),
     "prison": Task((Play("marl", (8, 16, 80)),), 50.0),
     "pursuit": Task(
@@ -81,6 +90,13 @@ TASKS = {
         ("random", "forage"),
     ),
     "kaz": Task((Play("PettingZoo", (2, 4, 10), 40),), 2.5),
+    "multiwalker": Task(
+        (
+            Play("marl", (2, 3, 5, 10), 40, REAL_FALLS),
+            Play("PettingZoo", (2, 3, 5), 20, ("world.scenario=pettingzoo:sisl/multiwalker_v9",)),
+        ),
+        100.0,
+    ),
     "cooperative_pong": Task((Play("PettingZoo", (2,), 100),), 90.0),
     "space_invaders": Task((Play("PettingZoo", (2,), 24),), 500.0),
 }

@@ -145,8 +145,9 @@ class PPOLearner(Learner):
             drawn = self.head.greedy(rows, legal)
             logs = torch.zeros_like(drawn[..., :1])
         else:
-            drawn = self.head.draw(rows, actor.log_deviation, generator, legal)
-            logs = self.head.log_probability(rows, actor.log_deviation, drawn, legal)
+            policy = self.head(rows, actor.log_deviation, legal)
+            drawn = policy.draw(generator)
+            logs = policy.log_probability(drawn)
         shape = observation.shape[:2]
         found = {"drawn": drawn.view(*shape, -1), "log_probability": logs.view(shape)}
         return found if before is None else found | {"hidden": before[:, 0]}
@@ -283,12 +284,13 @@ class PPOLearner(Learner):
         """The clipped loss of the policy minus its entropy, [K], and values to log."""
         c = self.config
         output, _ = self.actor.network(x.observation, x.hidden, x.keeps)
-        policy, y = (output.flatten(1, 2), self.actor.log_deviation), x.flat()
-        change = self.head.log_probability(*policy, y.drawn, y.legal) - y.log_probability
+        y = x.flat()
+        policy = self.head(output.flatten(1, 2), self.actor.log_deviation, y.legal)
+        change = policy.log_probability(y.drawn) - y.log_probability
         ratio = change.exp()
         clipped = ratio.clamp(1.0 - c.ratio_clip, 1.0 + c.ratio_clip)
         gain = torch.minimum(ratio * y.advantage, clipped * y.advantage)
-        entropy = self.head.entropy(*policy, y.legal)
+        entropy = policy.entropy()
         loss = -mean_of_present(gain + c.entropy * entropy, y.present)
         seen = {
             "entropy": entropy,

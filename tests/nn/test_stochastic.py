@@ -29,27 +29,26 @@ def outputs(rows=50):
 def drawn(legal=None, rows=50):
     output, log_deviation = outputs(rows)
     head = StochasticHead(BOTH)
-    return head.draw(output, log_deviation, torch.Generator().manual_seed(1), legal)
+    return head(output, log_deviation, legal).draw(torch.Generator().manual_seed(1))
 
 
 def test_log_probabilities_and_entropies_are_those_of_torch():
     output, log_deviation = outputs()
-    sample, head = drawn(), StochasticHead(BOTH)
+    sample, policy = drawn(), StochasticHead(BOTH)(output, log_deviation)
     normal = Normal(output[..., NUMBERS], log_deviation.exp())
     logs, entropy = normal.log_prob(sample[..., NUMBERS]).sum(-1), normal.entropy().sum(-1)
     for piece in CHOICES:
         choice = Categorical(logits=output[..., piece])
         logs = logs + choice.log_prob(sample[..., piece].argmax(-1))
         entropy = entropy + choice.entropy()
-    found = head.log_probability(output, log_deviation, sample)
-    torch.testing.assert_close(found[..., 0], logs)
-    torch.testing.assert_close(head.entropy(output, log_deviation)[..., 0], entropy)
+    torch.testing.assert_close(policy.log_probability(sample)[..., 0], logs)
+    torch.testing.assert_close(policy.entropy()[..., 0], entropy)
 
 
 def test_samples_have_the_distribution():
     output, log_deviation = (x[:1, :1] for x in outputs())
     rows = output.expand(1, 40_000, 7)
-    sample = StochasticHead(BOTH).draw(rows, log_deviation, torch.Generator().manual_seed(1))[0]
+    sample = StochasticHead(BOTH)(rows, log_deviation).draw(torch.Generator().manual_seed(1))[0]
     numbers = sample[:, NUMBERS]
     torch.testing.assert_close(numbers.mean(0), output[0, 0, NUMBERS], atol=0.03, rtol=0)
     torch.testing.assert_close(numbers.std(0).log(), log_deviation[0, 0], atol=0.02, rtol=0)
@@ -66,13 +65,11 @@ def test_what_is_forbidden_is_never_drawn_and_costs_nothing():
     assert not head.greedy(output, LEGAL)[..., 2].any()
     other = output.clone()
     other[..., 1:3] += torch.tensor([3.0, 5.0])  # of what there is no choice
-    for values in (
-        [head.log_probability(x, log_deviation, sample, LEGAL) for x in (output, other)],
-        [head.entropy(x, log_deviation, LEGAL) for x in (output, other)],
-    ):
-        assert torch.equal(*values)
+    policies = [head(x, log_deviation, LEGAL) for x in (output, other)]
+    assert torch.equal(*[policy.log_probability(sample) for policy in policies])
+    assert torch.equal(*[policy.entropy() for policy in policies])
     leaf = output.clone().requires_grad_()
-    (head.log_probability(leaf, log_deviation, sample, LEGAL).sum()).backward()
+    head(leaf, log_deviation, LEGAL).log_probability(sample).sum().backward()
     assert torch.isfinite(leaf.grad).all()
     assert not leaf.grad[..., 1:3].any()
 
@@ -82,5 +79,5 @@ def test_the_most_probable_sample():
     head = StochasticHead(BOTH)
     greedy = head.greedy(output)
     assert torch.equal(greedy[..., NUMBERS], output[..., NUMBERS])
-    best = head.log_probability(output, log_deviation, greedy)
-    assert (best >= head.log_probability(output, log_deviation, drawn())).all()
+    policy = head(output, log_deviation)
+    assert (policy.log_probability(greedy) >= policy.log_probability(drawn())).all()
