@@ -57,8 +57,6 @@ class Task:
 
 REAL_PURSUIT = ("world.scenario=real_pursuit", "world.urgency_reward=0")
 
-REAL_FALLS = ("world.terminate_reward=-100", "world.fall_reward=-10")
-
 TASKS = {
     "pistonball": Task(
         (
@@ -90,13 +88,6 @@ TASKS = {
         ("random", "forage"),
     ),
     "kaz": Task((Play("PettingZoo", (2, 4, 10), 40),), 2.5),
-    "multiwalker": Task(
-        (
-            Play("marl", (2, 3, 5, 10), 40, REAL_FALLS),
-            Play("PettingZoo", (2, 3, 5), 20, ("world.scenario=pettingzoo:sisl/multiwalker_v9",)),
-        ),
-        100.0,
-    ),
     "cooperative_pong": Task((Play("PettingZoo", (2,), 100),), 90.0),
     "space_invaders": Task((Play("PettingZoo", (2,), 24),), 500.0),
 }
