@@ -85,6 +85,7 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
     code = {f"{key}={named}": key for key, named in checkpoint.config.foreign.items()}
     trusted = {key for setting, key in code.items() if setting in settings}
     config = checkpoint.config.resolve(trusted)
+    _warn_of_unfinished(title(path), checkpoint.step, config.training.steps)
     settings = [setting for setting in settings if setting not in code]
     changes = [setting for setting in settings if _key(setting).startswith("agent.")]
     if any(_key(setting) == "agent.name" for setting in changes):
@@ -202,6 +203,16 @@ def _trained(
         raise does_not_fit(path, _misfit(config, agent, world) or str(error)) from error
     _warn_of_physics(config, path, world)
     return agent
+
+
+def _warn_of_unfinished(name: str, step: int, steps: int) -> None:
+    """Warn of the weights of a run that goes on, or that was stopped."""
+    if step < steps:
+        warnings.warn(
+            f"the weights of {name} are those of step {step} of {steps}",
+            PolicyWarning,
+            stacklevel=4,
+        )
 
 
 def _warn_of_physics(config: Config, path: Path, world: World) -> None:

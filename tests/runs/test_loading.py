@@ -39,3 +39,23 @@ def test_evaluate_warns_in_one_line(trained, capsys):
             main(arguments)
         assert end.value.code == 0
         assert capsys.readouterr().err.count(f"marl: warning: {OTHER}") == lines
+
+
+def test_weights_of_a_run_that_has_not_ended_are_named(trained, capsys, monkeypatch):
+    """Those of `trained`, which has ended, are not: see above."""
+    steps = 10 * TINY["training"]["steps"]
+    training = {**TINY["training"], "steps": steps, "checkpoint_every": 8}
+
+    def stop(session):
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr("marl.training.session.Session.log", stop)
+    with pytest.raises(RuntimeError):
+        train(parse_config({**TINY, "training": training}), "cut")
+    for command in (["evaluate", "cut", "--episodes", "1"], ["evaluate", "a", "--episodes", "1"]):
+        with pytest.raises(SystemExit) as end:
+            main(command)
+        assert end.value.code == 0
+        said = capsys.readouterr().err
+        sentence = f"the weights of cut are those of step 32 of {steps}"
+        assert (said == f"marl: warning: {sentence}\n") == ("cut" in command)
