@@ -21,6 +21,15 @@ from marl.worlds.spaces import Group
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+class Stage(BaseModel):
+    """A stage of training in which the world differs from `world`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    until: int = Field(ge=1, description="environment steps of the training at its end")
+    world: dict[str, Any] = Field(description="the world's parameters that differ")
+
+
 class TrainingConfig(BaseModel):
     """How long and how to train. Steps are environment steps, summed over the worlds."""
 
@@ -38,6 +47,12 @@ class TrainingConfig(BaseModel):
         {},
         description="parameters in which the worlds differ, such as "
         '{"num_landmarks": [4, 5, 6]}: world e has the e-th value of each list; lists repeat',
+    )
+    curriculum: tuple[Stage, ...] = Field(
+        (),
+        description="stages of training, one after the other, in which the world has other "
+        'parameters, such as [{"until": 500000, "world": {"collision_penalty": 0}}]; then it is '
+        "as in `world`",
     )
     staggered: bool = Field(True, description="the worlds' episodes do not all end at once")
     batch_size: int = Field(
@@ -77,6 +92,11 @@ class TrainingConfig(BaseModel):
         description="published weights: the last ones, or those with the best evaluation so far, "
         "averaged over the evaluated numbers of agents",
     )
+
+    def stage(self, step: int) -> tuple[int, dict[str, Any]]:
+        """The end of the stage of this step, and the world's parameters in it."""
+        ends = ((x.until, x.world) for x in self.curriculum if step < x.until)
+        return next(ends, (self.steps, {}))
 
     def kinds(self) -> list[tuple[dict[str, Any], int]]:
         """The parameters in which worlds differ (`vary`), and the number of worlds with each."""
@@ -174,16 +194,17 @@ class Config:
         """Worlds of the training scenario."""
         return self.world.make_world(num_worlds, seed, staggered)
 
-    def make_training_world(self, seed: int) -> World:
-        """The training world: with islands if it has several numbers of agents, concatenated if the
-        worlds differ in something else."""
+    def make_training_world(self, seed: int, step: int = 0) -> World:
+        """The training world at a step: with islands if it has several numbers of agents,
+        concatenated if the worlds differ in something else."""
         t = self.training
+        stage = self.world.replaced(**t.stage(step)[1])
         if not (t.vary or t.num_agents):
-            return self.make_world(t.num_worlds, seed, t.staggered)
+            return stage.make_world(t.num_worlds, seed, t.staggered)
         kinds = t.kinds() if t.vary else [({"num_agents": n}, t.num_worlds) for n in t.num_agents]
         seeds = np.random.SeedSequence(seed).generate_state(len(kinds))
         worlds = [
-            self.world.replaced(**parameters).make_world(count, int(stream), t.staggered)
+            stage.replaced(**parameters).make_world(count, int(stream), t.staggered)
             for (parameters, count), stream in zip(kinds, seeds, strict=True)
         ]
         if t.vary:

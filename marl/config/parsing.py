@@ -139,6 +139,7 @@ def parse_config(data: dict[str, Any]) -> Config:
             _check_sizes(key, numbers, world)
     if training.vary:
         _check_kinds(training, world)
+    _check_curriculum(training, world)
     for settings in (agent, *agents.values()):
         _check_window(settings, world)
     most = training.replay_size * max(world.agent_count, *training.num_agents, 1)
@@ -337,12 +338,29 @@ def _check_kinds(training: TrainingConfig, world: WorldConfig) -> None:
     if training.num_agents:
         raise UserError("training.vary and training.num_agents cannot be set together")
     for kind, _ in training.kinds():
-        if replace_parameters(world, kind, "training.vary").groups != world.groups:
-            values = ", ".join(f"{name} {shown(value)}" for name, value in kind.items())
-            raise UserError(
-                f"training.vary: with {values} there are other agents, or they see other things; "
-                "both should be the same in all worlds"
-            )
+        _check_same_groups(world, kind, "training.vary")
+
+
+def _check_curriculum(training: TrainingConfig, world: WorldConfig) -> None:
+    """Raise UserError if the stages of `training.curriculum` cannot follow each other."""
+    ends = [stage.until for stage in training.curriculum]
+    if ends != sorted({*ends}) or ends[-1:] >= [training.steps]:
+        raise UserError(
+            f"training.curriculum has stages until {', '.join(map(str, ends))}, but each should "
+            f"end after the one before, and the last one before training.steps, {training.steps}"
+        )
+    for stage in training.curriculum:
+        _check_same_groups(world, stage.world, "training.curriculum")
+
+
+def _check_same_groups(world: WorldConfig, parameters: dict[str, Any], where: str) -> None:
+    """Raise UserError if there are other agents with these parameters, or other spaces."""
+    if replace_parameters(world, parameters, where).groups != world.groups:
+        values = ", ".join(f"{name} {shown(value)}" for name, value in parameters.items())
+        raise UserError(
+            f"{where}: with {values} there are other agents, or they see other things; both should "
+            "be the same throughout"
+        )
 
 
 def named_section(

@@ -126,13 +126,18 @@ def _learn(sessions: Sequence["Session"]) -> None:
         for session in sessions:
             open_logs.enter_context(session)
         _save([session for session in sessions if session.new])
-        turns = _turns(world, agent, sessions)
+        turns, stage_end = _turns(world, agent, sessions), t.stage(first.step)[0]
 
         with Display(first.run.name, t.steps, first.step) as display:
             for session in sessions:
                 display.say(f"run {session.run.name}: {session.run.weights}")
             _evaluate(sessions, display, stop)  # where a stop came before it
             while first.step < t.steps and not stop.is_set():
+                if first.step >= stage_end:
+                    for session in sessions:
+                        session.next_stage()
+                    world, stage_end = _beside(sessions), t.stage(first.step)[0]
+                    turns = _turns(world, agent, sessions)
                 progress = first.step / t.steps
                 agent.anneal(progress)
                 try:
@@ -178,7 +183,13 @@ def _side_by_side(sessions: Sequence["Session"]) -> tuple[World, Any]:
     for session in sessions:
         session.share = 1 / len(sessions)
     agents: list[Any] = [session.agent for session in sessions]
-    return ConcatenatedWorlds([session.world for session in sessions]), agents[0].stack(agents)
+    return _beside(sessions), agents[0].stack(agents)
+
+
+def _beside(sessions: Sequence["Session"]) -> World:
+    """The worlds of all sessions, as one."""
+    worlds = [session.world for session in sessions]
+    return worlds[0] if len(worlds) == 1 else ConcatenatedWorlds(worlds)
 
 
 def _turns(world: World, agent: Any, sessions: Sequence["Session"]) -> Iterator[Collected]:

@@ -48,8 +48,9 @@ class Session:
         t = config.training
         self.run, self.config = run, config
         streams = np.random.SeedSequence(t.seed).generate_state(4)
-        world_seed, agent_seed, replay_seed, self._evaluation_seed = map(int, streams)
-        self.world = config.make_training_world(world_seed)
+        self._world_seed, agent_seed, replay_seed, self._evaluation_seed = map(int, streams)
+        step = 0 if checkpoint is None else checkpoint.step
+        self.world = config.make_training_world(self._world_seed, step)
         self.agent = config.make_agent(self.world.groups, agent_seed, self.world)
         for key in ("num_agents", "evaluate_agents"):
             if getattr(t, key) and not self.agent.size_invariant:
@@ -109,6 +110,19 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._log.close()
         self.world.close()
+
+    def next_stage(self) -> None:
+        """Go on in the world of the stage of this step, from the state of the present one."""
+        state = self.world.state_dict()
+        self.world.close()
+        self.world = self.config.make_training_world(self._world_seed, self.step)
+        try:
+            self.world.load_state_dict(state)
+        except (KeyError, ValueError, IndexError) as error:
+            raise UserError(
+                f"training.curriculum: at step {self.step} the next world cannot go on from the "
+                f"state of the one before: {error}"
+            ) from error
 
     def advance(self, step: Step, count: int) -> Callable[[int], int]:
         """Count a turn. Returns a function: how often a period (0: never) ended in this turn."""
