@@ -3,6 +3,7 @@ workers side by side would only wait for each other. Neither the imports of new 
 drawing of learning curves take time (see `forks.use`)."""
 
 import gc
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,14 @@ def _quick():
     with pytest.MonkeyPatch.context() as patch:
         forks.use(patch.setattr)
         yield
+
+
+@pytest.fixture
+def terminal():
+    """A terminal's end is heard, also if the tests run behind nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

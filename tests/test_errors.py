@@ -7,7 +7,7 @@ from marl.errors import PolicyWarning, run_command
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_end_a_command_with_a_word(number, capsys):
+def test_signals_end_a_command_with_a_word(number, capsys, terminal):
     before = signal.getsignal(number)
     with pytest.raises(SystemExit) as end:
         run_command(lambda: signal.raise_signal(number))

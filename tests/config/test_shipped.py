@@ -46,7 +46,7 @@ def test_config_states_only_what_differs_from_the_defaults(path):
                 )
 
 
-@pytest.mark.parametrize("name", ["spread_auction", "pistonball"])
+@pytest.mark.parametrize("name", ["spread_auction", "pistonball", "pistonball_frames"])
 def test_a_shipped_model_has_the_config_of_its_name(name):
     """What a config takes from its base is what its model was trained with."""
     stored = read_header(ROOT / "data" / "models" / name / "weights.safetensors").config

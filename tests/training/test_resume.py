@@ -177,7 +177,7 @@ def at_the_last_evaluation(monkeypatch, action) -> None:
 
 
 @pytest.mark.parametrize(("stops", "number"), [(1, signal.SIGHUP), (2, signal.SIGTERM)])
-def test_a_stop_in_the_last_evaluation_loses_nothing(data, monkeypatch, stops, number):
+def test_a_stop_in_the_last_evaluation_loses_nothing(data, monkeypatch, terminal, stops, number):
     """Training is saved before; the evaluation follows when the run is resumed."""
     monkeypatch.setattr("marl.training.session.EVALUATION_EPISODES", 3)
     train(short(*EVALUATED), "whole")
