@@ -9,6 +9,7 @@ from setuptools.command.build_py import build_py
 
 SHIPPED = (
     "pistonball",
+    "pistonball_frames",
     "spread",
     "spread_auction",
     "spread_messages",

@@ -1,4 +1,4 @@
-"""Multiwalker: PettingZoo's game, several times as fast, for as many walkers as there shall be."""
+"""Multiwalker: PettingZoo's game without the layers around it, for as many walkers as shall be."""
 
 from functools import cached_property
 from typing import Any, ClassVar
