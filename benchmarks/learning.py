@@ -264,6 +264,8 @@ def parsed() -> argparse.Namespace:
             parser.error(f"--{name} is {number}, but should be a multiple of {of}")
     if options.config and not options.development:
         parser.error("--config is for --development only: a table has the rows' own configs")
+    if options.page and (options.development or options.worlds or options.rows != ROWS):
+        parser.error("--page writes the whole page: it goes with no other choice")
     options.worlds = options.worlds or known
     options.peers = options.peers or str(ROOT / ".venv-peers" / "bin" / "python")
     options.folder = data_root() / "learning" if options.development else FOLDER

@@ -30,6 +30,7 @@ from marl.worlds.base import Step, World
 EVALUATION_EPISODES = 200  # in each evaluation of training, on starts that nothing else uses; with
 # other numbers of agents, episodes times agents stays the same
 SLOW_EVALUATION_EPISODES = 20  # the same for slow worlds
+MISFIT = (KeyError, ValueError, RuntimeError, IndexError, TypeError)  # what a foreign state raises
 LAST = 100  # training episodes in the average of outcomes
 
 
@@ -95,6 +96,8 @@ class Session:
             freeze(self.agent, config)
             look(self.world, self.agent, self.world.reset(), explore=True)  # or it cannot be played
             self.agent.reset()
+            for stage in t.curriculum:  # a fault is told now, not when the stage begins
+                self._world_at(stage.until).close()
         else:
             self._restore(checkpoint)
         self.new = checkpoint is None
@@ -112,17 +115,23 @@ class Session:
         self.world.close()
 
     def next_stage(self) -> None:
-        """Go on in the world of the stage of this step, from the state of the present one."""
-        state = self.world.state_dict()
-        self.world.close()
-        self.world = self.config.make_training_world(self._world_seed, self.step)
+        """Go on in the world of the stage of this step."""
+        before, self.world = self.world, self._world_at(self.step)
+        before.close()
+
+    def _world_at(self, step: int) -> World:
+        """The world of the stage of a step, in the state of the present one. Raises UserError if
+        that does not fit."""
+        world = self.config.make_training_world(self._world_seed, step)
         try:
-            self.world.load_state_dict(state)
-        except (KeyError, ValueError, IndexError) as error:
+            world.load_state_dict(self.world.state_dict())
+        except MISFIT as error:
+            world.close()
             raise UserError(
-                f"training.curriculum: at step {self.step} the next world cannot go on from the "
-                f"state of the one before: {error}"
+                f"training.curriculum: the world from step {step} on cannot go on from the state "
+                f"of the one before: {error}"
             ) from error
+        return world
 
     def advance(self, step: Step, count: int) -> Callable[[int], int]:
         """Count a turn. Returns a function: how often a period (0: never) ended in this turn."""
@@ -306,7 +315,7 @@ class Session:
                 means.load(counters["means"][kind])
             self._since = int(counters["since_step"]), -float(counters["since_seconds"])
             self._seconds_before = {name: float(counters[name]) for name in self._seconds_before}
-        except (KeyError, ValueError, RuntimeError, IndexError, TypeError) as error:
+        except MISFIT as error:
             raise UserError(
                 f"{self.run.state} does not fit its config: {' '.join(str(error).split())}"
             ) from error

@@ -95,6 +95,8 @@ def test_stages_that_do_not_fit_are_refused(stages, sentence):
     assert sentence in str(found.value)
 
 
-def test_a_state_that_does_not_fit_the_next_stage_is_told(data):
-    with pytest.raises(UserError, match=r"training.curriculum: at step 200 the next world cannot"):
-        training.train(staged((200, {"num_landmarks": 6})), "unfit")
+def test_a_state_that_does_not_fit_a_later_stage_is_told_before_training(data):
+    sentence = r"training.curriculum: the world from step 200 on cannot go on from the state of"
+    with pytest.raises(UserError, match=sentence):
+        training.train(staged((200, HARD), (300, {"num_landmarks": 6})), "unfit")
+    assert not Run("unfit").models.exists()

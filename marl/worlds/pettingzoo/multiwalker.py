@@ -51,7 +51,6 @@ class Multiwalker(WorldConfig):
     shared_reward: bool = Field(True, description="everybody earns the mean of all")
     terrain_length: int = Field(200, ge=50, description="of the ground, in pieces of 0.47 m")
     episode_length: int = Field(500, ge=1, description="steps until time runs out (truncation)")
-    frame_skip: int = Field(1, ge=1, description="steps of the game that an action is held")
     processes: int | None = PROCESSES
 
     @cached_property
@@ -101,27 +100,20 @@ class MultiwalkerEnv(DescribedEnv):
         return self._observations(), {name: {} for name in self.names}
 
     def step(self, actions: dict[str, np.ndarray]) -> tuple[dict, dict, dict, dict, dict]:
-        earned, over, late = np.zeros(len(self.names)), False, False
-        for _ in range(self.scenario.frame_skip):
-            self._frame(actions)
-            earned += self.env.last_rewards
-            over = any(self.env.last_dones)
-            late = not over and self.env.frames >= self.scenario.episode_length
-            if over or late:
-                self._playing = []
-                break
-        rewards = dict(zip(self.names, earned.tolist(), strict=True))
-        terminated, truncated = (dict.fromkeys(self.names, end) for end in (over, late))
-        infos: dict[str, dict] = {name: {} for name in self.names}
-        return self._observations(), rewards, terminated, truncated, infos
-
-    def _frame(self, actions: dict[str, np.ndarray]) -> None:
         game, last = self.env, len(self.names) - 1
         for i, name in enumerate(self.names):
             game.step(actions[name], i, i == last)
+        over = any(game.last_dones)
+        late = not over and game.frames >= self.scenario.episode_length
+        if over or late:
+            self._playing = []
         self.measures["return"] += float(np.mean(game.last_rewards))
         self.measures["distance"] = game.package.position.x - self._begun
         self.measures["stood"] += not (game.game_over or game.fallen_walkers.any())
+        rewards = dict(zip(self.names, map(float, game.last_rewards), strict=True))
+        terminated, truncated = (dict.fromkeys(self.names, end) for end in (over, late))
+        infos: dict[str, dict] = {name: {} for name in self.names}
+        return self._observations(), rewards, terminated, truncated, infos
 
     def _observations(self) -> dict[str, np.ndarray]:
         seen = [np.asarray(own, np.float32) for own in self.env.last_obs]

@@ -23,7 +23,10 @@ REMOVED = {
 """Games that PettingZoo has no more, and our scenario for each."""
 
 ORIGINALS = {
+    "pettingzoo:butterfly/cooperative_pong_v6": "cooperative_pong",
+    "pettingzoo:butterfly/knights_archers_zombies_v11": "kaz",
     "pettingzoo:butterfly/pistonball_v6": "real_pistonball",
+    "pettingzoo:sisl/multiwalker_v9": "multiwalker",
     "pettingzoo:sisl/pursuit_v5": "real_pursuit",
 }
 """PettingZoo's own games behind the observations of a scenario of ours."""

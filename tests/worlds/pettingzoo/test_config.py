@@ -24,13 +24,7 @@ from marl.worlds.pettingzoo.extras import roms
 from marl.worlds.pettingzoo.world import PettingZooWorld
 from marl.worlds.registry import find_scenario, make
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few_episodes():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("marl.training.session.SLOW_EVALUATION_EPISODES", 2)
-        patch.setattr(evaluation, "SLOW_EPISODES", 3)
-        yield
+pytestmark = pytest.mark.usefixtures("few_episodes")
 
 
 def test_supersuits_wrappers():

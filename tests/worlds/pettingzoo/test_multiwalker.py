@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 from missing import hide
+from tiny import TINY
 
+from marl.config.parsing import parse_config
 from marl.errors import UserError
+from marl.runs.loading import find_policy
 from marl.testing.check_world import check_world
+from marl.training.loop import train
 from marl.worlds.pettingzoo import lidar
 from marl.worlds.pettingzoo.multiwalker import (
     BODY,
@@ -94,30 +98,6 @@ def test_the_package_pays_for_its_way():
     assert env.measures["return"] == pytest.approx(way - 5 * tilts[-1], abs=1e-3)
 
 
-def test_an_action_is_held():
-    held = MultiwalkerEnv(Multiwalker(num_agents=2, frame_skip=3))
-    each = MultiwalkerEnv(Multiwalker(num_agents=2))
-    rng = np.random.default_rng(2)
-    held.reset(seed=7), each.reset(seed=7)
-    for _ in range(8):
-        actions = acted(rng, held.names)
-        seen, rewards, *_ = held.step(actions)
-        parts = [each.step(actions) for _ in range(3)]
-        assert rewards == {x: pytest.approx(sum(part[1][x] for part in parts)) for x in rewards}
-        for name in held.names:
-            np.testing.assert_array_equal(seen[name], parts[-1][0][name])
-    assert held.measures == each.measures
-
-
-def test_an_action_is_not_held_beyond_the_end():
-    env = MultiwalkerEnv(Multiwalker(num_agents=2, frame_skip=4, episode_length=10))
-    env.reset(seed=0)
-    still = {name: np.zeros(TORQUES, np.float32) for name in env.names}
-    ends = [env.step(still)[3][env.names[0]] for _ in range(3)]
-    assert ends == [False, False, True]
-    assert env.measures["stood"] == 10
-
-
 def test_a_policy_fits_pettingzoos_own_game():
     ours = make("multiwalker", processes=0)
     real = make("pettingzoo:sisl/multiwalker_v9", processes=0)
@@ -126,6 +106,17 @@ def test_a_policy_fits_pettingzoos_own_game():
     assert own.observation_space.shape == other.observation_space.shape == (BODY + 7,)
     assert own.action_space == other.action_space
     assert own.names == other.names
+
+
+def test_a_run_knows_the_game_by_pettingzoos_name(data):
+    world = {"scenario": "multiwalker", "num_agents": 2, "episode_length": 8, "processes": 0}
+    agent, training = {"name": "ippo", "hidden": [8]}, {"steps": 32, "num_worlds": 2}
+    config = {**TINY, "world": world, "agent": agent, "exploration": {}}
+    train(parse_config({**config, "training": {**training, "update_every": 16}}), "a")
+    found = find_policy("a", ["world.scenario=pettingzoo:sisl/multiwalker_v9"])
+    assert found.world == Multiwalker(num_agents=2, episode_length=8, processes=0)
+    with pytest.raises(UserError, match="use a policy for that scenario"):
+        find_policy("a", ["world.scenario=pettingzoo:butterfly/cooperative_pong_v6"])
 
 
 def test_what_is_missing_is_named_when_a_world_is_made(monkeypatch):

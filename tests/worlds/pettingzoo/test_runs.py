@@ -15,13 +15,7 @@ from marl.runs.log import read_log
 from marl.runs.run import Run
 from marl.training.loop import train
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few_episodes():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("marl.training.session.SLOW_EVALUATION_EPISODES", 2)
-        patch.setattr(evaluation, "SLOW_EPISODES", 3)
-        yield
+pytestmark = pytest.mark.usefixtures("few_episodes")
 
 
 def test_it_is_trained_in_evaluated_and_drawn(data, capsys, monkeypatch):
