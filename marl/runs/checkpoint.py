@@ -4,6 +4,7 @@ marl never loads a pickle.
 """
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from torch import Tensor
 from marl.config.json_text import check_depth
 from marl.config.model import Config
 from marl.config.stored import StoredConfig, parse_stored_config
-from marl.errors import UserError
+from marl.errors import PolicyWarning, UserError
 from marl.runs.files import WholeFiles, strict_json, whole_file
 from marl.version import VERSION
 
@@ -76,6 +77,18 @@ def read_checkpoint(path: Path, kind: str = "weights") -> Checkpoint:
         if not is_finite(array):
             raise UserError(f"{path} holds numbers that are not finite, in {name}")
     return Checkpoint(config, step, tensors, header)
+
+
+def warn_of_unfinished(name: str, checkpoint: Checkpoint, stacklevel: int) -> None:
+    """Warn of the weights of a run that goes on, or that was stopped. `stacklevel` as in
+    `warnings.warn`, counted from the caller."""
+    steps = checkpoint.config.training.steps
+    if checkpoint.step < steps:
+        warnings.warn(
+            f"the weights of {name} are those of step {checkpoint.step} of {steps}",
+            PolicyWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 class Header(NamedTuple):

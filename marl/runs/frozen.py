@@ -9,13 +9,14 @@ from marl.config.checking import parse_section
 from marl.config.model import Config
 from marl.config.players import FrozenPlayer
 from marl.errors import UserError
-from marl.runs.checkpoint import Checkpoint, as_tensors, read_checkpoint
+from marl.runs.checkpoint import Checkpoint, as_tensors, read_checkpoint, warn_of_unfinished
 from marl.runs.paths import find_weights
 
 
 def resolve_frozen(config: Config) -> Config:
     """The config with the training settings of the frozen groups filled in, so that it is complete
-    without the other run. Raises UserError if the other run cannot be used."""
+    without the other run. Raises UserError if the other run cannot be used, and warns
+    (PolicyWarning) if it is not finished."""
     agents = {}
     kind = find_agent(config.agent_name).agent
     for g, settings in config.agents.items():
@@ -48,8 +49,10 @@ def freeze(agent: Agent, config: Config) -> None:
 def _trained(g: str, name: str) -> dict[str, Any]:
     """The settings with which that run trained the agent of a group. Code that they name is
     imported, as far as the run is trusted."""
-    stored = _checkpoint(g, name).config
+    checkpoint = _checkpoint(g, name)
+    stored = checkpoint.config
     stored.resolve()
+    warn_of_unfinished(f"agents.{g}.frozen", checkpoint, stacklevel=3)
     player = stored.data["agents"].get(g, stored.data["agent"])
     if "policy" in player:
         raise UserError(

@@ -21,7 +21,7 @@ from marl.policies.builtin import BUILTIN, HOMES
 from marl.policies.checked import CheckedPolicy
 from marl.policies.epsilon_greedy import epsilon_greedy
 from marl.runs.budget import Budget
-from marl.runs.checkpoint import as_tensors, read_checkpoint
+from marl.runs.checkpoint import as_tensors, read_checkpoint, warn_of_unfinished
 from marl.runs.paths import WEIGHTS, find_weights
 from marl.worlds.base import World, WorldConfig
 from marl.worlds.particles.world import ParticleWorld
@@ -85,7 +85,7 @@ def _find_trained(name: str, settings: Sequence[str]) -> FoundPolicy:
     code = {f"{key}={named}": key for key, named in checkpoint.config.foreign.items()}
     trusted = {key for setting, key in code.items() if setting in settings}
     config = checkpoint.config.resolve(trusted)
-    _warn_of_unfinished(title(path), checkpoint.step, config.training.steps)
+    warn_of_unfinished(title(path), checkpoint, stacklevel=3)
     settings = [setting for setting in settings if setting not in code]
     changes = [setting for setting in settings if _key(setting).startswith("agent.")]
     if any(_key(setting) == "agent.name" for setting in changes):
@@ -178,7 +178,7 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
     The policy checks what it is given, as `World.step` does: ValueError names the group and what
     is needed. Raises UserError for a file that cannot be used, for a file from elsewhere whose
     scenario is not imported yet, and if the network does not fit the world. Warns (PolicyWarning)
-    if the world's order of integration is not that of training.
+    if the world's order of integration is not that of training, and of a run that is not finished.
     """
     if path_or_name in BUILTIN:
         if world is None:
@@ -187,6 +187,7 @@ def load_policy(path_or_name: str, world: World | None = None) -> Policy:
     path = find_weights(str(path_or_name))
     checkpoint = read_checkpoint(path)
     config = checkpoint.config.resolve()
+    warn_of_unfinished(title(path), checkpoint, stacklevel=2)
     world = world or config.make_world(1, 0)
     return CheckedPolicy(_trained(config, checkpoint.tensors, path, world), world.groups)
 
@@ -203,16 +204,6 @@ def _trained(
         raise does_not_fit(path, _misfit(config, agent, world) or str(error)) from error
     _warn_of_physics(config, path, world)
     return agent
-
-
-def _warn_of_unfinished(name: str, step: int, steps: int) -> None:
-    """Warn of the weights of a run that goes on, or that was stopped."""
-    if step < steps:
-        warnings.warn(
-            f"the weights of {name} are those of step {step} of {steps}",
-            PolicyWarning,
-            stacklevel=4,
-        )
 
 
 def _warn_of_physics(config: Config, path: Path, world: World) -> None:

@@ -7,6 +7,7 @@ import marl
 from marl.cli import main
 from marl.config.parsing import parse_config
 from marl.errors import PolicyWarning
+from marl.runs.frozen import resolve_frozen
 from marl.training.loop import train
 from marl.worlds.registry import make
 
@@ -59,3 +60,9 @@ def test_weights_of_a_run_that_has_not_ended_are_named(trained, capsys, monkeypa
         said = capsys.readouterr().err
         sentence = f"the weights of cut are those of step 32 of {steps}"
         assert (said == f"marl: warning: {sentence}\n") == ("cut" in command)
+    with pytest.warns(PolicyWarning, match=sentence) as seen:
+        marl.load_policy("cut")
+    assert seen[0].filename == __file__
+    config = {**TINY, "agents": {"agents": {"frozen": "cut"}}}
+    with pytest.warns(PolicyWarning, match=f"the weights of agents.agents.frozen are .* {steps}"):
+        resolve_frozen(parse_config(config))
