@@ -88,6 +88,7 @@ TASKS = {
         ("random", "forage"),
     ),
     "kaz": Task((Play("PettingZoo", (2, 4, 10), 40),), 2.5),
+    "multiwalker": Task((Play("PettingZoo", (2, 3, 5, 10), 100),), 100.0),
     "cooperative_pong": Task((Play("PettingZoo", (2,), 100),), 90.0),
     "space_invaders": Task((Play("PettingZoo", (2,), 24),), 500.0),
 }
