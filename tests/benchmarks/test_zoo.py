@@ -33,7 +33,7 @@ def asked(data, monkeypatch):
         played = [{"agents": int(n), "return": plus - float(n)} for n in counts]
         Path(options[options.index("--json") + 1]).write_text(json.dumps(played))
 
-    monkeypatch.setattr(zoo, "trained", lambda name, config, seed, root: LOG)
+    monkeypatch.setattr(zoo, "trained", lambda name, config, seed, settings, root: LOG)
     monkeypatch.setattr(zoo, "marl", marl)
     monkeypatch.setattr(zoo, "commit_of", lambda *configs: "0" * 40)
     monkeypatch.setattr(zoo, "drawn", lambda commit, name, count: ([3, 1, 2, 5, 4][:count], 77))
@@ -68,6 +68,19 @@ def test_medians_and_the_worst_of_all_seeds(asked):
     before = len(asked)
     assert zoo.record("pistonball", 1) == data
     assert len(asked) == before  # nothing is played again
+
+
+def test_runs_with_other_numbers_of_agents_stand_below(asked, monkeypatch, tmp_path):
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    trained = []
+    monkeypatch.setattr(zoo, "trained", lambda *given: trained.append(given) or LOG)
+    (tmp_path / "zoo_pistonball_5.json").write_text(json.dumps(zoo.record("pistonball", 1, 3, 5)))
+    assert {settings for _, _, _, settings, _ in trained} == {("world.num_agents=5",)}
+    assert {policy for policy, _, _ in asked} == {f"pistonball-{seed}" for seed in (1, 2, 3)}
+    text = zoo.section("pistonball", zoo.record("pistonball", 1))
+    (row,) = [line for line in text.splitlines() if line.startswith("| `pistonball`, trained")]
+    assert "trained with 5 | marl | 15.0 (5.0) |" in row  # n=5: runs 1 to 3 get 5, 15 and 25
+    assert "`python benchmarks/zoo.py pistonball --agents 5 --seeds 3`" in text
 
 
 def test_the_median_run_ships(asked, monkeypatch, tmp_path):
