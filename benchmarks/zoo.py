@@ -1,6 +1,6 @@
 """What is learned in PettingZoo's worlds, and what of it is kept with more agents.
 
-    python benchmarks/zoo.py [CONFIG ...] [--seeds 5] [--jobs 2]
+    python benchmarks/zoo.py [CONFIG ...] [--seeds N] [--jobs 2]
     python benchmarks/zoo.py CONFIG --agents 2          trained with 2 agents instead
     python benchmarks/zoo.py --page                     docs/pettingzoo.md from what is on record
 
@@ -34,6 +34,7 @@ from marl.runs.paths import WEIGHTS
 from marl.studies.tables import as_markdown
 
 METRIC = "return"
+SEEDS = 5  # of a config, or fewer where a run takes over ten CPU minutes
 PAGE = Path("docs/pettingzoo.md")
 
 
@@ -137,7 +138,7 @@ def results(policy: str, name: str, play: Play, starts: int, root: Path) -> dict
     return {str(result["agents"]): result[METRIC] for result in found}
 
 
-def record(name: str, jobs: int, count: int = 5, agents: int | None = None) -> dict[str, Any]:
+def record(name: str, jobs: int, count: int = SEEDS, agents: int | None = None) -> dict[str, Any]:
     """Train and play the missing ones of `count` runs of a config, or of its runs with `agents`
     agents; all that its table holds."""
     task, file, label = TASKS[name], find_config(name), label_of(name, agents)
@@ -236,7 +237,7 @@ def section(name: str, data: Mapping[str, Any]) -> str:
     others = {n: known for n in TASKS[name].others if (known := on_record(name, n))}
     foot = (
         f"`{METRIC}`, median of {len(data['runs'])} seeds (worst). Episodes of each "
-        f"seed with each n: {played}. {_source(data)} `python benchmarks/zoo.py {name}`"
+        f"seed with each n: {played}. {_source(data)} `{_command(name, data)}`"
     )
     notes = []
     for n, other in others.items():
@@ -244,9 +245,14 @@ def section(name: str, data: Mapping[str, Any]) -> str:
         seconds = np.median([run["curve"][-1][1] for run in other["runs"]])
         notes.append(
             f"Trained with {n}: {seconds:.0f} CPU-s each; seeds {seeds}. {_source(other)} "
-            f"`python benchmarks/zoo.py {name} --agents {n} --seeds {len(other['runs'])}`"
+            f"`{_command(f'{name} --agents {n}', other)}`"
         )
     return "\n\n".join([table(name, data, others), foot, *notes, learning(name, data)])
+
+
+def _command(asked: str, data: Mapping[str, Any]) -> str:
+    count = len(data["runs"])
+    return f"python benchmarks/zoo.py {asked}" + f" --seeds {count}" * (count != SEEDS)
 
 
 def _source(data: Mapping[str, Any]) -> str:
@@ -269,7 +275,7 @@ def main() -> None:
     )
     parser.add_argument("configs", nargs="*", metavar="CONFIG", help=f"of {', '.join(TASKS)}")
     parser.add_argument("--agents", type=int, metavar="N", help="in training, not the config's")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     parser.add_argument("--ship", action="store_true", help="the median run of each")
     parser.add_argument("--page", action="store_true", help="of what is on record")
